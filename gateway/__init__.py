@@ -1,0 +1,1 @@
+"""The shell: HTTP, model servers, stores, telemetry.  Does; never decides."""

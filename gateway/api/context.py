@@ -1,0 +1,46 @@
+"""What the routes share: built once by the composition root, handed to each of them."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from gateway.answer import Cascade
+from gateway.keys import Keys
+from gateway.ports import Clock, PairLog
+from gateway.telemetry.observer import Observer
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A cascade, with what its pairs say of it."""
+
+    cascade: Cascade
+    student_version: str
+    teacher_model: str
+    may_train: bool
+    is_storing: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one request, and all together, may take."""
+
+    body_bytes: int
+    body_seconds: float
+    open_requests: int
+
+
+@dataclass(slots=True)
+class Context:
+    """What routes see of the gateway.  ``clock`` is steady; ``epoch`` is seconds since 1970."""
+
+    served: Mapping[str, Served]
+    keys: Keys
+    limits: Limits
+    observer: Observer
+    pairs: PairLog
+    clock: Clock
+    epoch: Clock
+    new_id: Callable[[], str]
+    started_at: int
+    is_draining: bool = False
+    open_requests: int = field(default=0)

@@ -1,0 +1,100 @@
+"""One HTTP exchange at ASGI level: the request's id, its body within limits, the client's leaving.
+
+Written against ASGI itself: a framework's request object costs more than the whole decision.
+"""
+
+import asyncio
+import re
+from collections.abc import Iterable, Mapping
+
+from starlette.types import Message, Receive, Scope, Send
+
+from gateway.errors import BodyTooLarge, GatewayError, RequestTimeout
+from gateway.wire.errors import error_body, error_headers, status_of
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+
+
+class ClientGone(Exception):
+    """The client left before it had an answer."""
+
+
+def header(scope: Scope, name: bytes) -> str | None:
+    """The first header of that lower-case name."""
+    for key, value in scope["headers"]:
+        if key == name:
+            text: str = value.decode("latin-1")
+            return text
+    return None
+
+
+def request_id(scope: Scope, fresh: str) -> str:
+    """The client's ``x-request-id`` where it is harmless in a header and a log, else ``fresh``."""
+    given = header(scope, b"x-request-id")
+    return given if given is not None and _REQUEST_ID.fullmatch(given) else fresh
+
+
+async def read_body(scope: Scope, receive: Receive, *, most: int, seconds: float) -> bytes:
+    """The whole body.  Raises BodyTooLarge, RequestTimeout and ClientGone."""
+    declared = header(scope, b"content-length")
+    if declared is not None and declared.isdigit() and int(declared) > most:
+        raise BodyTooLarge(f"The body has {declared} bytes; {most} are allowed.")
+    body = bytearray()
+    try:
+        async with asyncio.timeout(seconds):
+            while True:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise ClientGone
+                body += message.get("body", b"")
+                if len(body) > most:
+                    raise BodyTooLarge(f"The body has more than the {most} bytes allowed.")
+                if not message.get("more_body", False):
+                    return bytes(body)
+    except TimeoutError:
+        raise RequestTimeout(f"The body did not arrive within {seconds:g} seconds.") from None
+
+
+class Departure:
+    """Cancels the current task once the client has left, so that no model works for nobody."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._has_left = False
+
+    async def __aenter__(self) -> None:
+        task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError("needs a running task")
+        self._task = task
+        self._watcher = asyncio.create_task(self._watch())
+
+    async def _watch(self) -> None:
+        message: Message = {"type": ""}
+        while message["type"] != "http.disconnect":
+            message = await self._receive()
+        self._has_left = True
+        self._task.cancel()
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._watcher.cancel()
+        if self._has_left:
+            self._task.uncancel()
+            if kind is not None and issubclass(kind, asyncio.CancelledError):
+                raise ClientGone
+
+
+async def send_response(send: Send, status: int, headers: Mapping[str, str], body: bytes) -> None:
+    """A whole response at once."""
+    encoded: Iterable[tuple[bytes, bytes]] = [
+        (name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()
+    ]
+    length = (b"content-length", str(len(body)).encode())
+    await send({"type": "http.response.start", "status": status, "headers": [*encoded, length]})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def send_error(send: Send, error: GatewayError, request_id: str) -> None:
+    """An error in OpenAI's form."""
+    headers = {**error_headers(error), "x-request-id": request_id}
+    await send_response(send, status_of(error), headers, error_body(error))

@@ -1,0 +1,40 @@
+"""Liveness, readiness and metrics.
+
+Neither of the first two depends on Redis or a model server: a restart would mend nothing, and an
+empty Service would turn a clear 503 into a refused connection.
+"""
+
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from gateway.api.context import Context
+
+
+async def health(_: Request) -> Response:
+    """The process runs."""
+    return JSONResponse({"status": "ok"})
+
+
+class Readiness:
+    """Whether requests should be sent here."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    async def __call__(self, _: Request) -> Response:
+        """200 while configuration and policies are loaded and the gateway is not draining."""
+        if self._context.is_draining:
+            return JSONResponse({"status": "draining"}, status_code=503)
+        return JSONResponse({"status": "ready"})
+
+
+class MetricsPage:
+    """Everything that Prometheus wants to know."""
+
+    def __init__(self, context: Context) -> None:
+        self._metrics = context.observer.metrics
+
+    async def __call__(self, _: Request) -> Response:
+        """The text format."""
+        return Response(self._metrics.exposition(), media_type=CONTENT_TYPE_PLAIN_0_0_4)

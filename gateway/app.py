@@ -1,0 +1,235 @@
+"""The composition root: builds the gateway from its configuration and connects the parts."""
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+
+import httpx
+import msgspec
+from fastapi import FastAPI, Request, Response
+from redis.asyncio import Redis
+from starlette.exceptions import HTTPException
+from starlette.routing import Route
+
+from gateway.answer import Cascade, Model
+from gateway.api.chat import ChatCompletions
+from gateway.api.context import Context, Limits, Served
+from gateway.api.models import Models
+from gateway.api.ops import MetricsPage, Readiness, health
+from gateway.cascades import LoadedCascade, ModelConfig
+from gateway.errors import GatewayError, InternalError, MethodNotAllowed, NotFound
+from gateway.keys import Keys
+from gateway.settings import Settings
+from gateway.stores.journal import Journal
+from gateway.stores.shipper import Shipper
+from gateway.telemetry.log import new_log
+from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.observer import Observer
+from gateway.upstream.openai import Endpoint, OpenAIModel, new_transport
+from gateway.wire.errors import error_body, error_headers, status_of
+from routing.vocabulary import Role
+
+BODY_SECONDS = 30.0
+CONNECT_SECONDS = 2.0
+REDIS_SECONDS = 2.0
+FLUSH_SECONDS = 5.0
+
+NewTransport = Callable[..., httpx.AsyncBaseTransport]
+
+
+@dataclass(slots=True)
+class Gateway:
+    """Everything that lives as long as the process, and ends with it."""
+
+    context: Context
+    journal: Journal
+    models: Sequence[OpenAIModel]
+    redis: Redis | None
+    is_metrics_on_main_port: bool
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Ship pairs in the background; at the end flush them and close everything."""
+        if self.redis is None:
+            yield
+        else:
+            shipper = Shipper(self.journal, self.redis, self.context.observer)
+            task = asyncio.create_task(shipper.run())
+            yield
+            task.cancel()
+            await asyncio.wait([task])
+            await shipper.flush(FLUSH_SECONDS)
+            await self.redis.aclose()
+        for model in self.models:
+            await model.aclose()
+        self.journal.close()
+
+
+def build_gateway(
+    settings: Settings,
+    cascades: Sequence[LoadedCascade],
+    keys: Keys,
+    transport: NewTransport = new_transport,
+) -> Gateway:
+    """Connect the parts.  Raises JournalBusy and OSError where the state directory is no use."""
+    log = new_log(settings.log_level)
+    calibrated = {cascade.name: cascade.policy.is_calibrated for cascade in cascades}
+    observer = Observer(Metrics(version=version("understudy"), calibrated=calibrated), log)
+    journal = Journal(settings.state_dir, max_bytes=settings.journal_max_bytes, events=observer)
+    served = {cascade.name: _served(cascade, transport) for cascade in cascades}
+    context = Context(
+        served=served,
+        keys=keys,
+        limits=Limits(settings.max_body_bytes, BODY_SECONDS, settings.max_open_requests),
+        observer=observer,
+        pairs=journal,
+        clock=time.monotonic,
+        epoch=time.time,
+        new_id=lambda: uuid.uuid4().hex,
+        started_at=int(time.time()),
+    )
+    _warn(observer, settings, cascades)
+    return Gateway(
+        context=context,
+        journal=journal,
+        models=[
+            model.chat
+            for one in served.values()
+            for model in (one.cascade.student, one.cascade.teacher)
+            if isinstance(model.chat, OpenAIModel)
+        ],
+        redis=_redis(settings),
+        is_metrics_on_main_port=settings.is_metrics_on_main_port,
+    )
+
+
+def _redis(settings: Settings) -> Redis | None:
+    if settings.redis_url is None:
+        return None
+    client: Redis = Redis.from_url(
+        settings.redis_url.get_secret_value(),
+        socket_timeout=REDIS_SECONDS,
+        socket_connect_timeout=REDIS_SECONDS,
+    )
+    return client
+
+
+def _served(loaded: LoadedCascade, transport: NewTransport) -> Served:
+    config = loaded.config
+    cascade = Cascade(
+        name=loaded.name,
+        student=_model(Role.STUDENT, config.student, loaded.student_key, transport),
+        teacher=_model(Role.TEACHER, config.teacher, loaded.teacher_key, transport),
+        policy=loaded.policy,
+        student_cannot=config.student.cannot,
+        when_denied=config.degraded,
+    )
+    return Served(
+        cascade=cascade,
+        student_version=config.student.version,
+        teacher_model=config.teacher.model,
+        may_train=config.teacher.outputs_may_train,
+        is_storing=config.pairs.store,
+    )
+
+
+def _model(role: Role, config: ModelConfig, key: str | None, transport: NewTransport) -> Model:
+    endpoint = Endpoint(
+        base_url=config.base_url,
+        model=config.model,
+        api_key=key,
+        is_evidence_wanted=role is Role.STUDENT,
+        max_concurrent=config.max_concurrent,
+        extra_body={
+            name: msgspec.Raw(msgspec.json.encode(value))
+            for name, value in config.extra_body.items()
+        },
+    )
+    engine = transport(timeout_seconds=config.timeout_seconds, connect_seconds=CONNECT_SECONDS)
+    price = None if config.price is None else config.price.price()
+    return Model(role, OpenAIModel(endpoint, engine, time.monotonic), price)
+
+
+def _warn(observer: Observer, settings: Settings, cascades: Sequence[LoadedCascade]) -> None:
+    """Say at every start what an operator should not have to find out later."""
+    for cascade in cascades:
+        if not cascade.policy.is_calibrated:
+            observer.log.warning(
+                "uncalibrated",
+                cascade=cascade.name,
+                threshold=cascade.policy.threshold.value,
+                message="no policy: confidence orders drafts, it is no probability",
+            )
+        for role, model in (
+            ("student", cascade.config.student),
+            ("teacher", cascade.config.teacher),
+        ):
+            if model.price is None:
+                observer.log.warning("no_price", cascade=cascade.name, role=role)
+    if settings.redis_url is None:
+        observer.log.warning(
+            "no_store", message="no UNDERSTUDY_REDIS_URL: pairs stay in the journal"
+        )
+    if settings.ops_port is None and not settings.is_loopback:
+        observer.log.warning("no_metrics", message="set UNDERSTUDY_OPS_PORT to serve /metrics")
+
+
+def create_app(gateway: Gateway) -> FastAPI:
+    """The API.  Its lifespan is the gateway's."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with gateway.running():
+            yield
+
+    app = _bare_app(gateway, lifespan)
+    context = gateway.context
+    app.router.routes.append(
+        Route("/v1/chat/completions", ChatCompletions(context), methods=["POST"])
+    )
+    app.add_route("/v1/models", Models(context).__call__, methods=["GET"])
+    if gateway.is_metrics_on_main_port:
+        app.add_route("/metrics", MetricsPage(context).__call__, methods=["GET"])
+    return app
+
+
+def create_ops_app(gateway: Gateway) -> FastAPI:
+    """What operators and Prometheus ask, on a port of its own.  It has no lifespan to manage."""
+    app = _bare_app(gateway, None)
+    app.add_route("/metrics", MetricsPage(gateway.context).__call__, methods=["GET"])
+    return app
+
+
+def _bare_app(gateway: Gateway, lifespan: Callable[[FastAPI], object] | None) -> FastAPI:
+    app = FastAPI(title="Understudy", openapi_url=None, lifespan=lifespan)  # type: ignore[arg-type]
+    app.add_route("/health", health, methods=["GET"])
+    app.add_route("/readyz", Readiness(gateway.context).__call__, methods=["GET"])
+    app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_exception_handler(GatewayError, _on_gateway_error)
+    app.add_exception_handler(Exception, _on_bug)
+    return app
+
+
+def _error_response(error: GatewayError) -> Response:
+    return Response(error_body(error), status_of(error), error_headers(error))
+
+
+async def _on_http_exception(request: Request, error: Exception) -> Response:
+    if isinstance(error, HTTPException) and error.status_code == 405:
+        where = f"{request.method} is not allowed on {request.url.path}."
+        response = _error_response(MethodNotAllowed(where))
+        response.headers.update(error.headers or {})
+        return response
+    return _error_response(NotFound(f"There is no route {request.url.path}."))
+
+
+async def _on_gateway_error(_: Request, error: Exception) -> Response:
+    return _error_response(error if isinstance(error, GatewayError) else InternalError("?"))
+
+
+async def _on_bug(_: Request, __: Exception) -> Response:
+    return _error_response(InternalError("Internal error."))

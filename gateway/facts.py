@@ -1,0 +1,69 @@
+"""Frozen facts about what happened.  Whoever counts, logs or bills reads these and nothing else."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from routing.money import Usage, total_of
+from routing.vocabulary import Confidence, Degraded, Kind, Reason, Role
+
+
+class Ending(StrEnum):
+    """How a request ended."""
+
+    KEPT = "kept"
+    ESCALATED = "escalated"
+    DEGRADED = "degraded"
+    REJECTED = "rejected"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True)
+class Leg:
+    """One call to a model.
+
+    ``usage`` is None where nobody knows what the server did, ``cost_pico`` also where it has no
+    price; ``error`` is the code of what went wrong, or None.
+    """
+
+    role: Role
+    usage: Usage | None
+    cost_pico: int | None
+    seconds: float
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RequestSettled:
+    """One request from its first byte to its last.
+
+    ``cascade`` is None where the request named none of ours; ``reason`` where no verdict was
+    reached.  ``baseline_pico`` estimates what the teacher alone would have cost.
+    """
+
+    request_id: str
+    ending: Ending
+    status: int
+    seconds: float
+    cascade: str | None = None
+    tenant: str | None = None
+    is_stream: bool = False
+    served_by: Role | None = None
+    reason: Reason | None = None
+    degraded: Degraded | None = None
+    confidence: Confidence | None = None
+    policy_version: str | None = None
+    legs: Sequence[Leg] = ()
+    baseline_pico: int | None = None
+    error_code: str | None = None
+
+    @property
+    def cost_pico(self) -> int | None:
+        """What the request cost in all, in pico-dollars; None where a part of it is unknown."""
+        return total_of([leg.cost_pico for leg in self.legs])
+
+    def kind_of(self, leg: Leg) -> Kind:
+        """Whether a leg's tokens reached the client or were thrown away."""
+        was_served = leg.error is None and leg.role is self.served_by
+        return Kind.SERVED if was_served else Kind.WASTED

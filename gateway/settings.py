@@ -1,0 +1,91 @@
+"""Process settings from the environment.  Nothing else in the gateway reads it.
+
+Every variable is in docs/operating.md.  Cascades have a file of their own: ``cascades.py``.
+"""
+
+import os
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+
+
+class Settings(BaseSettings):
+    """One frozen tree, prefix ``UNDERSTUDY_``; units stand in the names."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="UNDERSTUDY_", frozen=True, extra="forbid", hide_input_in_errors=True
+    )
+
+    config: Path = Field(description="The YAML file with the cascades.")
+    host: str = Field(default="127.0.0.1", description="The address to listen on.")
+    port: Port = Field(default=8080, description="The port of the API; 0 picks a free one.")
+    ops_port: Port | None = Field(
+        default=None,
+        description="A port of its own for `/metrics`, on the same address. Without it `/metrics` "
+        "is on the main port, but only while that listens on loopback.",
+    )
+    redis_url: SecretStr | None = Field(
+        default=None,
+        description="Where pairs go. Without it they stay in the journal.",
+    )
+    state_dir: Path = Field(
+        default=Path(".understudy/state"),
+        description="Writable directory for the journal; one process at a time holds it.",
+    )
+    keys_file: Path | None = Field(default=None, description="YAML file with the clients' keys.")
+    insecure: bool = Field(
+        default=False, description="Listen beyond loopback without keys, as told in so many words."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="The least severe log line that is written."
+    )
+    max_body_bytes: int = Field(
+        default=10 * 2**20, ge=1, description="Largest request body; beyond it 413."
+    )
+    max_open_requests: int = Field(
+        default=1024, ge=1, description="Open requests in this process; beyond it 503."
+    )
+    journal_max_bytes: int = Field(
+        default=2**30,
+        ge=2**10,
+        description="Largest journal; pairs beyond it are counted as lost.",
+    )
+    drain_seconds: float = Field(
+        default=30.0, ge=0, description="How long open requests may go on after SIGTERM."
+    )
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can reach the gateway."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    @property
+    def is_metrics_on_main_port(self) -> bool:
+        """Whether `/metrics` is served beside the API."""
+        return self.ops_port is None and self.is_loopback
+
+    @model_validator(mode="after")
+    def _refuse_open_doors(self) -> "Settings":
+        if not (self.is_loopback or self.keys_file or self.insecure):
+            raise ValueError(
+                f"host {self.host} can be reached from other machines: name a keys file with "
+                "UNDERSTUDY_KEYS_FILE or --keys-file, or say --insecure"
+            )
+        if self.ops_port is not None and self.ops_port == self.port != 0:
+            raise ValueError(f"ops_port and port are both {self.port}: they must differ")
+        return self
+
+
+def read_secret(variable: str) -> str | None:
+    """The value of an environment variable that the cascades' file names, or None."""
+    return os.environ.get(variable)

@@ -1,0 +1,1 @@
+"""What is kept: the local journal of pairs, and Redis."""

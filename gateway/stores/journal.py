@@ -1,0 +1,120 @@
+"""The local journal of pairs: one append-only file, so that neither an outage of Redis nor a killed
+gateway loses a pair whose answer was delivered.
+
+A line is ``{"cascade": ..., "pair": {...}}``.  A second file holds how many bytes are shipped.
+One process holds the directory; the lock goes with the process, however it ends.
+"""
+
+import fcntl
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from gateway.ports import PairEvents
+
+READ_BYTES = 4 * 2**20
+COMPACT_BYTES = 64 * 2**20
+_FILE_MODE = 0o600
+
+
+class JournalBusy(Exception):
+    """Another process holds this directory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Complete lines from the journal, and the offset in bytes behind the last of them."""
+
+    lines: Sequence[bytes]
+    end: int
+
+
+class Journal:
+    """Appends pairs, and hands out those that have not been shipped."""
+
+    def __init__(self, directory: Path, *, max_bytes: int, events: PairEvents) -> None:
+        """Open or create the journal in ``directory``.
+
+        Raises JournalBusy where another process holds it, and OSError where it cannot be written.
+        """
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._max_bytes = max_bytes
+        self._events = events
+        self._offset_path = directory / "pairs.shipped"
+        self._lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _FILE_MODE)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(self._lock)
+            raise JournalBusy(
+                f"{directory} is in use by another gateway: give each its own UNDERSTUDY_STATE_DIR"
+            ) from None
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+        self._file = os.open(directory / "pairs.jsonl", flags, _FILE_MODE)
+        self.size = os.fstat(self._file).st_size
+        self._end_torn_line()
+        self.shipped = self._read_offset()
+        self._events.journal_changed(self.size - self.shipped)
+
+    def append(self, cascade: str, record: bytes) -> None:
+        """Write one pair, so that it survives this process.  Never raises: a loss is counted."""
+        line = b'{"cascade":%s,"pair":%s}\n' % (json.dumps(cascade).encode(), record)
+        if self.size + len(line) > self._max_bytes:
+            self._events.pair_lost(cascade, "journal_full")
+            return
+        try:
+            written = os.write(self._file, line)
+        except OSError:
+            self._events.pair_lost(cascade, "write_failed")
+            return
+        if written < len(line):  # the disk is full; half a line would spoil the next one
+            os.ftruncate(self._file, self.size)
+            self._events.pair_lost(cascade, "write_failed")
+            return
+        self.size += written
+        self._events.pair_written(cascade)
+        self._events.journal_changed(self.size - self.shipped)
+
+    def next_batch(self, most: int) -> Batch:
+        """The oldest pairs that have not been shipped, ``most`` at most; maybe none."""
+        data = os.pread(self._file, READ_BYTES, self.shipped)
+        while b"\n" not in data and self.shipped + len(data) < self.size:
+            data += os.pread(self._file, READ_BYTES, self.shipped + len(data))
+        lines = data.split(b"\n")[:-1][:most]
+        return Batch(lines, self.shipped + sum(len(line) + 1 for line in lines))
+
+    def mark_shipped(self, end: int) -> None:
+        """Note that everything before ``end`` is in the store.
+
+        What is shipped stays on disk until the file is large: the store may not have written it to
+        its own disk yet.
+        """
+        if end == self.size and end >= min(COMPACT_BYTES, self._max_bytes // 2):
+            # Truncated first: a crash in between leaves an offset beyond the file: it reads as 0.
+            os.ftruncate(self._file, 0)
+            self.size = end = 0
+        self.shipped = end
+        beside = self._offset_path.with_suffix(".part")
+        beside.write_text(str(end))
+        beside.replace(self._offset_path)
+        self._events.journal_changed(self.size - self.shipped)
+
+    def close(self) -> None:
+        """Flush to disk and let the directory go."""
+        os.fsync(self._file)
+        os.close(self._file)
+        os.close(self._lock)
+
+    def _end_torn_line(self) -> None:
+        """End the half line that a process leaves when it is killed while it writes."""
+        if self.size and os.pread(self._file, 1, self.size - 1) != b"\n":
+            self.size += os.write(self._file, b"\n")
+
+    def _read_offset(self) -> int:
+        try:
+            offset = int(self._offset_path.read_text())
+        except (FileNotFoundError, ValueError):
+            return 0  # shipped again rather than lost: readers drop the second of two equal ids
+        return offset if 0 <= offset <= self.size else 0

@@ -1,0 +1,1 @@
+"""Facts about requests, as metrics and log lines."""

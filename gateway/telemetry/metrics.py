@@ -1,0 +1,254 @@
+"""Every metric, once.  Names and meanings are in docs/metrics.md, kept in step by a test.
+
+Labels come from closed sets: cascade names from the configuration, the rest from enumerations.
+Money is added up in whole pico-dollars and turned into dollars when it is read.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+    generate_latest,
+)
+from prometheus_client.core import CounterMetricFamily
+from prometheus_client.registry import Collector
+
+from gateway.facts import Ending, Leg, RequestSettled
+from routing.money import PICO_PER_USD
+
+OTHER = "other"
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
+_CONFIDENCE = tuple(step / 20 for step in range(1, 21))
+
+
+class PicoCounter(Collector):
+    """A counter of US dollars that is exact, because it adds integers."""
+
+    def __init__(
+        self, name: str, documentation: str, labels: Sequence[str], registry: CollectorRegistry
+    ) -> None:
+        self._name = name
+        self._documentation = documentation
+        self._labels = labels
+        self._totals: defaultdict[tuple[str, ...], int] = defaultdict(int)
+        registry.register(self)
+
+    def add(self, labels: tuple[str, ...], pico: int) -> None:
+        """Add whole pico-dollars, at least 0."""
+        self._totals[labels] += pico
+
+    def describe(self) -> Iterable[CounterMetricFamily]:
+        """The metric without samples, so that the registry can refuse a second one of this name."""
+        yield CounterMetricFamily(self._name, self._documentation, labels=self._labels)
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        """The metric with all samples, in US dollars."""
+        family = CounterMetricFamily(self._name, self._documentation, labels=self._labels)
+        for labels, pico in self._totals.items():
+            family.add_metric(labels, pico / PICO_PER_USD)
+        yield family
+
+
+class Metrics:
+    """All metrics of one gateway.  Nothing is kept at module level, so two can run side by side."""
+
+    def __init__(self, *, version: str, calibrated: Mapping[str, bool]) -> None:
+        """``calibrated`` says for each cascade whether its policy was fitted."""
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+        self._cascades = frozenset(calibrated)
+        self._define_requests()
+        self._define_money()
+        self._define_pairs()
+        build = self._gauge("understudy_build_info", "Always 1.", "version")
+        build.labels(version).set(1)
+        policy = self._gauge(
+            "understudy_policy_calibrated",
+            "1 where the cascade's policy was fitted, 0 where it is the uncalibrated default.",
+            "cascade",
+        )
+        for cascade, is_calibrated in calibrated.items():
+            policy.labels(cascade).set(is_calibrated)
+
+    def _counter(self, name: str, documentation: str, *labels: str) -> Counter:
+        return Counter(name, documentation, labels, registry=self.registry)
+
+    def _gauge(self, name: str, documentation: str, *labels: str) -> Gauge:
+        return Gauge(name, documentation, labels, registry=self.registry)
+
+    def _histogram(
+        self, name: str, documentation: str, buckets: Sequence[float], *labels: str
+    ) -> Histogram:
+        return Histogram(name, documentation, labels, buckets=buckets, registry=self.registry)
+
+    def _define_requests(self) -> None:
+        self._requests = self._counter(
+            "understudy_requests_total", "Requests by how they ended.", "cascade", "outcome"
+        )
+        self._request_seconds = self._histogram(
+            "understudy_request_seconds",
+            "Time from the arrival of a request's headers to its answer's readiness.",
+            _SECONDS,
+            "cascade",
+            "outcome",
+        )
+        self.open_requests = self._gauge(
+            "understudy_open_requests", "Requests that are being answered."
+        )
+        self._deferrals = self._counter(
+            "understudy_deferrals_total",
+            "Drafts that were not enough, or could not be had.",
+            "cascade",
+            "reason",
+        )
+        self._escalations = self._counter(
+            "understudy_escalations_total",
+            "Deferrals that the teacher answered.",
+            "cascade",
+            "reason",
+        )
+        self._degraded = self._counter(
+            "understudy_degraded_total",
+            "Deferred drafts served all the same, by why the teacher was not to be had.",
+            "cascade",
+            "degraded",
+        )
+        self._confidence = self._histogram(
+            "understudy_confidence",
+            "Confidence in drafts, by verdict (keep, defer).",
+            _CONFIDENCE,
+            "cascade",
+            "verdict",
+        )
+        self._upstream_seconds = self._histogram(
+            "understudy_upstream_seconds",
+            "Time that a model server took.",
+            _SECONDS,
+            "cascade",
+            "role",
+        )
+        self._upstream_errors = self._counter(
+            "understudy_upstream_errors_total",
+            "Calls to model servers that gave no answer.",
+            "cascade",
+            "role",
+            "code",
+        )
+
+    def _define_money(self) -> None:
+        self._tokens = self._counter(
+            "understudy_tokens_total",
+            "Tokens (input, output; cached_input is part of input, reasoning of output).",
+            "cascade",
+            "role",
+            "type",
+        )
+        self._cost = PicoCounter(
+            "understudy_cost_usd_total",
+            "What was paid, by model and by what became of the tokens (served, wasted).",
+            ["cascade", "role", "kind"],
+            self.registry,
+        )
+        self._baseline = PicoCounter(
+            "understudy_baseline_usd_total",
+            "Estimate of what the teacher alone would have cost for the answered requests.",
+            ["cascade"],
+            self.registry,
+        )
+        self._cost_unknown = self._counter(
+            "understudy_cost_unknown_total",
+            "Calls that are in no sum of dollars, by what is missing (usage, price).",
+            "cascade",
+            "role",
+            "cause",
+        )
+
+    def _define_pairs(self) -> None:
+        self._pairs_written = self._counter(
+            "understudy_pairs_written_total", "Pairs that reached the journal.", "cascade"
+        )
+        self._pairs_shipped = self._counter(
+            "understudy_pairs_shipped_total", "Pairs that reached the store.", "cascade"
+        )
+        self._pairs_lost = self._counter(
+            "understudy_pairs_lost_total",
+            "Pairs that are gone (journal_full, write_failed, torn).",
+            "cascade",
+            "cause",
+        )
+        self._journal_bytes = self._gauge(
+            "understudy_journal_unshipped_bytes",
+            "Bytes in the journal that are not in the store yet.",
+        )
+        self._store_errors = self._counter(
+            "understudy_store_errors_total",
+            "Failed attempts to write to the store; each is tried again.",
+        )
+
+    def settled(self, fact: RequestSettled) -> None:
+        """Count one request."""
+        cascade = fact.cascade or OTHER
+        self._requests.labels(cascade, fact.ending).inc()
+        self._request_seconds.labels(cascade, fact.ending).observe(fact.seconds)
+        for leg in fact.legs:
+            self._count_leg(cascade, leg, fact.kind_of(leg))
+        if fact.confidence is not None:
+            verdict = "keep" if fact.ending is Ending.KEPT else "defer"
+            self._confidence.labels(cascade, verdict).observe(fact.confidence.value)
+        if fact.reason is not None and fact.ending is not Ending.KEPT:
+            self._deferrals.labels(cascade, fact.reason).inc()
+        if fact.reason is not None and fact.ending is Ending.ESCALATED:
+            self._escalations.labels(cascade, fact.reason).inc()
+        if fact.degraded is not None:
+            self._degraded.labels(cascade, fact.degraded).inc()
+        if fact.baseline_pico is not None:
+            self._baseline.add((cascade,), fact.baseline_pico)
+
+    def _count_leg(self, cascade: str, leg: Leg, kind: str) -> None:
+        self._upstream_seconds.labels(cascade, leg.role).observe(leg.seconds)
+        if leg.error is not None:
+            self._upstream_errors.labels(cascade, leg.role, leg.error).inc()
+        if leg.cost_pico is not None:
+            self._cost.add((cascade, leg.role, kind), leg.cost_pico)
+        else:
+            cause = "usage" if leg.usage is None else "price"
+            self._cost_unknown.labels(cascade, leg.role, cause).inc()
+        if leg.usage is not None:
+            for name in ("input", "output", "cached_input", "reasoning"):
+                if tokens := getattr(leg.usage, name):
+                    self._tokens.labels(cascade, leg.role, name).inc(tokens)
+
+    def pair_written(self, cascade: str) -> None:
+        """A pair stands in the journal."""
+        self._pairs_written.labels(cascade).inc()
+
+    def pair_shipped(self, cascade: str) -> None:
+        """A pair stands in the store."""
+        self._pairs_shipped.labels(self._known(cascade)).inc()
+
+    def pair_lost(self, cascade: str | None, cause: str) -> None:
+        """A pair is gone."""
+        self._pairs_lost.labels(self._known(cascade), cause).inc()
+
+    def journal_changed(self, unshipped_bytes: int) -> None:
+        """The journal holds so many bytes that are not in the store."""
+        self._journal_bytes.set(unshipped_bytes)
+
+    def store_failed(self) -> None:
+        """The store could not be written."""
+        self._store_errors.inc()
+
+    def _known(self, cascade: str | None) -> str:
+        """A journal may hold pairs of a cascade that the configuration has since lost."""
+        return cascade if cascade is not None and cascade in self._cascades else OTHER
+
+    def exposition(self) -> bytes:
+        """All of it in Prometheus' text format."""
+        return generate_latest(self.registry)

@@ -1,0 +1,42 @@
+"""Hears every fact once and hands it to metrics and log."""
+
+from structlog.typing import FilteringBoundLogger
+
+from gateway.facts import RequestSettled
+from gateway.telemetry.log import log_settled
+from gateway.telemetry.metrics import Metrics
+
+
+class Observer:
+    """The one listener of a gateway."""
+
+    def __init__(self, metrics: Metrics, log: FilteringBoundLogger) -> None:
+        self.metrics = metrics
+        self.log = log
+
+    def settled(self, fact: RequestSettled) -> None:
+        """A request is over."""
+        self.metrics.settled(fact)
+        log_settled(self.log, fact)
+
+    def pair_written(self, cascade: str) -> None:
+        """A pair stands in the journal."""
+        self.metrics.pair_written(cascade)
+
+    def pair_shipped(self, cascade: str) -> None:
+        """A pair stands in the store."""
+        self.metrics.pair_shipped(cascade)
+
+    def pair_lost(self, cascade: str | None, cause: str) -> None:
+        """A pair is gone."""
+        self.metrics.pair_lost(cascade, cause)
+        self.log.error("pair_lost", cascade=cascade, cause=cause)
+
+    def journal_changed(self, unshipped_bytes: int) -> None:
+        """The journal holds so many bytes that are not in the store."""
+        self.metrics.journal_changed(unshipped_bytes)
+
+    def store_failed(self, error: str) -> None:
+        """The store could not be written; it will be tried again."""
+        self.metrics.store_failed()
+        self.log.warning("store_failed", error=error)

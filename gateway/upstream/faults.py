@@ -1,0 +1,39 @@
+"""The one map from what goes wrong on the wire to a model server to our own errors."""
+
+import httpx
+
+from gateway.errors import (
+    UpstreamBusy,
+    UpstreamError,
+    UpstreamMisconfigured,
+    UpstreamRefused,
+    UpstreamTimeout,
+    UpstreamUnavailable,
+)
+from gateway.wire.errors import read_refusal
+
+# The statuses with which a server says that the client's request is wrong.  401, 403, 404 and 405
+# are about the request that *we* built: its key, its model name, its path.
+_CLIENT_MISTAKES = frozenset({400, 413, 415, 422})
+
+
+def fault_of(error: httpx.RequestError) -> UpstreamError:
+    """Our error for a failure to get any answer."""
+    if isinstance(error, httpx.ConnectTimeout | httpx.PoolTimeout):
+        return UpstreamUnavailable("The model server could not be reached in time.")
+    if isinstance(error, httpx.TimeoutException):
+        return UpstreamTimeout("The model server did not answer in time.", is_usage_unknown=True)
+    if isinstance(error, httpx.ConnectError):
+        return UpstreamUnavailable("The model server could not be reached.")
+    return UpstreamUnavailable("The model server broke off its answer.", is_usage_unknown=True)
+
+
+def fault_of_status(status: int, body: bytes) -> UpstreamError | UpstreamRefused:
+    """Our error for an answer with any status but 200.  Such answers are taken to be free."""
+    if status in _CLIENT_MISTAKES:
+        return read_refusal(status, body)
+    if status == 429:
+        return UpstreamBusy("The model server has too much to do.")
+    if 400 <= status < 500:
+        return UpstreamMisconfigured(f"The model server refused the gateway with status {status}.")
+    return UpstreamUnavailable(f"The model server answered with status {status}.")

@@ -1,0 +1,166 @@
+"""A chat request: what the client wrote, and the little of it that the gateway understands.
+
+Fields that are not named here pass to the model as they came, byte for byte.  Those that reach
+into the model server are refused: only an operator may set them, in ``extra_body``.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated
+
+import msgspec
+
+from gateway.errors import RequestError
+from routing.vocabulary import Need
+
+MAX_TOP_LOGPROBS = 20
+MAX_CHOICES = 128
+EVIDENCE_TOP_LOGPROBS = 2
+
+# Each of these lets a client change what the server does for others, or how it reads prompts.
+OPERATOR_ONLY = frozenset(
+    {"chat_template", "priority", "cache_salt", "mm_processor_kwargs", "media_io_kwargs"}
+    | {"kv_transfer_params", "ec_transfer_params", "vllm_xargs", "request_id"}
+    | {"data_parallel_rank", "lora", "id_slot", "slot_id", "samplers", "chat_parser"}
+)
+OPERATOR_ONLY_TEMPLATE = "chat_template"
+
+_Count = Annotated[int, msgspec.Meta(ge=1)]
+
+
+class _Part(msgspec.Struct):
+    type: str
+
+
+class _Message(msgspec.Struct):
+    role: Annotated[str, msgspec.Meta(min_length=1)]
+    content: str | list[_Part] | None = None
+
+
+class _StreamOptions(msgspec.Struct):
+    include_usage: bool | None = None
+
+
+class _ResponseFormat(msgspec.Struct):
+    type: str
+
+
+class _Known(msgspec.Struct):
+    model: str
+    messages: Annotated[list[_Message], msgspec.Meta(min_length=1)]
+    stream: bool | None = None
+    stream_options: _StreamOptions | None = None
+    logprobs: bool | None = None
+    top_logprobs: Annotated[int, msgspec.Meta(ge=0, le=MAX_TOP_LOGPROBS)] | None = None
+    n: Annotated[int, msgspec.Meta(ge=1, le=MAX_CHOICES)] | None = None
+    temperature: Annotated[float, msgspec.Meta(ge=0)] | None = None
+    top_p: float | None = None
+    max_tokens: _Count | None = None
+    max_completion_tokens: _Count | None = None
+    tools: list[msgspec.Raw] | None = None
+    tool_choice: str | dict[str, msgspec.Raw] | None = None
+    response_format: _ResponseFormat | None = None
+    chat_template_kwargs: dict[str, msgspec.Raw] | None = None
+    store: bool | None = None
+
+
+_known = msgspec.json.Decoder(_Known)
+_fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+@dataclass(frozen=True, slots=True)
+class Chat:
+    """One chat request.
+
+    ``body`` is what the client sent; ``fields`` its top level, values undecoded.  ``top_logprobs``
+    is None where the client asked for no log-probabilities, else 0 to 20.
+    """
+
+    body: bytes
+    fields: Mapping[str, msgspec.Raw]
+    model: str
+    needs: frozenset[Need]
+    is_stream: bool
+    is_usage_wanted: bool
+    is_json_wanted: bool
+    is_store_allowed: bool
+    top_logprobs: int | None
+
+
+def parse_chat(body: bytes) -> Chat:
+    """Understand a request body.  Raises RequestError, which names the offending parameter."""
+    try:
+        known = _known.decode(body)
+        fields = _fields.decode(body)
+    except msgspec.ValidationError as error:
+        raise _wrong_shape(str(error)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise RequestError(f"The body is not valid JSON: {error}.") from None
+    except RecursionError:
+        raise RequestError("The body is nested too deeply.") from None
+    _refuse_operator_fields(known, fields)
+    if known.top_logprobs is not None and not known.logprobs:
+        raise RequestError("'top_logprobs' needs 'logprobs': true.", param="top_logprobs")
+    options = known.stream_options
+    if options is not None and not known.stream:
+        raise RequestError("'stream_options' needs 'stream': true.", param="stream_options")
+    return Chat(
+        body=body,
+        fields=fields,
+        model=known.model,
+        needs=_needs(known),
+        is_stream=bool(known.stream),
+        is_usage_wanted=options is not None and bool(options.include_usage),
+        is_json_wanted=known.response_format is not None and known.response_format.type != "text",
+        is_store_allowed=known.store is not False,
+        top_logprobs=(known.top_logprobs or 0) if known.logprobs else None,
+    )
+
+
+def upstream_body(
+    chat: Chat, *, model: str, is_evidence_wanted: bool, extra: Mapping[str, msgspec.Raw]
+) -> bytes:
+    """The request for a model server: the client's fields, our model name, the operator's extras.
+
+    Log-probabilities are asked for where they are evidence, as few as suffice; what the client did
+    not ask for is taken out of the answer again.
+    """
+    fields: dict[str, object] = {**chat.fields, **extra, "model": model}
+    fields.pop("stream", None)
+    fields.pop("stream_options", None)
+    if is_evidence_wanted:
+        fields["logprobs"] = True
+        fields["top_logprobs"] = max(chat.top_logprobs or 0, EVIDENCE_TOP_LOGPROBS)
+    return msgspec.json.encode(fields)
+
+
+def _needs(known: _Known) -> frozenset[Need]:
+    needs = set()
+    if known.tools:
+        needs.add(Need.TOOLS)
+    for message in known.messages:
+        if isinstance(message.content, list) and any(
+            part.type not in ("text", "refusal") for part in message.content
+        ):
+            needs.add(Need.VISION)
+    return frozenset(needs)
+
+
+def _refuse_operator_fields(known: _Known, fields: Mapping[str, msgspec.Raw]) -> None:
+    for name in OPERATOR_ONLY & fields.keys():
+        raise RequestError(f"'{name}' can only be set by the gateway's operator.", param=name)
+    if OPERATOR_ONLY_TEMPLATE in (known.chat_template_kwargs or ()):
+        path = f"chat_template_kwargs.{OPERATOR_ONLY_TEMPLATE}"
+        raise RequestError(f"'{path}' can only be set by the gateway's operator.", param=path)
+
+
+def _wrong_shape(message: str) -> RequestError:
+    """Turn msgspec's "Expected `str`, got `int` - at `$.model`" into words and a parameter."""
+    what, _, path = message.partition(" - at `$")
+    param = path.rstrip("`").lstrip(".").replace("[...]", "[]") or None
+    if what.startswith("Object missing required field"):
+        missing = what.rpartition("field `")[2].rstrip("`")
+        param = f"{param}.{missing}" if param else missing
+        return RequestError(f"Missing required parameter: '{param}'.", param=param)
+    where = f"Invalid '{param}'" if param else "Invalid body"
+    return RequestError(f"{where}: {what.replace('`', '')}.", param=param)

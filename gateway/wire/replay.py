@@ -1,0 +1,69 @@
+"""A whole answer as server-sent events: the chunks that a model server would have streamed.
+
+The answer is known before the first byte leaves, so that status and headers tell the truth and a
+failure is an ordinary error response.  This module knows bytes, not sockets.
+"""
+
+from collections.abc import Iterator, Mapping
+
+import msgspec
+
+from gateway.wire.chat import Chat
+from gateway.wire.completion import Completion, client_fields
+
+CONTENT_TYPE = "text/event-stream; charset=utf-8"
+_DONE = b"data: [DONE]\n\n"
+_tool_calls = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
+_message = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+def event(payload: object) -> bytes:
+    """One server-sent event with a JSON payload."""
+    return b"data: " + msgspec.json.encode(payload) + b"\n\n"
+
+
+def replay(completion: Completion, chat: Chat) -> Iterator[bytes]:
+    """Events of the whole stream: for each choice a role, content and finish chunk; usage; the end.
+
+    With ``stream_options.include_usage`` every chunk has ``usage``, null in all but the last, which
+    has no choices.
+    """
+    fields = client_fields(completion, chat)
+    choices: list[dict[str, msgspec.Raw]] = fields.pop("choices")  # type: ignore[assignment]
+    usage = fields.pop("usage", None)
+    envelope: dict[str, object] = {
+        key: fields[key]
+        for key in ("id", "created", "model", "system_fingerprint")
+        if key in fields
+    }
+    envelope["object"] = "chat.completion.chunk"
+    if chat.is_usage_wanted:
+        envelope["usage"] = None
+    for choice in choices:
+        for part in _choice_parts(choice):
+            yield event({**envelope, "choices": [{"index": choice["index"], **part}]})
+    if chat.is_usage_wanted:
+        yield event({**envelope, "choices": [], "usage": usage})
+    yield _DONE
+
+
+def _choice_parts(choice: Mapping[str, msgspec.Raw]) -> Iterator[dict[str, object]]:
+    delta = _delta(choice["message"])
+    opening = {"role": delta.pop("role", "assistant"), "content": ""}
+    yield {"delta": opening, "logprobs": None, "finish_reason": None}
+    if delta:
+        yield {"delta": delta, "logprobs": choice.get("logprobs"), "finish_reason": None}
+    finish = {key: choice[key] for key in ("finish_reason", "stop_reason") if key in choice}
+    yield {"delta": {}, "logprobs": None, **finish}
+
+
+def _delta(message: msgspec.Raw) -> dict[str, object]:
+    """A message as a delta: nulls are left out, tool calls get the index that streams need."""
+    fields = _message.decode(message)
+    delta: dict[str, object] = {
+        key: value for key, value in fields.items() if bytes(value) not in (b"null", b'""', b"[]")
+    }
+    if "tool_calls" in delta:
+        calls = _tool_calls.decode(fields["tool_calls"])
+        delta["tool_calls"] = [{**call, "index": place} for place, call in enumerate(calls)]
+    return delta

@@ -1,0 +1,1 @@
+"""The core: pure decisions about drafts, teachers and money.  Does no input or output."""

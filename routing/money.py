@@ -1,0 +1,90 @@
+"""Prices times usage, exactly: whole pico-dollars, never a sum of floats.
+
+One US dollar is 10**12 pico-dollars.  A price of 0.02 USD per million tokens is 20,000 pico-dollars
+per token, so every price with at most six decimals is a whole number here.
+"""
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+PICO_PER_USD = 10**12
+_PICO_PER_TOKEN = 10**6  # one USD per million tokens, in pico-dollars per token
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one call.  ``cached_input`` is part of ``input``, ``reasoning`` part of ``output``.
+
+    Raises ValueError where a count is negative or a part exceeds its whole.
+    """
+
+    input: int
+    output: int
+    cached_input: int = 0
+    reasoning: int = 0
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.cached_input <= self.input and 0 <= self.reasoning <= self.output):
+            raise ValueError(f"token counts do not add up: {self}")
+
+
+NOTHING_USED = Usage(input=0, output=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """Pico-dollars per token, each at least 0."""
+
+    input: int
+    cached_input: int
+    output: int
+    reasoning: int
+
+
+def pico_per_token(usd_per_million: Decimal) -> int:
+    """Convert a price in USD per million tokens.
+
+    Raises ValueError where it is negative, not finite, or finer than a millionth of a dollar per
+    million tokens: rounding a price in silence would make every later sum wrong.
+    """
+    if not usd_per_million.is_finite() or usd_per_million < 0:
+        raise ValueError(f"a price must be a finite number of at least 0, got {usd_per_million}")
+    pico = usd_per_million * _PICO_PER_TOKEN
+    if pico != pico.to_integral_value():
+        raise ValueError(f"a price has at most six decimals, got {usd_per_million}")
+    return int(pico)
+
+
+def cost_of(usage: Usage | None, price: Price | None) -> int | None:
+    """Cost of one call in pico-dollars; None where usage or price is unknown, which is never 0."""
+    if usage is None or price is None:
+        return None
+    return (
+        (usage.input - usage.cached_input) * price.input
+        + usage.cached_input * price.cached_input
+        + (usage.output - usage.reasoning) * price.output
+        + usage.reasoning * price.reasoning
+    )
+
+
+def baseline_of(student: Usage | None, teacher_cost: int | None, price: Price | None) -> int | None:
+    """Estimate in pico-dollars of what the teacher alone would have cost for one request.
+
+    Where the teacher answered, its own cost; else its ``price`` for the ``student``'s token counts,
+    as though it wrote as much in the same tokens.  None where neither is known.
+    """
+    return teacher_cost if teacher_cost is not None else cost_of(student, price)
+
+
+def total_of(costs: list[int | None]) -> int | None:
+    """Sum of costs in pico-dollars; None as soon as one of them is unknown."""
+    known = [cost for cost in costs if cost is not None]
+    return sum(known) if len(known) == len(costs) else None
+
+
+def usd(pico: int) -> str:
+    """Write pico-dollars as an exact decimal number of US dollars, for example ``0.000123``."""
+    sign, whole = ("-" if pico < 0 else ""), abs(pico)
+    dollars, rest = divmod(whole, PICO_PER_USD)
+    decimals = f"{rest:012d}".rstrip("0")
+    return f"{sign}{dollars}.{decimals or '0'}"

@@ -1,0 +1,131 @@
+"""The nouns of a routing decision: each word has one meaning, here and everywhere else.
+
+Values that are limited to a range refuse anything else when they are built, so that nothing
+downstream checks again.  This module knows no request, no model server and no rule.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Role(StrEnum):
+    """Which of a cascade's two models made a call."""
+
+    STUDENT = "student"
+    TEACHER = "teacher"
+
+
+class Reason(StrEnum):
+    """Why an answer came from where it came: header, metric label, pair and log use this list."""
+
+    CONFIDENT = "confident"
+    LOW_CONFIDENCE = "low_confidence"
+    NO_SIGNAL = "no_signal"
+    INVALID_STRUCTURE = "invalid_structure"
+    STUDENT_FAILED = "student_failed"
+    STUDENT_CANNOT = "student_cannot"
+
+
+class Degraded(StrEnum):
+    """Why an escalation was denied, so that a deferred draft was served all the same."""
+
+    TEACHER_FAILED = "teacher_failed"
+    TEACHER_BUSY = "teacher_busy"
+
+
+class Kind(StrEnum):
+    """What became of the tokens that a call cost."""
+
+    SERVED = "served"
+    WASTED = "wasted"
+
+
+class Need(StrEnum):
+    """What a request asks of a model beyond reading and writing text."""
+
+    VISION = "vision"
+    TOOLS = "tools"
+
+
+class WhenDenied(StrEnum):
+    """What a cascade does with a deferred draft when the teacher is not to be had."""
+
+    SERVE = "serve"
+    REFUSE = "refuse"
+
+
+class Structure(StrEnum):
+    """Whether a draft has the form that the request asked for; the shell checks, routing judges."""
+
+    NOT_ASKED = "not_asked"
+    VALID = "valid"
+    INVALID = "invalid"
+
+
+def _probability(value: float, name: str) -> None:
+    if not 0.0 <= value <= 1.0:  # NaN fails this comparison too
+        raise ValueError(f"{name} must lie in [0, 1], got {value!r}")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Confidence:
+    """Probability in [0, 1] that a draft is acceptable.  Raises ValueError outside, and for NaN."""
+
+    value: float
+
+    def __post_init__(self) -> None:
+        _probability(self.value, "confidence")
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """The least confidence in [0, 1] with which a draft is kept; equality keeps.
+
+    Raises ValueError outside that range, and for NaN.
+    """
+
+    value: float
+
+    def __post_init__(self) -> None:
+        _probability(self.value, "threshold")
+
+    def admits(self, confidence: Confidence) -> bool:
+        """Say whether a draft of this confidence is enough."""
+        return confidence.value >= self.value
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What is known of one draft when it is judged.
+
+    ``token_logprobs`` holds the natural logarithm of each answer token's probability, shape (n,),
+    without the end-of-sequence token; ``top_logprobs`` those of the most likely candidates at each
+    place, most likely first, shape (n, k), where a server that gave none leaves rows empty.
+    Both are empty where the server reported nothing.
+    """
+
+    token_logprobs: tuple[float, ...] = ()
+    top_logprobs: tuple[tuple[float, ...], ...] = ()
+    structure: Structure = Structure.NOT_ASKED
+
+
+@dataclass(frozen=True, slots=True)
+class NoDraft:
+    """There is nothing to judge: the student failed, or could not be asked."""
+
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """The teacher may be asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Denied:
+    """The teacher may not be asked, or was asked and failed."""
+
+    degraded: Degraded
+
+
+Grant = Granted | Denied

@@ -1,0 +1,22 @@
+"""The entry point.  Commands are named by import path, so that none pays for another's imports."""
+
+import sys
+
+from cyclopts import App
+
+app = App(
+    name="understudy",
+    help="A gateway where a cheap student answers and a teacher is asked when it is unsure.",
+)
+app.command("understudy.serve:serve")
+app.command("understudy.check:check")
+app.command("understudy.demo.command:demo")
+
+
+def main() -> None:
+    """Run the command line."""
+    sys.exit(app())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,132 @@
+"""``understudy serve``: run the gateway."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from pydantic import ValidationError
+from rich.console import Console
+
+from gateway.app import Gateway, build_gateway, create_app, create_ops_app
+from gateway.cascades import ConfigError, load_cascades
+from gateway.keys import load_keys
+from gateway.settings import Settings, read_secret
+from gateway.stores.journal import JournalBusy
+from gateway.telemetry.log import ServerLogHandler
+
+CONFIG_EXIT_CODE = 2
+
+
+def serve(
+    *,
+    config: Path | None = None,
+    host: str | None = None,
+    port: int | None = None,
+    ops_port: int | None = None,
+    redis_url: str | None = None,
+    state_dir: Path | None = None,
+    keys_file: Path | None = None,
+    insecure: bool | None = None,
+    log_level: str | None = None,
+) -> int:
+    """Run the gateway.  Each option overrides its variable: --port is UNDERSTUDY_PORT, and so on.
+
+    Parameters
+    ----------
+    config
+        The YAML file with the cascades.
+    host
+        The address to listen on; beyond loopback it needs a keys file or --insecure.
+    port
+        The port of the API.
+    ops_port
+        A port of its own for /metrics.
+    redis_url
+        Where pairs go, for example redis://127.0.0.1:6379/0.
+    state_dir
+        Writable directory for the journal.
+    keys_file
+        YAML file with the clients' keys.
+    insecure
+        Listen beyond loopback without keys.
+    log_level
+        debug, info, warning or error.
+    """
+    given = {name: value for name, value in locals().items() if value is not None}
+    console = Console(stderr=True)
+    try:
+        settings = load_settings(given)
+        keys = load_keys(settings.keys_file)
+        gateway = build_gateway(settings, load_cascades(settings.config, read_secret), keys)
+    except (ConfigError, JournalBusy, OSError) as error:
+        console.print(f"[bold red]Cannot start:[/] {error}", highlight=False, soft_wrap=True)
+        return CONFIG_EXIT_CODE
+    return asyncio.run(_serve(gateway, settings))
+
+
+def load_settings(given: dict[str, Any]) -> Settings:
+    """Settings from the environment, overridden by ``given``.  Raises ConfigError."""
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        lines = []
+        for problem in error.errors(include_url=False, include_input=False):
+            name = ".".join(str(part) for part in problem["loc"])
+            message = problem["msg"].removeprefix("Value error, ")
+            variable = f" (UNDERSTUDY_{name.upper()}, --{name.replace('_', '-')})" if name else ""
+            lines.append(f"{name}{variable}: {message}" if name else message)
+        raise ConfigError("\n".join(lines)) from None
+
+
+async def _serve(gateway: Gateway, settings: Settings) -> int:
+    _take_over_logging(gateway)
+    servers = [_server(create_app(gateway), settings, settings.port)]
+    if settings.ops_port is not None:
+        servers.append(_server(create_ops_app(gateway), settings, settings.ops_port))
+
+    def stop(*_: object) -> None:
+        gateway.context.is_draining = True
+        for server in servers:
+            if server.should_exit:
+                server.force_exit = True  # told twice
+            server.should_exit = True
+
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(name, stop)
+    await asyncio.gather(*(server.serve() for server in servers))
+    return 0 if all(server.started for server in servers) else 1
+
+
+class _Server(uvicorn.Server):
+    """A server whose signals are ours: two servers share this process."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Any:
+        """Leave the signals alone."""
+        yield
+
+
+def _server(app: Any, settings: Settings, port: int) -> uvicorn.Server:
+    config = uvicorn.Config(
+        app,
+        host=settings.host,
+        port=port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=round(settings.drain_seconds),
+        timeout_keep_alive=75,
+    )
+    return _Server(config)
+
+
+def _take_over_logging(gateway: Gateway) -> None:
+    logger = logging.getLogger("uvicorn")
+    logger.handlers = [ServerLogHandler(gateway.context.observer.log)]
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
