@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 
-import httpx
 import msgspec
 from fastapi import FastAPI, Request, Response
 from redis.asyncio import Redis
@@ -29,16 +28,13 @@ from gateway.stores.shipper import Shipper
 from gateway.telemetry.log import new_log
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.observer import Observer
-from gateway.upstream.openai import Endpoint, OpenAIModel, new_transport
+from gateway.upstream.openai import Endpoint, OpenAIModel
 from gateway.wire.errors import error_body, error_headers, status_of
 from routing.vocabulary import Role
 
 BODY_SECONDS = 30.0
-CONNECT_SECONDS = 2.0
 REDIS_SECONDS = 2.0
 FLUSH_SECONDS = 5.0
-
-NewTransport = Callable[..., httpx.AsyncBaseTransport]
 
 
 @dataclass(slots=True)
@@ -54,6 +50,8 @@ class Gateway:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Ship pairs in the background; at the end flush them and close everything."""
+        for model in self.models:
+            await model.open()
         if self.redis is None:
             yield
         else:
@@ -65,7 +63,7 @@ class Gateway:
             await shipper.flush(FLUSH_SECONDS)
             await self.redis.aclose()
         for model in self.models:
-            await model.aclose()
+            await model.close()
         self.journal.close()
 
 
@@ -73,14 +71,13 @@ def build_gateway(
     settings: Settings,
     cascades: Sequence[LoadedCascade],
     keys: Keys,
-    transport: NewTransport = new_transport,
 ) -> Gateway:
     """Connect the parts.  Raises JournalBusy and OSError where the state directory is no use."""
     log = new_log(settings.log_level)
     calibrated = {cascade.name: cascade.policy.is_calibrated for cascade in cascades}
     observer = Observer(Metrics(version=version("understudy"), calibrated=calibrated), log)
     journal = Journal(settings.state_dir, max_bytes=settings.journal_max_bytes, events=observer)
-    served = {cascade.name: _served(cascade, transport) for cascade in cascades}
+    served = {cascade.name: _served(cascade) for cascade in cascades}
     context = Context(
         served=served,
         keys=keys,
@@ -118,12 +115,12 @@ def _redis(settings: Settings) -> Redis | None:
     return client
 
 
-def _served(loaded: LoadedCascade, transport: NewTransport) -> Served:
+def _served(loaded: LoadedCascade) -> Served:
     config = loaded.config
     cascade = Cascade(
         name=loaded.name,
-        student=_model(Role.STUDENT, config.student, loaded.student_key, transport),
-        teacher=_model(Role.TEACHER, config.teacher, loaded.teacher_key, transport),
+        student=_model(Role.STUDENT, config.student, loaded.student_key),
+        teacher=_model(Role.TEACHER, config.teacher, loaded.teacher_key),
         policy=loaded.policy,
         student_cannot=config.student.cannot,
         when_denied=config.degraded,
@@ -137,21 +134,21 @@ def _served(loaded: LoadedCascade, transport: NewTransport) -> Served:
     )
 
 
-def _model(role: Role, config: ModelConfig, key: str | None, transport: NewTransport) -> Model:
+def _model(role: Role, config: ModelConfig, key: str | None) -> Model:
     endpoint = Endpoint(
         base_url=config.base_url,
         model=config.model,
         api_key=key,
         is_evidence_wanted=role is Role.STUDENT,
         max_concurrent=config.max_concurrent,
+        timeout_seconds=config.timeout_seconds,
         extra_body={
             name: msgspec.Raw(msgspec.json.encode(value))
             for name, value in config.extra_body.items()
         },
     )
-    engine = transport(timeout_seconds=config.timeout_seconds, connect_seconds=CONNECT_SECONDS)
     price = None if config.price is None else config.price.price()
-    return Model(role, OpenAIModel(endpoint, engine, time.monotonic), price)
+    return Model(role, OpenAIModel(endpoint, time.monotonic), price)
 
 
 def _warn(observer: Observer, settings: Settings, cascades: Sequence[LoadedCascade]) -> None:

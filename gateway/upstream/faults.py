@@ -1,6 +1,6 @@
 """The one map from what goes wrong on the wire to a model server to our own errors."""
 
-import httpx
+import aiohttp
 
 from gateway.errors import (
     UpstreamBusy,
@@ -16,15 +16,18 @@ from gateway.wire.errors import read_refusal
 # are about the request that *we* built: its key, its model name, its path.
 _CLIENT_MISTAKES = frozenset({400, 413, 415, 422})
 
+NETWORK_ERRORS = (aiohttp.ClientError, TimeoutError, OSError)
 
-def fault_of(error: httpx.RequestError) -> UpstreamError:
-    """Our error for a failure to get any answer."""
-    if isinstance(error, httpx.ConnectTimeout | httpx.PoolTimeout):
-        return UpstreamUnavailable("The model server could not be reached in time.")
-    if isinstance(error, httpx.TimeoutException):
-        return UpstreamTimeout("The model server did not answer in time.", is_usage_unknown=True)
-    if isinstance(error, httpx.ConnectError):
+
+def fault_of(error: BaseException) -> UpstreamError:
+    """Our error for a failure to get an answer; ``error`` is one of ``NETWORK_ERRORS``.
+
+    A connection that was never made cost nothing.  Once the request was sent, nobody knows.
+    """
+    if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
         return UpstreamUnavailable("The model server could not be reached.")
+    if isinstance(error, TimeoutError):
+        return UpstreamTimeout("The model server did not answer in time.", is_usage_unknown=True)
     return UpstreamUnavailable("The model server broke off its answer.", is_usage_unknown=True)
 
 

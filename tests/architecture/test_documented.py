@@ -1,0 +1,137 @@
+"""What operators and importers rely on is written down: settings, metrics, public names."""
+
+import ast
+import re
+from collections.abc import Iterable
+
+import pytest
+
+from tests.architecture.source import ROOT, Module, module, modules
+
+SETTINGS = "gateway/settings.py"
+SETTINGS_PREFIX = "UNDERSTUDY_"
+SETTINGS_PAGE = "docs/operating.md"
+
+METRICS = "gateway/telemetry/metrics.py"
+METRICS_PAGE = "docs/metrics.md"
+METRIC = re.compile(r"\bunderstudy_[a-z0-9_]*[a-z0-9]\b")
+
+# What `from routing import ...` offers. A name that leaves this list breaks someone's import.
+ROUTING_NAMES: tuple[str, ...] = ()
+
+
+def settings_of(source: Module) -> set[str]:
+    """Environment variables of the classes that derive from BaseSettings."""
+    return {
+        SETTINGS_PREFIX + field.target.id.upper()
+        for node in ast.walk(source.tree)
+        if isinstance(node, ast.ClassDef)
+        and any(isinstance(base, ast.Name) and base.id == "BaseSettings" for base in node.bases)
+        for field in node.body
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
+    }
+
+
+def settings_in(page: str) -> set[str]:
+    return set(re.findall(rf"\b{SETTINGS_PREFIX}[A-Z0-9_]*[A-Z0-9]\b", page))
+
+
+def metrics_of(source: Module) -> set[str]:
+    """Names in string constants that are a metric's name and nothing else."""
+    return {
+        node.value
+        for node in ast.walk(source.tree)
+        if isinstance(node, ast.Constant)
+        and isinstance(node.value, str)
+        and METRIC.fullmatch(node.value)
+    }
+
+
+def metrics_in(page: str, known: Iterable[str]) -> set[str]:
+    """Names a page mentions; a histogram's series count as the histogram."""
+    series = {f"{name}{end}": name for name in known for end in ("_bucket", "_count", "_sum")}
+    return {series.get(name, name) for name in METRIC.findall(page)}
+
+
+def differences(made: set[str], documented: set[str], page: str) -> list[str]:
+    return [
+        *(f"{name} is not in {page}" for name in sorted(made - documented)),
+        *(f"{page} has {name}, which does not exist" for name in sorted(documented - made)),
+    ]
+
+
+def public_names(source: Module) -> tuple[str, ...]:
+    """``__all__`` as it is written; empty if there is none."""
+    for node in source.tree.body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
+            return tuple(ast.literal_eval(node.value))
+    return ()
+
+
+def in_house_order(names: Iterable[str]) -> list[str]:
+    """Constants, classes, functions, each by name: the order ruff's RUF022 keeps."""
+    return sorted(names, key=lambda name: (not name.isupper(), not name[0].isupper(), name))
+
+
+def the_module(path: str) -> Module:
+    found = [each for each in modules() if each.path == path]
+    if not found:
+        pytest.skip(f"{path} does not exist yet")
+    return found[0]
+
+
+def the_page(path: str) -> str:
+    if not (ROOT / "docs").is_dir():
+        pytest.skip("docs/ does not exist yet")
+    assert (ROOT / path).is_file(), f"{path} is missing"
+    return (ROOT / path).read_text(encoding="utf-8")
+
+
+def test_every_setting_is_documented_and_nothing_else() -> None:
+    made = settings_of(the_module(SETTINGS))
+    assert made
+    found = differences(made, settings_in(the_page(SETTINGS_PAGE)), SETTINGS_PAGE)
+    assert not found, "\n".join(found)
+
+
+def test_every_metric_is_documented_and_nothing_else() -> None:
+    made = metrics_of(the_module(METRICS))
+    assert made
+    found = differences(made, metrics_in(the_page(METRICS_PAGE), made), METRICS_PAGE)
+    assert not found, "\n".join(found)
+
+
+def test_routings_public_names_are_pinned_and_sorted() -> None:
+    names = public_names(the_module("routing/__init__.py"))
+    assert names == ROUTING_NAMES
+    assert list(names) == in_house_order(names)
+
+
+def test_undocumented_setting_is_found() -> None:
+    source = module(SETTINGS, "class Settings(BaseSettings):\n    port: int = 1\n    host: str\n")
+    page = "| `UNDERSTUDY_HOST` | and `UNDERSTUDY_GONE` |"
+    assert differences(settings_of(source), settings_in(page), "page") == [
+        "UNDERSTUDY_PORT is not in page",
+        "page has UNDERSTUDY_GONE, which does not exist",
+    ]
+
+
+def test_undocumented_metric_is_found() -> None:
+    source = module(METRICS, "A = Counter('understudy_a_total', 'Says understudy_x in passing.')\n")
+    page = "understudy_b_seconds"
+    assert differences(metrics_of(source), metrics_in(page, ()), "page") == [
+        "understudy_a_total is not in page",
+        "page has understudy_b_seconds, which does not exist",
+    ]
+
+
+def test_a_histograms_series_are_documented_by_its_name() -> None:
+    made = {"understudy_latency_seconds"}
+    page = "rate(understudy_latency_seconds_bucket[5m]), understudy_latency_seconds_sum"
+    assert metrics_in(page, made) == made
+
+
+def test_public_names_are_read_as_written() -> None:
+    assert public_names(module("routing/__init__.py", "__all__ = ['b', 'a']")) == ("b", "a")
+    assert public_names(module("routing/__init__.py", "")) == ()
+    assert in_house_order(["plan", "Draft", "LIMIT"]) == ["LIMIT", "Draft", "plan"]

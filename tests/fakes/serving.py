@@ -1,0 +1,151 @@
+"""Real sockets on loopback, and a gateway between scripted models."""
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import uvicorn
+import yaml
+
+from gateway.app import Gateway, build_gateway, create_app
+from gateway.cascades import load_cascades
+from gateway.keys import load_keys
+from gateway.settings import Settings
+from tests.fakes.upstream import ScriptedModel
+
+STUDENT_PRICE = {"input": 0.02, "cached_input": 0.01, "output": 0.06}
+TEACHER_PRICE = {"input": 0.60, "output": 2.40}
+
+
+class _Server(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+@contextlib.contextmanager
+def serving(app: Any) -> Iterator[str]:
+    """Serve an ASGI application on a free port, in a thread; gives its address."""
+    config = uvicorn.Config(
+        app, host="127.0.0.1", port=0, log_config=None, timeout_graceful_shutdown=1
+    )
+    server = _Server(config)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    wait_until(lambda: server.started or not thread.is_alive())
+    assert server.started
+    try:
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join(10)
+        assert not thread.is_alive()
+
+
+def wait_until(is_true: Callable[[], object], seconds: float = 10.0) -> None:
+    """Poll until something holds; fails after ``seconds``."""
+    deadline = time.monotonic() + seconds
+    while not is_true():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.01)
+
+
+def closed_port_url() -> str:
+    """An address where nothing listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{probe.getsockname()[1]}"
+
+
+def cascade_document(student_url: str, teacher_url: str, **changes: Any) -> dict[str, Any]:
+    """A cascade's configuration; ``student`` and ``teacher`` change single keys of theirs."""
+    student = {
+        "base_url": student_url + "/v1",
+        "model": "upstream-student",
+        "version": "student-1",
+        "price": STUDENT_PRICE,
+    }
+    teacher = {
+        "base_url": teacher_url + "/v1",
+        "model": "upstream-teacher",
+        "price": TEACHER_PRICE,
+        "outputs_may_train": True,
+    }
+    return {
+        "student": student | changes.pop("student", {}),
+        "teacher": teacher | changes.pop("teacher", {}),
+        "objective": {"kind": "confidence", "at_least": 0.8},
+    } | changes
+
+
+def load_gateway(
+    folder: Path, cascade: dict[str, Any], settings: dict[str, Any] | None = None
+) -> Gateway:
+    """A gateway with one cascade, ``assistant``, built the way `understudy serve` builds it."""
+    path = folder / "cascades.yaml"
+    path.write_text(yaml.safe_dump({"cascades": {"assistant": cascade}}))
+    loaded = Settings(
+        **({"config": path, "state_dir": folder / "state", "log_level": "error"} | (settings or {}))
+    )
+    cascades = load_cascades(path, {"TEACHER_KEY": "teacher-secret"}.get)
+    return build_gateway(loaded, cascades, load_keys(loaded.keys_file))
+
+
+@dataclass
+class Stage:
+    """A served gateway, its two scripted models and a client."""
+
+    client: httpx.Client
+    url: str
+    gateway: Gateway
+    folder: Path
+    student: ScriptedModel
+    teacher: ScriptedModel
+    question: dict[str, Any] = field(
+        default_factory=lambda: {
+            "model": "assistant",
+            "messages": [{"role": "user", "content": "What is the capital of France?"}],
+        }
+    )
+
+    def ask(self, **changes: Any) -> httpx.Response:
+        """Post the question, with changes."""
+        return self.client.post("/v1/chat/completions", json=self.question | changes)
+
+    def metric(self, name: str, **labels: str) -> float:
+        """The value of one sample; 0 where there is none yet."""
+        value = self.gateway.context.observer.metrics.registry.get_sample_value(name, labels)
+        return value or 0.0
+
+    def pairs(self) -> list[bytes]:
+        """The lines of the journal."""
+        return (self.folder / "state" / "pairs.jsonl").read_bytes().splitlines()
+
+
+@contextlib.contextmanager
+def stage(
+    folder: Path,
+    *,
+    cascade: dict[str, Any] | None = None,
+    settings: dict[str, Any] | None = None,
+    student_url: str | None = None,
+    teacher_url: str | None = None,
+) -> Iterator[Stage]:
+    """Serve two scripted models and a gateway between them, all on real sockets."""
+    student, teacher = ScriptedModel(), ScriptedModel()
+    with contextlib.ExitStack() as stack:
+        document = cascade_document(
+            student_url or stack.enter_context(serving(student)),
+            teacher_url or stack.enter_context(serving(teacher)),
+            **(cascade or {}),
+        )
+        gateway = load_gateway(folder, document, settings)
+        url = stack.enter_context(serving(create_app(gateway)))
+        client = stack.enter_context(httpx.Client(base_url=url, timeout=20, trust_env=False))
+        yield Stage(client, url, gateway, folder, student, teacher)

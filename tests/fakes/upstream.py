@@ -1,0 +1,106 @@
+"""A model server that does as it is told: answers, refuses, hangs, breaks off."""
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from starlette.types import Receive, Scope, Send
+
+SURE, UNSURE = -0.01, -3.0
+
+
+def completion(
+    content: str | None = "Paris.", logprob: float = SURE, **changes: Any
+) -> dict[str, Any]:
+    """A chat completion in vLLM's shape; every token has this log-probability."""
+    message = {"role": "assistant", "content": content, "refusal": None, "reasoning": None}
+    choice: dict[str, Any] = {
+        "index": 0,
+        "message": message | changes.pop("message", {}),
+        "logprobs": {"content": tokens(*(content or "").split(" "), logprob=logprob)},
+        "finish_reason": "stop",
+        "stop_reason": None,
+    }
+    choice |= changes.pop("choice", {})
+    return {
+        "id": "chatcmpl-1",
+        "object": "chat.completion",
+        "created": 1_795_454_776,
+        "model": "upstream-name",
+        "choices": [choice],
+        "usage": {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110},
+        "system_fingerprint": "vllm-0.32.0",
+        "kv_transfer_params": None,
+    } | changes
+
+
+def tokens(*texts: str, logprob: float = SURE) -> list[dict[str, Any]]:
+    """Entries of ``logprobs.content``, each with a rival far behind."""
+    return [
+        {
+            "token": text,
+            "logprob": logprob,
+            "bytes": list(text.encode()),
+            "top_logprobs": [
+                {"token": text, "logprob": logprob, "bytes": list(text.encode())},
+                {"token": "?", "logprob": logprob - 5, "bytes": [63]},
+            ],
+        }
+        for text in texts
+    ]
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What the server sends: a body as JSON or as it is, or nothing and a closed connection."""
+
+    body: Any = field(default_factory=completion)
+    status: int = 200
+    delay_seconds: float = 0.0
+    is_broken_off: bool = False
+
+
+class ScriptedModel:
+    """An ASGI application; change ``reply`` at any time, read ``requests`` afterwards."""
+
+    def __init__(self, reply: Reply | None = None) -> None:
+        self.reply: Reply | Callable[[Mapping[str, Any]], Reply] = reply or Reply()
+        self.requests: list[dict[str, Any]] = []
+        self.headers: list[dict[str, str]] = []
+        self.disconnects = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        body = bytearray()
+        while True:
+            message = await receive()
+            body += message.get("body", b"")
+            if not message.get("more_body"):
+                break
+        request = json.loads(body) if body else {}
+        self.requests.append(request)
+        self.headers.append({key.decode(): value.decode() for key, value in scope["headers"]})
+        reply = self.reply if isinstance(self.reply, Reply) else self.reply(request)
+        if reply.delay_seconds and await self._has_left(receive, reply.delay_seconds):
+            self.disconnects += 1
+            return
+        await self._send(send, reply)
+
+    async def _has_left(self, receive: Receive, seconds: float) -> bool:
+        try:
+            async with asyncio.timeout(seconds):
+                return (await receive())["type"] == "http.disconnect"
+        except TimeoutError:
+            return False
+
+    async def _send(self, send: Send, reply: Reply) -> None:
+        content = reply.body if isinstance(reply.body, bytes) else json.dumps(reply.body).encode()
+        headers: Sequence[tuple[bytes, bytes]] = [(b"content-type", b"application/json")]
+        if reply.is_broken_off:
+            # A length that the body does not reach makes the server cut the connection.
+            headers = [*headers, (b"content-length", str(len(content) + 10).encode())]
+        await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+        await send({"type": "http.response.body", "body": content})
