@@ -23,6 +23,10 @@ class JournalBusy(Exception):
     """Another process holds this directory."""
 
 
+def _for_owner_alone(path: str, flags: int) -> int:
+    return os.open(path, flags, _FILE_MODE)
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
     """Complete lines from the journal, and the offset in bytes behind the last of them."""
@@ -97,7 +101,8 @@ class Journal:
             self.size = end = 0
         self.shipped = end
         beside = self._offset_path.with_suffix(".part")
-        beside.write_text(str(end))
+        with open(beside, "w", opener=_for_owner_alone) as file:
+            file.write(str(end))
         beside.replace(self._offset_path)
         self._events.journal_changed(self.size - self.shipped)
 

@@ -30,8 +30,11 @@ class _Server(uvicorn.Server):
 
 
 @contextlib.contextmanager
-def serving(app: Any) -> Iterator[str]:
-    """Serve an ASGI application on a free port, in a thread; gives its address."""
+def serving(app: Any, running: list[uvicorn.Server] | None = None) -> Iterator[str]:
+    """Serve an ASGI application on a free port, in a thread; gives its address.
+
+    The server joins ``running``, so that several can be told to stop before any is waited for.
+    """
     config = uvicorn.Config(
         app, host="127.0.0.1", port=0, log_config=None, timeout_graceful_shutdown=1
     )
@@ -40,6 +43,8 @@ def serving(app: Any) -> Iterator[str]:
     thread.start()
     wait_until(lambda: server.started or not thread.is_alive())
     assert server.started
+    if running is not None:
+        running.append(server)
     try:
         yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     finally:
@@ -90,9 +95,8 @@ def load_gateway(
     """A gateway with one cascade, ``assistant``, built the way `understudy serve` builds it."""
     path = folder / "cascades.yaml"
     path.write_text(yaml.safe_dump({"cascades": {"assistant": cascade}}))
-    loaded = Settings(
-        **({"config": path, "state_dir": folder / "state", "log_level": "error"} | (settings or {}))
-    )
+    values = {"config": path, "state_dir": folder / "state", "log_level": "error"}
+    loaded = Settings.model_validate(values | (settings or {}))
     cascades = load_cascades(path, {"TEACHER_KEY": "teacher-secret"}.get)
     return build_gateway(loaded, cascades, load_keys(loaded.keys_file))
 
@@ -139,13 +143,19 @@ def stage(
 ) -> Iterator[Stage]:
     """Serve two scripted models and a gateway between them, all on real sockets."""
     student, teacher = ScriptedModel(), ScriptedModel()
+    running: list[uvicorn.Server] = []
     with contextlib.ExitStack() as stack:
         document = cascade_document(
-            student_url or stack.enter_context(serving(student)),
-            teacher_url or stack.enter_context(serving(teacher)),
+            student_url or stack.enter_context(serving(student, running)),
+            teacher_url or stack.enter_context(serving(teacher, running)),
             **(cascade or {}),
         )
         gateway = load_gateway(folder, document, settings)
-        url = stack.enter_context(serving(create_app(gateway)))
+        url = stack.enter_context(serving(create_app(gateway), running))
         client = stack.enter_context(httpx.Client(base_url=url, timeout=20, trust_env=False))
-        yield Stage(client, url, gateway, folder, student, teacher)
+        try:
+            yield Stage(client, url, gateway, folder, student, teacher)
+        finally:
+            client.close()
+            for server in running:
+                server.should_exit = True

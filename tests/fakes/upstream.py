@@ -92,7 +92,7 @@ class ScriptedModel:
     async def _has_left(self, receive: Receive, seconds: float) -> bool:
         try:
             async with asyncio.timeout(seconds):
-                return (await receive())["type"] == "http.disconnect"
+                return bool((await receive())["type"] == "http.disconnect")
         except TimeoutError:
             return False
 

@@ -1,0 +1,56 @@
+import io
+import json
+import logging
+from typing import Any
+
+from gateway.telemetry.log import ServerLogHandler, log_settled, new_log
+from routing.vocabulary import Confidence
+from tests.gateway.telemetry.test_metrics import fact
+
+
+def lines(stream: io.BytesIO) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in stream.getvalue().splitlines()]
+
+
+def test_a_request_is_one_line_of_json() -> None:
+    stream = io.BytesIO()
+    log_settled(new_log("info", stream), fact(confidence=Confidence(1 / 3)))
+    (line,) = lines(stream)
+    assert line["event"] == "request"
+    assert line["request_id"] == "r"
+    assert line["outcome"] == "kept"
+    assert line["served_by"] == "student"
+    assert line["confidence"] == 0.333333
+    assert line["cost_usd"] == "0.000000000005"
+    assert line["tokens"] == 110
+    assert line["level"] == "info"
+
+
+def test_lines_below_the_level_are_not_written() -> None:
+    stream = io.BytesIO()
+    log_settled(new_log("warning", stream), fact())
+    assert lines(stream) == []
+
+
+def test_a_bug_has_its_traceback_in_the_log() -> None:
+    stream = io.BytesIO()
+    log = new_log("info", stream)
+    try:
+        raise RuntimeError("detail")
+    except RuntimeError:
+        log.exception("bug")
+    assert "RuntimeError: detail" in lines(stream)[0]["exception"]
+
+
+def test_the_server_s_own_words_become_lines_of_json() -> None:
+    stream = io.BytesIO()
+    handler = ServerLogHandler(new_log("info", stream))
+    try:
+        raise RuntimeError("detail")
+    except RuntimeError as error:
+        info = (type(error), error, error.__traceback__)
+        handler.emit(logging.LogRecord("uvicorn", logging.ERROR, "x", 1, "at %d", (5,), info))
+    (line,) = lines(stream)
+    assert line["message"] == "at 5"
+    assert line["level"] == "error"
+    assert "RuntimeError" in line["exception"]

@@ -1,0 +1,124 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client.parser import text_string_to_metric_families
+
+from gateway.facts import Ending, Leg, RequestSettled
+from gateway.telemetry.metrics import Metrics
+from routing.money import PICO_PER_USD, Usage
+from routing.vocabulary import Confidence, Degraded, Reason, Role
+
+USAGE = Usage(input=100, output=10, cached_input=40, reasoning=4)
+
+
+def metrics() -> Metrics:
+    return Metrics(version="1.2.3", calibrated={"a": False, "b": True})
+
+
+def fact(**changes: object) -> RequestSettled:
+    values: dict[str, object] = {
+        "request_id": "r",
+        "ending": Ending.KEPT,
+        "status": 200,
+        "seconds": 0.1,
+        "cascade": "a",
+        "served_by": Role.STUDENT,
+        "reason": Reason.CONFIDENT,
+        "confidence": Confidence(0.9),
+        "legs": (Leg(Role.STUDENT, USAGE, 5, 0.1),),
+        "baseline_pico": 50,
+    }
+    return RequestSettled(**(values | changes))  # type: ignore[arg-type]
+
+
+def sample(counted: Metrics, name: str, **labels: str) -> float | None:
+    return counted.registry.get_sample_value(name, labels)
+
+
+def test_a_kept_request_is_no_deferral() -> None:
+    counted = metrics()
+    counted.settled(fact())
+    assert sample(counted, "understudy_requests_total", cascade="a", outcome="kept") == 1
+    assert sample(counted, "understudy_confidence_count", cascade="a", verdict="keep") == 1
+    text = counted.exposition().decode()
+    assert "understudy_deferrals_total{" not in text
+    assert "understudy_escalations_total{" not in text
+    for kind, tokens in (("input", 100), ("output", 10), ("cached_input", 40), ("reasoning", 4)):
+        labels = {"cascade": "a", "role": "student", "type": kind}
+        assert sample(counted, "understudy_tokens_total", **labels) == tokens
+
+
+def test_deferrals_minus_escalations_are_what_was_sent_back() -> None:
+    counted = metrics()
+    low = {"reason": Reason.LOW_CONFIDENCE, "confidence": Confidence(0.2)}
+    counted.settled(fact(ending=Ending.ESCALATED, served_by=Role.TEACHER, **low))
+    counted.settled(fact(ending=Ending.DEGRADED, degraded=Degraded.TEACHER_BUSY, **low))
+    labels = {"cascade": "a", "reason": "low_confidence"}
+    assert sample(counted, "understudy_deferrals_total", **labels) == 2
+    assert sample(counted, "understudy_escalations_total", **labels) == 1
+    degraded = sample(counted, "understudy_degraded_total", cascade="a", degraded="teacher_busy")
+    assert degraded == 1
+
+
+def test_what_was_thrown_away_is_wasted() -> None:
+    counted = metrics()
+    legs = (Leg(Role.STUDENT, USAGE, 7, 0.1), Leg(Role.TEACHER, USAGE, 70, 0.2))
+    counted.settled(fact(ending=Ending.ESCALATED, served_by=Role.TEACHER, legs=legs))
+    name = "understudy_cost_usd_total"
+    assert sample(counted, name, cascade="a", role="student", kind="wasted") == 7e-12
+    assert sample(counted, name, cascade="a", role="teacher", kind="served") == 70e-12
+
+
+def test_an_unknown_cost_is_counted_and_never_zero() -> None:
+    counted = metrics()
+    legs = (Leg(Role.STUDENT, USAGE, None, 0.1), Leg(Role.TEACHER, None, None, 0.1, "cancelled"))
+    counted.settled(fact(legs=legs, baseline_pico=None))
+    name = "understudy_cost_unknown_total"
+    assert sample(counted, name, cascade="a", role="student", cause="price") == 1
+    assert sample(counted, name, cascade="a", role="teacher", cause="usage") == 1
+    text = counted.exposition().decode()
+    assert "understudy_cost_usd_total{" not in text
+    assert "understudy_baseline_usd_total{" not in text
+
+
+def test_a_request_to_no_cascade_is_counted_under_other() -> None:
+    counted = metrics()
+    nobody = {"cascade": None, "served_by": None, "reason": None, "confidence": None}
+    counted.settled(fact(ending=Ending.REJECTED, legs=(), baseline_pico=None, **nobody))
+    assert sample(counted, "understudy_requests_total", cascade="other", outcome="rejected") == 1
+
+
+def test_pairs_of_a_cascade_that_is_gone_make_no_series() -> None:
+    counted = metrics()
+    for number in range(100):
+        counted.pair_shipped(f"gone-{number}")
+    counted.pair_lost(None, "torn")
+    assert sample(counted, "understudy_pairs_shipped_total", cascade="other") == 100
+    assert sample(counted, "understudy_pairs_lost_total", cascade="other", cause="torn") == 1
+
+
+def test_it_says_which_policies_are_calibrated() -> None:
+    counted = metrics()
+    assert sample(counted, "understudy_policy_calibrated", cascade="a") == 0
+    assert sample(counted, "understudy_policy_calibrated", cascade="b") == 1
+    assert sample(counted, "understudy_build_info", version="1.2.3") == 1
+
+
+@given(st.lists(st.integers(min_value=0, max_value=10**15), min_size=1, max_size=50))
+def test_dollars_add_up_to_the_pico(costs: list[int]) -> None:
+    counted = metrics()
+    for cost in costs:
+        counted.settled(fact(legs=(Leg(Role.STUDENT, USAGE, cost, 0.1),)))
+    shown = sample(counted, "understudy_cost_usd_total", cascade="a", role="student", kind="served")
+    assert shown == sum(costs) / PICO_PER_USD
+
+
+@pytest.mark.parametrize("suffix", ["_total", "_created"])
+def test_the_text_parses_and_only_counters_end_in_total(suffix: str) -> None:
+    counted = metrics()
+    counted.settled(fact())
+    families = list(text_string_to_metric_families(counted.exposition().decode()))
+    for family in families:
+        for line in family.samples:
+            if line.name.startswith("understudy_") and line.name.endswith(suffix):
+                assert family.type == ("counter" if suffix == "_total" else "gauge"), line.name

@@ -1,0 +1,161 @@
+import json
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from gateway.cascades import ConfigError, LoadedCascade, load_cascades
+from routing.money import Price
+from routing.policy import UNCALIBRATED_VERSION
+from routing.vocabulary import Need, Threshold, WhenDenied
+from tests.fakes.serving import cascade_document
+
+POLICY = {
+    "schema_version": 1,
+    "cascade": "assistant",
+    "student_version": "student-1",
+    "score": {"signals": ["mean_probability"], "weights": [1.0], "intercept": 0.0},
+    "calibration": {"kind": "logistic", "slope": 2.0, "intercept": -1.0},
+    "threshold": 0.7,
+    "target": {"kind": "disagreement", "value": 0.05, "with_probability": 0.95},
+    "bound": 0.049,
+    "n": 1200,
+    "date": "2026-11-20",
+    "data_sha256": "0" * 64,
+}
+
+
+def document(**changes: Any) -> dict[str, Any]:
+    return cascade_document("http://student", "http://teacher", **changes)
+
+
+def no_secret(_: str) -> str | None:
+    return None
+
+
+def load(folder: Path, cascades: Any, **secrets: str) -> tuple[LoadedCascade, ...]:
+    path = folder / "c.yaml"
+    path.write_text(cascades if isinstance(cascades, str) else yaml.safe_dump(cascades))
+    return load_cascades(path, lambda variable: secrets.get(variable))
+
+
+def problem_of(folder: Path, cascades: Any) -> str:
+    with pytest.raises(ConfigError) as caught:
+        load(folder, cascades)
+    return str(caught.value)
+
+
+def test_the_example_is_valid() -> None:
+    (cascade,) = load_cascades(Path(__file__).parents[2] / "understudy.example.yaml", no_secret)
+    assert cascade.name == "assistant"
+
+
+def test_a_full_configuration_is_read(tmp_path: Path) -> None:
+    changes = {
+        "student": {"api_key_env": "KEY", "cannot": ["vision"]},
+        "degraded": "refuse",
+        "pairs": {"store": False},
+    }
+    (loaded,) = load(tmp_path, {"cascades": {"assistant": document(**changes)}}, KEY="s3cret")
+    assert loaded.student_key == "s3cret"
+    assert loaded.teacher_key is None
+    assert loaded.config.student.cannot == {Need.VISION}
+    assert loaded.config.degraded is WhenDenied.REFUSE
+    assert loaded.policy.version == UNCALIBRATED_VERSION
+    assert loaded.policy.threshold == Threshold(0.8)
+
+
+def test_prices_are_whole_pico_dollars(tmp_path: Path) -> None:
+    price = {"input": 0.1, "output": 1e-06}
+    (loaded,) = load(tmp_path, {"cascades": {"a": document(student={"price": price})}})
+    assert loaded.config.student.price is not None
+    assert loaded.config.student.price.price() == Price(100_000, 100_000, 1, 1)
+    assert loaded.config.student.price.input == Decimal("0.1")
+
+
+@pytest.mark.parametrize(
+    ("changes", "path", "fix"),
+    [
+        ({"studnet": {}}, "cascades.assistant.studnet", "spelling"),
+        ({"student": {"temperature": 1}}, "cascades.assistant.student.temperature", "remove it"),
+        ({"student": {"base_url": "student:8000"}}, "student.base_url", "http://"),
+        ({"student": {"price": {"input": 1}}}, "student.price.output", "add it"),
+        ({"student": {"price": {"input": -1, "output": 1}}}, "student.price.input", "at least 0"),
+        ({"student": {"price": {"input": 1e-7, "output": 1}}}, "student.price.input", "decimals"),
+        ({"student": {"price": {"input": "nan", "output": 1}}}, "student.price.input", "finite"),
+        ({"student": {"max_concurrent": 0}}, "student.max_concurrent", "greater"),
+        ({"student": {"timeout_seconds": 0}}, "student.timeout_seconds", "greater"),
+        ({"student": {"cannot": ["fly"]}}, "student.cannot", "vision"),
+        ({"objective": {"kind": "spend", "at_least": 1}}, "objective.kind", "confidence"),
+        ({"objective": {"kind": "confidence", "at_least": 1.1}}, "objective.at_least", "less than"),
+        ({"degraded": "maybe"}, "degraded", "serve"),
+        ({"teacher": {"api_key_env": "NO_SUCH"}}, "teacher.api_key_env", "set it"),
+        ({"policy": "nowhere.json"}, "policy", "mend the path"),
+    ],
+)
+def test_an_error_names_the_path_and_the_fix(
+    tmp_path: Path, changes: dict[str, Any], path: str, fix: str
+) -> None:
+    message = problem_of(tmp_path, {"cascades": {"assistant": document(**changes)}})
+    assert str(tmp_path / "c.yaml") in message
+    assert path in message
+    assert fix in message
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("cascades: {}", "at least 1"),
+        ("", "valid dictionary"),
+        ("cascades: [", "not valid YAML"),
+        ("cascades:\n  a: {}\n  a: {}\n", "line 3: 'a' stands there twice"),
+        ("\tx", "not valid YAML"),
+        ("cascades: {Assistant: {}}", "pattern"),
+        ("cascades: {a: {}}\nother: 1", "other"),
+    ],
+)
+def test_a_file_that_is_no_configuration_is_refused(
+    tmp_path: Path, content: str, message: str
+) -> None:
+    assert message in problem_of(tmp_path, content)
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"nowhere\.yaml: cannot be read: No such file"):
+        load_cascades(tmp_path / "nowhere.yaml", no_secret)
+
+
+def test_all_cascades_tell_their_problems_at_once(tmp_path: Path) -> None:
+    broken = document(policy="nowhere.json")
+    message = problem_of(tmp_path, {"cascades": {"a": broken, "b": broken}})
+    assert "cascades.a.policy" in message
+    assert "cascades.b.policy" in message
+
+
+def test_a_policy_file_is_found_beside_the_configuration(tmp_path: Path) -> None:
+    (tmp_path / "p.json").write_text(json.dumps(POLICY))
+    cascades = {"cascades": {"assistant": document(policy="p.json", objective=None)}}
+    (loaded,) = load(tmp_path, cascades)
+    assert loaded.policy.is_calibrated
+    assert loaded.policy.threshold == Threshold(0.7)
+    assert len(loaded.policy.version) == 12
+    cascades["cascades"]["assistant"]["objective"] = {"kind": "confidence", "at_least": 0.9}
+    assert load(tmp_path, cascades)[0].policy.threshold == Threshold(0.9)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (json.dumps(POLICY | {"student_version": "student-0"}), "fitted for 'student-0'"),
+        (json.dumps(POLICY | {"cascade": "other"}), "fitted for 'other'"),
+        ("{", "not valid JSON"),
+        ("\x00", "not valid JSON"),
+    ],
+)
+def test_a_policy_that_does_not_fit_is_refused_at_start(
+    tmp_path: Path, content: str, message: str
+) -> None:
+    (tmp_path / "p.json").write_text(content)
+    assert message in problem_of(tmp_path, {"cascades": {"assistant": document(policy="p.json")}})

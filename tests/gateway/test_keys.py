@@ -1,0 +1,79 @@
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from gateway.cascades import ConfigError
+from gateway.errors import Unauthorized
+from gateway.keys import Keys, load_keys
+
+
+def sha256(key: str) -> str:
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+def written(folder: Path, content: Any) -> Path:
+    path = folder / "keys.yaml"
+    path.write_text(content if isinstance(content, str) else yaml.safe_dump(content))
+    return path
+
+
+def two_keys(folder: Path) -> Keys:
+    entries = [{"name": name, "sha256": sha256(f"key-of-{name}")} for name in ("ann", "bob")]
+    return load_keys(written(folder, {"keys": entries}))
+
+
+def test_each_key_has_its_tenant(tmp_path: Path) -> None:
+    keys = two_keys(tmp_path)
+    assert keys.tenant("Bearer key-of-ann") == "ann"
+    assert keys.tenant("bearer  key-of-bob ") == "bob"
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        None,
+        "",
+        "key-of-ann",
+        "Basic key-of-ann",
+        "Bearer",
+        "Bearer ",
+        "Bearer key-of-ANN",
+        "Bearer \udcff",
+    ],
+)
+def test_anything_else_is_refused(tmp_path: Path, header: str | None) -> None:
+    with pytest.raises(Unauthorized):
+        two_keys(tmp_path).tenant(header)
+
+
+def test_without_a_file_no_key_is_asked_for() -> None:
+    assert load_keys(None).tenant(None) is None
+    assert load_keys(None).tenant("Bearer x") is None
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"keys": []}, "keys"),
+        ({}, "keys"),
+        ("keys: [", "YAML"),
+        ({"keys": [{"name": "ann", "sha256": "key-of-ann"}]}, "sha256sum"),
+        ({"keys": [{"name": "ann", "key": "x"}]}, "keys.0"),
+        ({"keys": [{"name": "a b", "sha256": sha256("x")}]}, "keys.0.name"),
+        ({"keys": [{"name": "ann", "sha256": sha256("changeme")}]}, "placeholder"),
+        ({"keys": [{"name": "ann", "sha256": sha256("")}]}, "placeholder"),
+        ({"keys": [{"name": "a", "sha256": sha256(k)} for k in ("k1", "k2")]}, "twice"),
+    ],
+)
+def test_a_file_that_is_no_key_file_is_refused(tmp_path: Path, content: Any, message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as caught:
+        load_keys(written(tmp_path, content))
+    assert "key-of-ann" not in str(caught.value)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_keys(tmp_path / "nowhere")

@@ -1,0 +1,76 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from gateway.settings import Settings, read_secret
+
+
+def settings(**changes: Any) -> Settings:
+    return Settings.model_validate({"config": "c.yaml"} | changes)
+
+
+def test_the_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UNDERSTUDY_CONFIG", "c.yaml")
+    monkeypatch.setenv("UNDERSTUDY_PORT", "9000")
+    monkeypatch.setenv("UNDERSTUDY_REDIS_URL", "redis://:pw@h")
+    read = Settings()
+    assert read.config == Path("c.yaml")
+    assert read.port == 9000
+    assert "pw" not in repr(read)
+
+
+def test_what_is_given_overrides_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UNDERSTUDY_PORT", "9000")
+    assert Settings(config=Path("c.yaml"), port=9001).port == 9001
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.1", "::1", "localhost"])
+def test_loopback_needs_no_keys(host: str) -> None:
+    assert settings(host=host).is_metrics_on_main_port
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "example.com", "::ffff:10.0.0.1"])
+def test_any_other_address_needs_keys_or_a_clear_word(host: str) -> None:
+    with pytest.raises(ValidationError, match="keys file"):
+        settings(host=host)
+    assert not settings(host=host, insecure=True).is_metrics_on_main_port
+    assert not settings(host=host, keys_file="k.yaml").is_loopback
+
+
+def test_metrics_leave_the_main_port_once_they_have_their_own() -> None:
+    assert not settings(ops_port=9100).is_metrics_on_main_port
+
+
+def test_two_servers_cannot_share_a_port() -> None:
+    with pytest.raises(ValidationError, match="must differ"):
+        settings(port=9000, ops_port=9000)
+    settings(port=0, ops_port=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "least", "below"),
+    [
+        ("max_body_bytes", 1, 0),
+        ("max_open_requests", 1, 0),
+        ("journal_max_bytes", 1024, 1023),
+        ("drain_seconds", 0, -1),
+        ("port", 0, -1),
+    ],
+)
+def test_limits_have_a_least_value(name: str, least: int, below: int) -> None:
+    settings(**{name: least})
+    with pytest.raises(ValidationError):
+        settings(**{name: below})
+
+
+def test_an_unknown_setting_is_refused() -> None:
+    with pytest.raises(ValidationError):
+        settings(prot=1)
+
+
+def test_a_secret_is_read_by_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOME_KEY", "x")
+    assert read_secret("SOME_KEY") == "x"
+    assert read_secret("NO_SUCH_KEY") is None

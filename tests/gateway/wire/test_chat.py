@@ -1,0 +1,163 @@
+import json
+from typing import Any
+
+import msgspec
+import pytest
+
+from gateway.errors import RequestError
+from gateway.wire.chat import (
+    MAX_CHOICES,
+    MAX_TOP_LOGPROBS,
+    OPERATOR_ONLY,
+    parse_chat,
+    upstream_body,
+)
+from routing.vocabulary import Need
+
+QUESTION: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "x"}]}
+
+
+def sent(*, is_evidence_wanted: bool = True, **changes: Any) -> dict[str, Any]:
+    chat = parse_chat(json.dumps(QUESTION | changes).encode())
+    body = upstream_body(
+        chat,
+        model="theirs",
+        is_evidence_wanted=is_evidence_wanted,
+        extra={"priority": msgspec.Raw(b"5")},
+    )
+    decoded: dict[str, Any] = json.loads(body)
+    return decoded
+
+
+def test_unknown_fields_pass_and_the_model_name_is_replaced() -> None:
+    body = sent(min_p=0.1, guided_choice=["a"], stream=True, stream_options={"include_usage": True})
+    assert body == {
+        "model": "theirs",
+        "messages": QUESTION["messages"],
+        "min_p": 0.1,
+        "guided_choice": ["a"],
+        "priority": 5,
+        "logprobs": True,
+        "top_logprobs": 2,
+    }
+
+
+def test_numbers_pass_byte_for_byte() -> None:
+    chat = parse_chat(b'{"model":"m","messages":[{"role":"user","content":"x"}],"seed":1.50e3}')
+    assert b'"seed":1.50e3' in upstream_body(chat, model="m", is_evidence_wanted=False, extra={})
+
+
+@pytest.mark.parametrize(("asked", "given"), [(0, 2), (1, 2), (2, 2), (5, 5), (20, 20)])
+def test_as_few_log_probabilities_are_asked_for_as_suffice(asked: int, given: int) -> None:
+    assert sent(logprobs=True, top_logprobs=asked)["top_logprobs"] == given
+
+
+def test_a_teacher_is_asked_for_what_the_client_asked_and_no_more() -> None:
+    assert "logprobs" not in sent(is_evidence_wanted=False)
+    assert sent(is_evidence_wanted=False, logprobs=True, top_logprobs=1)["top_logprobs"] == 1
+
+
+@pytest.mark.parametrize("name", sorted(OPERATOR_ONLY))
+def test_fields_that_reach_into_the_server_are_refused(name: str) -> None:
+    with pytest.raises(RequestError, match="operator") as caught:
+        parse_chat(json.dumps(QUESTION | {name: "x"}).encode())
+    assert caught.value.param == name
+
+
+def test_a_chat_template_is_refused_wherever_it_hides() -> None:
+    with pytest.raises(RequestError) as caught:
+        sent(chat_template_kwargs={"chat_template": "{{ x }}"})
+    assert caught.value.param == "chat_template_kwargs.chat_template"
+    assert sent(chat_template_kwargs={"enable_thinking": False})["chat_template_kwargs"]
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        (b"", None),
+        (b"{", None),
+        (b"[]", None),
+        (b"null", None),
+        (b'"x"', None),
+        (b"\xff\xfe", None),
+        (b'{"messages":[{"role":"user","content":"x"}]}', "model"),
+        (b'{"model":"m"}', "messages"),
+        (b'{"model":"m","messages":[]}', "messages"),
+        (b'{"model":"m","messages":"x"}', "messages"),
+        (b'{"model":5,"messages":[]}', "model"),
+        (b'{"model":"m","messages":[{"content":"x"}]}', "messages[0].role"),
+        (b'{"model":"m","messages":[{"role":"user","content":5}]}', "messages[0].content"),
+        (b"[" * 100_000, None),
+        (b'{"model":"m","messages":[{"role":"user","content":"x"}],"z":' + b"[" * 100_000, None),
+    ],
+)
+def test_a_body_that_is_no_chat_request_is_refused(body: bytes, param: str | None) -> None:
+    with pytest.raises(RequestError) as caught:
+        parse_chat(body)
+    assert caught.value.param == param
+    assert "$" not in caught.value.message
+    assert "`" not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("changes", "param"),
+    [
+        ({"temperature": "hot"}, "temperature"),
+        ({"temperature": -0.1}, "temperature"),
+        ({"stream": "yes"}, "stream"),
+        ({"n": 0}, "n"),
+        ({"n": MAX_CHOICES + 1}, "n"),
+        ({"max_tokens": 0}, "max_tokens"),
+        ({"max_completion_tokens": -1}, "max_completion_tokens"),
+        ({"logprobs": True, "top_logprobs": -1}, "top_logprobs"),
+        ({"logprobs": True, "top_logprobs": MAX_TOP_LOGPROBS + 1}, "top_logprobs"),
+        ({"top_logprobs": 1}, "top_logprobs"),
+        ({"stream_options": {"include_usage": True}}, "stream_options"),
+        ({"response_format": "json"}, "response_format"),
+        ({"tools": {}}, "tools"),
+        ({"store": "no"}, "store"),
+    ],
+)
+def test_a_value_out_of_range_is_refused_by_name(changes: dict[str, Any], param: str) -> None:
+    with pytest.raises(RequestError) as caught:
+        sent(**changes)
+    assert caught.value.param == param
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"n": MAX_CHOICES},
+        {"temperature": 0},
+        {"max_tokens": 1},
+        {"logprobs": True, "top_logprobs": MAX_TOP_LOGPROBS},
+        {"temperature": None, "n": None, "stream": None, "tools": None, "stream_options": None},
+        {"messages": [{"role": "assistant", "content": None, "tool_calls": []}]},
+        {"messages": [{"role": "user", "content": [{"type": "text", "text": "x"}]}]},
+    ],
+)
+def test_values_at_the_edge_pass(changes: dict[str, Any]) -> None:
+    sent(**changes)
+
+
+def test_needs_are_read_from_tools_and_from_parts_that_are_no_text() -> None:
+    def needs(**changes: Any) -> frozenset[Need]:
+        return parse_chat(json.dumps(QUESTION | changes).encode()).needs
+
+    image = {"type": "image_url", "image_url": {"url": "https://x"}}
+    text = {"type": "text", "text": "x"}
+    assert needs() == frozenset()
+    assert needs(tools=[]) == frozenset()
+    assert needs(tools=[{}]) == {Need.TOOLS}
+    assert needs(messages=[{"role": "user", "content": [text]}]) == frozenset()
+    assert needs(messages=[{"role": "user", "content": [text, image]}]) == {Need.VISION}
+
+
+def test_a_request_may_opt_out_of_storage() -> None:
+    def is_store_allowed(**changes: Any) -> bool:
+        return parse_chat(json.dumps(QUESTION | changes).encode()).is_store_allowed
+
+    assert is_store_allowed()
+    assert is_store_allowed(store=True)
+    assert is_store_allowed(store=None)
+    assert not is_store_allowed(store=False)

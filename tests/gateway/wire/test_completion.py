@@ -1,0 +1,159 @@
+import json
+from typing import Any
+
+import msgspec
+import pytest
+
+from gateway.wire.chat import Chat, parse_chat
+from gateway.wire.completion import client_fields, drafts_of, read_completion
+from routing.money import Usage
+from routing.vocabulary import Structure
+from tests.fakes.upstream import completion, tokens
+
+
+def asked(**changes: Any) -> Chat:
+    question = {"model": "assistant", "messages": [{"role": "user", "content": "x"}]}
+    return parse_chat(json.dumps(question | changes).encode())
+
+
+def drafts(body: dict[str, Any], **changes: Any) -> Any:
+    return drafts_of(read_completion(json.dumps(body).encode()), asked(**changes))
+
+
+def given(body: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    fields = client_fields(read_completion(json.dumps(body).encode()), asked(**changes))
+    decoded: dict[str, Any] = json.loads(msgspec.json.encode(fields))
+    return decoded
+
+
+def logprobs_of(*entries: dict[str, Any]) -> dict[str, Any]:
+    return {"logprobs": {"content": list(entries)}}
+
+
+def test_evidence_has_a_row_of_candidates_for_each_token() -> None:
+    (draft,) = drafts(completion("The capital", logprob=-0.5))
+    assert draft.token_logprobs == (-0.5, -0.5)
+    assert draft.top_logprobs == ((-0.5, -5.5), (-0.5, -5.5))
+    assert draft.structure is Structure.NOT_ASKED
+
+
+@pytest.mark.parametrize(
+    ("content", "finish_reason", "last", "is_counted"),
+    [
+        ("Paris.", "stop", ".", True),
+        ("Paris.", "stop", "<|im_end|>", False),
+        ("Paris.", "stop", "\n\n", False),  # a stop string: cut from the text by the server
+        ("Paris.", "length", "<|im_end|>", True),  # nothing was cut: the client reads it
+        (None, "tool_calls", "<|im_end|>", False),
+    ],
+)
+def test_only_tokens_that_the_client_reads_are_evidence(
+    content: str | None, finish_reason: str, last: str, is_counted: bool
+) -> None:
+    entries = [*tokens("Paris"), *tokens(last, logprob=-7.0)]
+    choice = {"finish_reason": finish_reason} | logprobs_of(*entries)
+    (draft,) = drafts(completion(content, choice=choice))
+    assert (-7.0 in draft.token_logprobs) is is_counted
+
+
+def test_reasoning_is_no_evidence_about_the_answer() -> None:
+    entries = [*tokens("<think>", "hm", "</think>", logprob=-4.0), *tokens("Par", "is")]
+    for name in ("reasoning", "reasoning_content"):
+        body = completion("Paris", message={name: "hm"}, choice=logprobs_of(*entries))
+        (draft,) = drafts(body)
+        assert draft.token_logprobs == (-0.01, -0.01)
+
+
+@pytest.mark.parametrize("logprobs", [None, {}, {"content": None}, {"content": []}])
+def test_a_server_that_reports_nothing_gives_no_evidence(logprobs: Any) -> None:
+    (draft,) = drafts(completion(choice={"logprobs": logprobs}))
+    assert draft.token_logprobs == ()
+
+
+def test_a_server_without_candidates_gives_empty_rows() -> None:
+    entry = tokens("Paris.")[0] | {"top_logprobs": []}
+    (draft,) = drafts(completion("Paris.", choice=logprobs_of(entry)))
+    assert draft.top_logprobs == ((),)
+
+
+def call(arguments: str | None) -> dict[str, Any]:
+    return {"id": "1", "type": "function", "function": {"name": "f", "arguments": arguments}}
+
+
+@pytest.mark.parametrize(
+    ("message", "is_json_wanted", "structure"),
+    [
+        ({"content": '{"a": 1}'}, True, Structure.VALID),
+        ({"content": '{"a": 1'}, True, Structure.INVALID),
+        ({"content": "[" * 100_000}, True, Structure.INVALID),
+        ({"content": "null"}, True, Structure.INVALID),
+        ({"content": None}, True, Structure.INVALID),
+        ({"content": "no JSON"}, False, Structure.NOT_ASKED),
+        ({"tool_calls": [call('{"a": 1}')]}, False, Structure.VALID),
+        ({"tool_calls": [call('{"a": 1}'), call("{")]}, False, Structure.INVALID),
+        ({"tool_calls": [call("[1]")]}, False, Structure.INVALID),
+        ({"tool_calls": [call(None)]}, False, Structure.INVALID),
+        ({"tool_calls": []}, False, Structure.NOT_ASKED),
+    ],
+)
+def test_structure_is_checked_where_it_was_asked_for(
+    message: dict[str, Any], is_json_wanted: bool, structure: Structure
+) -> None:
+    changes = {"response_format": {"type": "json_object"}} if is_json_wanted else {}
+    (draft,) = drafts(completion(message=message), **changes)
+    assert draft.structure is structure
+
+
+def test_usage_has_its_cached_and_reasoning_parts() -> None:
+    usage = {
+        "prompt_tokens": 100,
+        "completion_tokens": 10,
+        "prompt_tokens_details": {"cached_tokens": 40},
+        "completion_tokens_details": {"reasoning_tokens": 3},
+    }
+    read = read_completion(json.dumps(completion(usage=usage)).encode())
+    assert read.usage == Usage(input=100, output=10, cached_input=40, reasoning=3)
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [
+        None,
+        {"prompt_tokens": 1, "completion_tokens": -1},
+        {"prompt_tokens": 1, "completion_tokens": 1, "prompt_tokens_details": {"cached_tokens": 2}},
+    ],
+)
+def test_usage_that_is_missing_or_contradicts_itself_is_unknown(usage: Any) -> None:
+    assert read_completion(json.dumps(completion(usage=usage)).encode()).usage is None
+
+
+def test_log_probabilities_are_taken_out_unless_the_client_asked() -> None:
+    body = given(completion())
+    assert body["choices"][0]["logprobs"] is None
+    assert body["model"] == "assistant"
+
+
+@pytest.mark.parametrize(("asked_for", "left"), [(None, 0), (0, 0), (1, 1), (2, 2), (5, 2)])
+def test_the_client_gets_as_many_candidates_as_it_asked_for(
+    asked_for: int | None, left: int
+) -> None:
+    changes = {} if asked_for is None else {"top_logprobs": asked_for}
+    (choice,) = given(completion("Paris."), logprobs=True, **changes)["choices"]
+    (entry,) = choice["logprobs"]["content"]
+    assert entry["token"] == "Paris."
+    assert entry["bytes"] == list(b"Paris.")
+    assert len(entry["top_logprobs"]) == left
+
+
+def test_log_probabilities_that_the_server_did_not_give_stay_null() -> None:
+    body = given(completion(choice={"logprobs": None}), logprobs=True)
+    assert body["choices"][0]["logprobs"] is None
+
+
+def test_fields_that_nobody_here_knows_reach_the_client() -> None:
+    body = completion(novelty={"a": [1, 2.50]}, choice={"matched_stop": 7})
+    returned = given(body)
+    assert returned["novelty"] == {"a": [1, 2.5]}
+    assert returned["choices"][0]["matched_stop"] == 7
+    assert returned["id"] == body["id"]
+    assert returned["usage"] == body["usage"]

@@ -1,0 +1,188 @@
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.stores.journal import Journal, JournalBusy
+
+MAX_BYTES = 10_000
+
+
+class Events:
+    """Counts what it hears."""
+
+    def __init__(self) -> None:
+        self.written: list[str] = []
+        self.shipped: list[str] = []
+        self.lost: list[tuple[str | None, str]] = []
+        self.unshipped_bytes = -1
+        self.failures: list[str] = []
+
+    def pair_written(self, cascade: str) -> None:
+        self.written.append(cascade)
+
+    def pair_shipped(self, cascade: str) -> None:
+        self.shipped.append(cascade)
+
+    def pair_lost(self, cascade: str | None, cause: str) -> None:
+        self.lost.append((cascade, cause))
+
+    def journal_changed(self, unshipped_bytes: int) -> None:
+        self.unshipped_bytes = unshipped_bytes
+
+    def store_failed(self, error: str) -> None:
+        self.failures.append(error)
+
+
+def opened(folder: Path, max_bytes: int = MAX_BYTES) -> tuple[Journal, Events]:
+    events = Events()
+    return Journal(folder, max_bytes=max_bytes, events=events), events
+
+
+def ids(lines: Any) -> list[int]:
+    return [json.loads(line)["pair"]["id"] for line in lines]
+
+
+def record(number: int, padding: int = 0) -> bytes:
+    return json.dumps({"id": number, "x": "x" * padding}).encode()
+
+
+def test_pairs_come_back_in_order_and_once_shipped_no_more(tmp_path: Path) -> None:
+    journal, events = opened(tmp_path)
+    for number in range(5):
+        journal.append("a", record(number))
+    batch = journal.next_batch(3)
+    assert ids(batch.lines) == [0, 1, 2]
+    assert ids(journal.next_batch(3).lines) == [0, 1, 2]  # not shipped yet
+    journal.mark_shipped(batch.end)
+    assert ids(journal.next_batch(3).lines) == [3, 4]
+    assert events.written == ["a"] * 5
+    journal.mark_shipped(journal.next_batch(3).end)
+    assert events.unshipped_bytes == 0
+    assert journal.next_batch(3).lines == []
+    journal.close()
+
+
+def test_another_process_goes_on_where_the_last_one_ended(tmp_path: Path) -> None:
+    journal, _ = opened(tmp_path)
+    for number in range(3):
+        journal.append("a", record(number))
+    journal.mark_shipped(journal.next_batch(1).end)
+    journal.close()
+    journal, events = opened(tmp_path)
+    assert ids(journal.next_batch(10).lines) == [1, 2]
+    assert events.unshipped_bytes > 0
+    journal.close()
+
+
+def test_one_process_holds_a_directory(tmp_path: Path) -> None:
+    journal, _ = opened(tmp_path)
+    with pytest.raises(JournalBusy, match="UNDERSTUDY_STATE_DIR"):
+        opened(tmp_path)
+    journal.close()
+    opened(tmp_path)[0].close()
+
+
+def test_files_are_for_their_owner_alone(tmp_path: Path) -> None:
+    journal, _ = opened(tmp_path / "state")
+    journal.append("a", record(1))
+    journal.mark_shipped(0)
+    for path in (tmp_path / "state").iterdir():
+        assert path.stat().st_mode & 0o077 == 0, path
+    journal.close()
+
+
+def test_a_pair_beyond_the_bound_is_counted_as_lost(tmp_path: Path) -> None:
+    line = len(b'{"cascade":"a","pair":}\n') + len(record(1, 100))
+    journal, events = opened(tmp_path, max_bytes=2 * line)
+    for _ in range(3):
+        journal.append("a", record(1, 100))
+    assert journal.size == 2 * line
+    assert events.written == ["a", "a"]
+    assert events.lost == [("a", "journal_full")]
+    journal.close()
+
+
+def test_a_large_journal_starts_afresh_once_all_is_shipped(tmp_path: Path) -> None:
+    journal, events = opened(tmp_path)
+    while journal.size < MAX_BYTES // 2:
+        journal.append("a", record(1, 500))
+    last = journal.next_batch(1000).end
+    journal.mark_shipped(last)
+    assert (tmp_path / "pairs.jsonl").stat().st_size == 0
+    assert events.unshipped_bytes == 0
+    journal.append("a", record(2))
+    assert ids(journal.next_batch(10).lines) == [2]
+    journal.close()
+
+
+def test_a_small_journal_keeps_what_is_shipped(tmp_path: Path) -> None:
+    journal, _ = opened(tmp_path)
+    journal.append("a", record(1))
+    journal.mark_shipped(journal.next_batch(10).end)
+    assert (tmp_path / "pairs.jsonl").stat().st_size > 0
+    journal.close()
+
+
+@pytest.mark.parametrize("cut", range(1, 30))
+def test_a_torn_last_line_spoils_no_other(tmp_path: Path, cut: int) -> None:
+    journal, _ = opened(tmp_path)
+    journal.append("a", record(1))
+    journal.append("a", record(2))
+    journal.close()
+    path = tmp_path / "pairs.jsonl"
+    os.truncate(path, path.stat().st_size - cut)
+    journal, _ = opened(tmp_path)
+    journal.append("a", record(3))
+    lines = journal.next_batch(10).lines
+    whole = [line for line in lines if line.endswith(b"}}")]
+    assert ids(whole) in ([1, 3], [1, 2, 3])
+    journal.close()
+
+
+@pytest.mark.parametrize("offset", ["", "x", "-5", "999999"])
+def test_an_offset_that_makes_no_sense_ships_again_rather_than_losing(
+    tmp_path: Path, offset: str
+) -> None:
+    journal, _ = opened(tmp_path)
+    journal.append("a", record(1))
+    journal.close()
+    (tmp_path / "pairs.shipped").write_text(offset)
+    journal, _ = opened(tmp_path)
+    assert ids(journal.next_batch(10).lines) == [1]
+    journal.close()
+
+
+def test_a_record_larger_than_one_read_is_read_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.stores.journal.READ_BYTES", 64)
+    journal, _ = opened(tmp_path)
+    journal.append("a", record(1, 1000))
+    journal.append("a", record(2, 1000))
+    assert ids(journal.next_batch(10).lines)[0] == 1
+    journal.close()
+
+
+@pytest.mark.parametrize("is_short", [True, False])
+def test_a_full_disk_loses_that_pair_and_spoils_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_short: bool
+) -> None:
+    journal, events = opened(tmp_path)
+    journal.append("a", record(1))
+    whole = os.write
+
+    def full(descriptor: int, data: bytes) -> int:
+        if is_short:
+            return whole(descriptor, data[:10])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("gateway.stores.journal.os.write", full)
+    journal.append("a", record(2))
+    monkeypatch.undo()
+    journal.append("a", record(3))
+    assert ids(journal.next_batch(10).lines) == [1, 3]
+    assert events.lost == [("a", "write_failed")]
+    journal.close()

@@ -1,0 +1,129 @@
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import pytest
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from gateway.stores.journal import Journal
+from gateway.stores.redis_keys import pairs_key
+from gateway.stores.shipper import BATCH_PAIRS, Shipper
+from tests.fakes.valkey import StoreServer, server_binaries, store_server
+from tests.stores.test_journal import Events, record
+
+KEY = "understudy:{a}:pairs"
+
+
+@pytest.fixture(params=["valkey", "redis"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[StoreServer]:
+    binary = server_binaries()[request.param]
+    if binary is None:
+        pytest.skip("no redis-server here: the suite ran against Valkey alone")
+    (tmp_path / "store").mkdir()
+    with store_server(tmp_path / "store", binary) as server:
+        yield server
+
+
+@contextlib.asynccontextmanager
+async def shipping(
+    store: StoreServer, folder: Path
+) -> AsyncIterator[tuple[Shipper, Journal, Events]]:
+    events = Events()
+    journal = Journal(folder / "state", max_bytes=10**7, events=events)
+    redis: Redis = Redis.from_url(store.url, socket_timeout=1, socket_connect_timeout=1)
+    try:
+        yield Shipper(journal, redis, events), journal, events
+    finally:
+        await redis.aclose()
+        journal.close()
+
+
+def stored(store: StoreServer, key: str = KEY) -> list[int]:
+    with store.client() as client:
+        entries: list[tuple[bytes, dict[bytes, bytes]]] = client.xrange(key)
+    return [json.loads(fields[b"pair"])["id"] for _, fields in entries]
+
+
+async def until(condition: Callable[[], bool], seconds: float = 10) -> None:
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110  # what is waited for happens in another process
+            await asyncio.sleep(0.01)
+
+
+def test_the_key_keeps_a_cascade_in_one_place_of_a_cluster() -> None:
+    assert pairs_key("a") == KEY
+
+
+async def test_pairs_reach_the_stream_of_their_cascade_in_order(
+    store: StoreServer, tmp_path: Path
+) -> None:
+    async with shipping(store, tmp_path) as (shipper, journal, events):
+        for number in range(BATCH_PAIRS + 5):
+            journal.append("a", record(number))
+        journal.append("b", record(7))
+        await shipper.flush(5)
+        assert stored(store) == list(range(BATCH_PAIRS + 5))
+        assert stored(store, pairs_key("b")) == [7]
+        assert len(events.shipped) == BATCH_PAIRS + 6
+        assert events.unshipped_bytes == 0
+
+
+async def test_pairs_wait_while_the_store_is_away(store: StoreServer, tmp_path: Path) -> None:
+    async with shipping(store, tmp_path) as (shipper, journal, events):
+        task = asyncio.create_task(shipper.run())
+        journal.append("a", record(1))
+        await until(lambda: len(events.shipped) == 1)
+        store.stop()
+        journal.append("a", record(2))
+        await until(lambda: len(events.failures) >= 2)
+        assert not task.done()
+        store.start()
+        await until(lambda: len(events.shipped) == 2)
+        assert stored(store) == [1, 2]
+        task.cancel()
+        await asyncio.wait([task])
+
+
+async def test_a_flush_without_a_store_ends_in_time_and_keeps_the_pairs(
+    store: StoreServer, tmp_path: Path
+) -> None:
+    async with shipping(store, tmp_path) as (shipper, journal, events):
+        store.stop()
+        journal.append("a", record(1))
+        await shipper.flush(2)
+        assert events.failures
+        assert len(journal.next_batch(10).lines) == 1
+
+
+async def test_a_torn_line_is_counted_and_passed_over(store: StoreServer, tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "pairs.jsonl").write_bytes(b'{"cascade":"a","pai')
+    async with shipping(store, tmp_path) as (shipper, journal, events):
+        journal.append("a", record(2))
+        await shipper.flush(5)
+        assert stored(store) == [2]
+        assert events.lost == [(None, "torn")]
+
+
+async def test_one_bad_stream_does_not_fill_the_good_ones_with_copies(
+    store: StoreServer, tmp_path: Path
+) -> None:
+    with store.client() as client:
+        client.set(pairs_key("bad"), "no stream")
+    async with shipping(store, tmp_path) as (shipper, journal, _):
+        journal.append("a", record(1))
+        journal.append("bad", record(2))
+        journal.append("a", record(3))
+        for _ in range(10):
+            with contextlib.suppress(RedisError):
+                while await shipper.ship_batch():
+                    pass
+        assert len(stored(store)) <= 4  # each good pair twice, not once for every attempt
+        with store.client() as client:
+            client.delete(pairs_key("bad"))
+        await shipper.flush(5)
+        assert set(stored(store)) == {1, 3}
+        assert stored(store, pairs_key("bad")) == [2]
