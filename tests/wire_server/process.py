@@ -1,0 +1,67 @@
+"""A gateway as its own process, started the way an operator starts it."""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import yaml
+
+from tests.fakes.serving import cascade_document, wait_until
+from tests.fakes.valkey import free_port
+
+
+@dataclass
+class GatewayProcess:
+    """The process, its address and its log."""
+
+    process: subprocess.Popen[bytes]
+    url: str
+    state: Path
+    log_path: Path
+
+    def log(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.log_path.read_bytes().splitlines()]
+
+    def metric(self, name: str) -> float:
+        """The sum of a metric's samples."""
+        text = httpx.get(self.url + "/metrics", trust_env=False).text
+        rows = [line for line in text.splitlines() if line.startswith((name + "{", name + " "))]
+        return sum(float(row.rsplit(" ", 1)[1]) for row in rows)
+
+
+@contextlib.contextmanager
+def gateway_process(
+    folder: Path, student_url: str, teacher_url: str, **environment: str
+) -> Iterator[GatewayProcess]:
+    """Start `understudy serve`; killed at the end where it still runs."""
+    config = folder / "cascades.yaml"
+    cascade = cascade_document(student_url, teacher_url)
+    config.write_text(yaml.safe_dump({"cascades": {"assistant": cascade}}))
+    port, log_path = free_port(), folder / "gateway.log"
+    command = [sys.executable, "-m", "understudy", "serve", "--config", str(config)]
+    variables = {"UNDERSTUDY_STATE_DIR": str(folder / "state")} | environment
+    with log_path.open("ab") as log:
+        process = subprocess.Popen(
+            [*command, "--port", str(port)], env=os.environ | variables, stderr=log
+        )
+    started = GatewayProcess(process, f"http://127.0.0.1:{port}", folder / "state", log_path)
+
+    def is_ready() -> bool:
+        assert process.poll() is None, log_path.read_text()
+        with contextlib.suppress(httpx.TransportError):
+            return httpx.get(started.url + "/readyz", trust_env=False).status_code == 200
+        return False
+
+    try:
+        wait_until(is_ready, seconds=20)
+        yield started
+    finally:
+        process.kill()
+        process.wait(10)

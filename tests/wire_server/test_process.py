@@ -1,0 +1,183 @@
+"""A gateway process, real Valkey, and what happens when either of them goes away."""
+
+import json
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.fakes.serving import serving, wait_until
+from tests.fakes.upstream import UNSURE, Reply, ScriptedModel, completion
+from tests.fakes.valkey import StoreServer, store_server
+from tests.wire_server.process import GatewayProcess, gateway_process
+
+KEY = "understudy:{assistant}:pairs"
+ESCALATE = {"model": "assistant", "messages": [{"role": "user", "content": "x"}]}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[StoreServer]:
+    (tmp_path / "store").mkdir()
+    with store_server(tmp_path / "store") as server:
+        yield server
+
+
+@pytest.fixture
+def urls() -> Iterator[tuple[str, str, ScriptedModel, ScriptedModel]]:
+    student = ScriptedModel(Reply(body=completion("Rome?", UNSURE)))
+    teacher = ScriptedModel(Reply(body=completion("Paris.")))
+    with serving(student) as student_url, serving(teacher) as teacher_url:
+        yield student_url, teacher_url, student, teacher
+
+
+def ask(gateway: GatewayProcess, client: httpx.Client) -> float:
+    """One escalated request; gives the seconds it took."""
+    started = time.perf_counter()
+    response = client.post(gateway.url + "/v1/chat/completions", json=ESCALATE)
+    assert response.headers["x-understudy-served-by"] == "teacher"
+    return time.perf_counter() - started
+
+
+def stored_ids(store: StoreServer) -> list[str]:
+    with store.client() as client:
+        entries: Any = client.xrange(KEY)
+    return [json.loads(fields[b"pair"])["id"] for _, fields in entries]
+
+
+def test_requests_go_on_while_the_store_is_away_and_pairs_arrive_later(
+    tmp_path: Path, store: StoreServer, urls: tuple[str, str, ScriptedModel, ScriptedModel]
+) -> None:
+    student_url, teacher_url, _, _ = urls
+    environment = {"UNDERSTUDY_REDIS_URL": store.url}
+    with (
+        gateway_process(tmp_path, student_url, teacher_url, **environment) as gateway,
+        httpx.Client(trust_env=False) as client,
+    ):
+        with_store = [ask(gateway, client) for _ in range(40)]
+        wait_until(lambda: len(stored_ids(store)) == 40)
+        store.stop()
+        without_store = [ask(gateway, client) for _ in range(40)]
+        # Far below any timeout of the store; the bench has the precise comparison.
+        added = statistics.median(without_store) - statistics.median(with_store)
+        assert added < 0.02
+        assert gateway.metric("understudy_journal_unshipped_bytes") > 0
+        wait_until(lambda: gateway.metric("understudy_store_errors_total") > 0)
+        assert httpx.get(gateway.url + "/health", trust_env=False).status_code == 200
+        assert httpx.get(gateway.url + "/readyz", trust_env=False).status_code == 200
+        store.start()
+        wait_until(lambda: len(stored_ids(store)) == 80)
+        assert len(set(stored_ids(store))) == 80
+        assert gateway.metric("understudy_pairs_shipped_total") == 80
+        assert gateway.metric("understudy_escalations_total") == 80
+
+
+def test_pairs_survive_a_gateway_that_is_killed(
+    tmp_path: Path, store: StoreServer, urls: tuple[str, str, ScriptedModel, ScriptedModel]
+) -> None:
+    student_url, teacher_url, _, _ = urls
+    environment = {"UNDERSTUDY_REDIS_URL": store.url}
+    store.stop()
+    with gateway_process(tmp_path, student_url, teacher_url, **environment) as gateway:
+        with httpx.Client(trust_env=False) as client:
+            for _ in range(20):
+                ask(gateway, client)
+        gateway.process.send_signal(signal.SIGKILL)
+        gateway.process.wait(10)
+    store.start()
+    with gateway_process(tmp_path, student_url, teacher_url, **environment):
+        wait_until(lambda: len(stored_ids(store)) == 20)
+
+
+def test_sigterm_ends_open_requests_flushes_pairs_and_exits_with_0(
+    tmp_path: Path, store: StoreServer, urls: tuple[str, str, ScriptedModel, ScriptedModel]
+) -> None:
+    student_url, teacher_url, _student, teacher = urls
+    environment = {"UNDERSTUDY_REDIS_URL": store.url}
+    with (
+        gateway_process(tmp_path, student_url, teacher_url, **environment) as gateway,
+        ThreadPoolExecutor(5) as pool,
+        httpx.Client(trust_env=False) as client,
+    ):
+        teacher.reply = Reply(body=completion("Paris."), delay_seconds=1)
+        open_requests = [pool.submit(ask, gateway, client) for _ in range(5)]
+        wait_until(lambda: len(teacher.requests) == 5)
+        gateway.process.terminate()
+        for request in open_requests:
+            request.result(timeout=10)
+        assert gateway.process.wait(10) == 0
+        assert len(stored_ids(store)) == 5
+        with pytest.raises(httpx.ConnectError):
+            client.get(gateway.url + "/health")
+    assert [line["outcome"] for line in gateway.log() if line["event"] == "request"] == [
+        "escalated"
+    ] * 5
+
+
+def test_the_log_holds_no_prompt_no_answer_and_no_key(
+    tmp_path: Path, urls: tuple[str, str, ScriptedModel, ScriptedModel]
+) -> None:
+    student_url, teacher_url, _, _ = urls
+    with (
+        gateway_process(
+            tmp_path, student_url, teacher_url, UNDERSTUDY_LOG_LEVEL="debug"
+        ) as gateway,
+        httpx.Client(trust_env=False) as client,
+    ):
+        secret = {"model": "assistant", "messages": [{"role": "user", "content": "sesame-1"}]}
+        headers = {"authorization": "Bearer sesame-2"}
+        client.post(gateway.url + "/v1/chat/completions", json=secret, headers=headers)
+        client.post(gateway.url + "/v1/chat/completions", content=b'{"sesame-3": ')
+    log = gateway.log_path.read_text()
+    assert "sesame" not in log
+    assert "Paris" not in log
+    assert "no_store" in log
+    assert "uncalibrated" in log
+
+
+def run(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "understudy", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=30, **options)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["serve"], "UNDERSTUDY_CONFIG, --config"),
+        (["serve", "--config", "nowhere.yaml"], "cannot be read"),
+        (["serve", "--config", "c.yaml", "--host", "0.0.0.0"], "--insecure"),
+        (["serve", "--config", "c.yaml", "--port", "99999"], "UNDERSTUDY_PORT"),
+        (["serve", "--config", "c.yaml", "--keys-file", "nowhere"], "cannot be read"),
+        (["check", "nowhere.yaml"], "cannot be read"),
+    ],
+)
+def test_a_start_that_cannot_work_says_why_and_exits_with_2(
+    tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    (tmp_path / "c.yaml").write_text("cascades: {}")
+    result = run(*arguments, cwd=tmp_path)
+    assert result.returncode == 2
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_check_says_what_is_valid() -> None:
+    example = Path(__file__).parents[2] / "understudy.example.yaml"
+    result = run("check", str(example))
+    assert result.returncode == 0
+    assert "is valid" in result.stdout
+    assert "uncalibrated" in result.stdout
+
+
+def test_the_command_line_costs_no_heavy_import() -> None:
+    code = "import sys, understudy.__main__; print({'torch', 'fastapi'} & set(sys.modules))"
+    command = [sys.executable, "-c", code]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    assert result.stdout.strip() == "set()"
