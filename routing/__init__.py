@@ -1,1 +1,115 @@
-"""The core: pure decisions about drafts, teachers and money.  Does no input or output."""
+"""The core: pure decisions about drafts, teachers and money.  Does no input or output.
+
+These are the names for whoever uses the core from outside; README.md beside this file has the
+decision on one page.  Within this package, modules import from each other and never from here.
+"""
+
+from routing.breaker import FAILURES_TO_OPEN, REST_SECONDS, Breaker
+from routing.calibration import Calibration, Logistic, PiecewiseLinear, Uncalibrated
+from routing.cascade import (
+    AskStudent,
+    AskTeacher,
+    Defer,
+    Keep,
+    Outcome,
+    Refuse,
+    ServeDraft,
+    Verdict,
+    defer,
+    plan,
+    settle,
+)
+from routing.errors import CalibrationError, PolicyError
+from routing.money import (
+    NOTHING_USED,
+    PICO_PER_USD,
+    Price,
+    Usage,
+    baseline_of,
+    cost_of,
+    pico_per_token,
+    total_of,
+    usd,
+)
+from routing.policy import (
+    DEFAULT_THRESHOLD,
+    SCHEMA_VERSION,
+    UNCALIBRATED_VERSION,
+    Policy,
+    Score,
+    policy_from_document,
+    uncalibrated_default,
+)
+from routing.signals import SIGNAL_NAMES, Signals, signals_of
+from routing.vocabulary import (
+    Confidence,
+    Degraded,
+    Denied,
+    Draft,
+    Grant,
+    Granted,
+    Kind,
+    Need,
+    NoDraft,
+    Reason,
+    Role,
+    Structure,
+    Threshold,
+    WhenDenied,
+)
+
+__all__ = [
+    "DEFAULT_THRESHOLD",
+    "FAILURES_TO_OPEN",
+    "NOTHING_USED",
+    "PICO_PER_USD",
+    "REST_SECONDS",
+    "SCHEMA_VERSION",
+    "SIGNAL_NAMES",
+    "UNCALIBRATED_VERSION",
+    "AskStudent",
+    "AskTeacher",
+    "Breaker",
+    "Calibration",
+    "CalibrationError",
+    "Confidence",
+    "Defer",
+    "Degraded",
+    "Denied",
+    "Draft",
+    "Grant",
+    "Granted",
+    "Keep",
+    "Kind",
+    "Logistic",
+    "Need",
+    "NoDraft",
+    "Outcome",
+    "PiecewiseLinear",
+    "Policy",
+    "PolicyError",
+    "Price",
+    "Reason",
+    "Refuse",
+    "Role",
+    "Score",
+    "ServeDraft",
+    "Signals",
+    "Structure",
+    "Threshold",
+    "Uncalibrated",
+    "Usage",
+    "Verdict",
+    "WhenDenied",
+    "baseline_of",
+    "cost_of",
+    "defer",
+    "pico_per_token",
+    "plan",
+    "policy_from_document",
+    "settle",
+    "signals_of",
+    "total_of",
+    "uncalibrated_default",
+    "usd",
+]

@@ -38,11 +38,9 @@ class Logistic:
     def confidence(self, score: float) -> Confidence:
         """Apply the map to a finite ``score``."""
         exponent = self.slope * score + self.intercept
-        # Both branches keep exp() away from overflow.
-        if exponent >= 0:
-            return Confidence(1.0 / (1.0 + math.exp(-min(exponent, 700.0))))
-        power = math.exp(max(exponent, -700.0))
-        return Confidence(power / (1.0 + power))
+        # The cut keeps exp() from overflow.  One form for both signs: power / (1 + power), which
+        # needs no cut, is not monotone in its last digit.
+        return Confidence(1.0 / (1.0 + math.exp(min(-exponent, 700.0))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +65,10 @@ class PiecewiseLinear:
             raise CalibrationError("calibration.scores must be finite numbers")
         if any(left >= right for left, right in pairwise(self.scores)):
             raise CalibrationError("calibration.scores must strictly increase")
+        if not math.isfinite(self.scores[-1] - self.scores[0]):
+            raise CalibrationError(
+                "calibration.scores must not lie further apart than floats reach"
+            )
         if not all(0.0 <= confidence <= 1.0 for confidence in self.confidences):
             raise CalibrationError("calibration.confidences must lie in [0, 1]")
         if any(left > right for left, right in pairwise(self.confidences)):

@@ -6,6 +6,7 @@ per token, so every price with at most six decimals is a whole number here.
 
 from dataclasses import dataclass
 from decimal import Decimal
+from fractions import Fraction
 
 PICO_PER_USD = 10**12
 _PICO_PER_TOKEN = 10**6  # one USD per million tokens, in pico-dollars per token
@@ -49,8 +50,9 @@ def pico_per_token(usd_per_million: Decimal) -> int:
     """
     if not usd_per_million.is_finite() or usd_per_million < 0:
         raise ValueError(f"a price must be a finite number of at least 0, got {usd_per_million}")
-    pico = usd_per_million * _PICO_PER_TOKEN
-    if pico != pico.to_integral_value():
+    # Decimals round to 28 digits when they are multiplied, fractions never do.
+    pico = Fraction(usd_per_million) * _PICO_PER_TOKEN
+    if pico.denominator != 1:
         raise ValueError(f"a price has at most six decimals, got {usd_per_million}")
     return int(pico)
 

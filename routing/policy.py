@@ -18,6 +18,9 @@ SCHEMA_VERSION = 1
 UNCALIBRATED_VERSION = "uncalibrated"
 DEFAULT_THRESHOLD = Threshold(0.8)
 
+_LARGEST = math.nextafter(math.inf, 0.0)
+_DATE = r"[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
+
 _TOP_KEYS = frozenset(
     {"schema_version", "cascade", "student_version", "score", "calibration", "threshold"}
     | {"target", "bound", "n", "date", "data_sha256"}
@@ -94,7 +97,7 @@ def policy_from_document(
     another cascade or student version, has a key missing or too many, or a value out of range.
     """
     fields = _mapping(document, "policy", _TOP_KEYS)
-    if fields["schema_version"] != SCHEMA_VERSION:
+    if fields["schema_version"] is True or fields["schema_version"] != SCHEMA_VERSION:
         raise PolicyError(
             f"schema_version: this gateway reads {SCHEMA_VERSION}, the file has "
             f"{fields['schema_version']!r}: fit the policy again with this release"
@@ -129,7 +132,7 @@ def _check_evidence(fields: Mapping[str, object]) -> None:
     n = fields["n"]
     if isinstance(n, bool) or not isinstance(n, int) or n < 1:
         raise PolicyError(f"n: must be a whole number of at least 1, got {n!r}")
-    for key, form in (("date", r"\d{4}-\d{2}-\d{2}"), ("data_sha256", r"[0-9a-f]{64}")):
+    for key, form in (("date", _DATE), ("data_sha256", r"[0-9a-f]{64}")):
         value = fields[key]
         if not isinstance(value, str) or not re.fullmatch(form, value):
             raise PolicyError(f"{key}: must match {form}, got {value!r}")
@@ -150,7 +153,11 @@ def _score(document: object) -> Score:
     weights = _numbers(fields["weights"], "score.weights")
     if len(weights) != len(names):
         raise PolicyError(f"score.weights: {len(names)} signals need as many, got {len(weights)}")
-    return Score(tuple(names), weights, _number(fields["intercept"], "score.intercept"))
+    intercept = _number(fields["intercept"], "score.intercept")
+    # No signal exceeds 1, so this bounds every score; an infinite one has no confidence.
+    if sum(map(abs, weights)) + abs(intercept) > _LARGEST:
+        raise PolicyError("score.weights: with the intercept they add up to more than floats reach")
+    return Score(tuple(names), weights, intercept)
 
 
 def _calibration(document: object) -> Calibration:
@@ -187,7 +194,8 @@ def _mapping(document: object, path: str, keys: frozenset[str]) -> Mapping[str, 
 
 
 def _number(value: object, path: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    # JSON's whole numbers may be longer than floats reach; NaN fails this comparison too.
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= _LARGEST:
         raise PolicyError(f"{path}: must be a finite number, got {value!r}")
     return float(value)
 

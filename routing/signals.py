@@ -9,17 +9,22 @@ Minimum and low quantiles of token log-probabilities, and not their mean alone: 
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 
 from routing.vocabulary import Draft
 
 LOW_QUANTILE = 0.1
+# A log-softmax computed in bfloat16 over logits of up to 32 is off by less than this.
+MAX_ROUNDING = 0.1
+# One such token makes any mean's exponential 0, and 10**8 of them can still be added up.
+_LEAST = -1e300
 
 Signals = Mapping[str, float]
 
 
 def mean_probability(logprobs: Sequence[float]) -> float:
     """Geometric mean of the token probabilities, in [0, 1]; ``logprobs`` has shape (n,), n >= 1."""
-    return math.exp(math.fsum(logprobs) / len(logprobs))
+    return math.exp(math.fsum(max(logprob, _LEAST) for logprob in logprobs) / len(logprobs))
 
 
 def min_probability(logprobs: Sequence[float]) -> float:
@@ -64,13 +69,16 @@ def signals_of(draft: Draft) -> Signals:
     """All signals that the draft's evidence supports, by name; empty where there is no evidence.
 
     Log-probabilities a rounding error above 0 count as 0, minus infinity as probability 0.  A NaN
-    anywhere means that the server's arithmetic broke: then nothing it said is evidence.
+    anywhere means that the server's arithmetic broke, and anything further above 0 that it reports
+    something else, logits for instance: then nothing it said is evidence.
     """
-    if not draft.token_logprobs or any(map(math.isnan, draft.token_logprobs)):
+    said = chain(draft.token_logprobs, *draft.top_logprobs)
+    # NaN fails this comparison too.
+    if not draft.token_logprobs or not all(logprob <= MAX_ROUNDING for logprob in said):
         return {}
     logprobs = [min(logprob, 0.0) for logprob in draft.token_logprobs]
     found = {name: measure(logprobs) for name, measure in _OVER_TOKENS.items()}
     margin = min_margin(draft)
-    if margin is not None and not math.isnan(margin):
+    if margin is not None:
         found["min_margin"] = margin
     return found

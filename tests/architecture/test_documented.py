@@ -1,4 +1,4 @@
-"""What operators and importers rely on is written down: settings, metrics, public names."""
+"""What operators rely on is written down: settings and metrics."""
 
 import ast
 import re
@@ -15,9 +15,6 @@ SETTINGS_PAGE = "docs/operating.md"
 METRICS = "gateway/telemetry/metrics.py"
 METRICS_PAGE = "docs/metrics.md"
 METRIC = re.compile(r"\bunderstudy_[a-z0-9_]*[a-z0-9]\b")
-
-# What `from routing import ...` offers. A name that leaves this list breaks someone's import.
-ROUTING_NAMES: tuple[str, ...] = ()
 
 
 def settings_of(source: Module) -> set[str]:
@@ -60,19 +57,6 @@ def differences(made: set[str], documented: set[str], page: str) -> list[str]:
     ]
 
 
-def public_names(source: Module) -> tuple[str, ...]:
-    """``__all__`` as it is written; empty if there is none."""
-    for node in source.tree.body:
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
-            return tuple(ast.literal_eval(node.value))
-    return ()
-
-
-def in_house_order(names: Iterable[str]) -> list[str]:
-    """Constants, classes, functions, each by name: the order ruff's RUF022 keeps."""
-    return sorted(names, key=lambda name: (not name.isupper(), not name[0].isupper(), name))
-
-
 def the_module(path: str) -> Module:
     found = [each for each in modules() if each.path == path]
     if not found:
@@ -101,12 +85,6 @@ def test_every_metric_is_documented_and_nothing_else() -> None:
     assert not found, "\n".join(found)
 
 
-def test_routings_public_names_are_pinned_and_sorted() -> None:
-    names = public_names(the_module("routing/__init__.py"))
-    assert names == ROUTING_NAMES
-    assert list(names) == in_house_order(names)
-
-
 def test_undocumented_setting_is_found() -> None:
     source = module(SETTINGS, "class Settings(BaseSettings):\n    port: int = 1\n    host: str\n")
     page = "| `UNDERSTUDY_HOST` | and `UNDERSTUDY_GONE` |"
@@ -129,9 +107,3 @@ def test_a_histograms_series_are_documented_by_its_name() -> None:
     made = {"understudy_latency_seconds"}
     page = "rate(understudy_latency_seconds_bucket[5m]), understudy_latency_seconds_sum"
     assert metrics_in(page, made) == made
-
-
-def test_public_names_are_read_as_written() -> None:
-    assert public_names(module("routing/__init__.py", "__all__ = ['b', 'a']")) == ("b", "a")
-    assert public_names(module("routing/__init__.py", "")) == ()
-    assert in_house_order(["plan", "Draft", "LIMIT"]) == ["LIMIT", "Draft", "plan"]

@@ -1,0 +1,306 @@
+import math
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from routing.calibration import Uncalibrated
+from routing.cascade import (
+    AskStudent,
+    AskTeacher,
+    Defer,
+    Keep,
+    Outcome,
+    Refuse,
+    ServeDraft,
+    Verdict,
+    defer,
+    plan,
+    settle,
+)
+from routing.policy import Policy, Score, uncalibrated_default
+from routing.signals import signals_of
+from routing.vocabulary import (
+    Confidence,
+    Degraded,
+    Denied,
+    Draft,
+    Grant,
+    Granted,
+    Need,
+    NoDraft,
+    Reason,
+    Structure,
+    Threshold,
+    WhenDenied,
+)
+
+# Confidence is the probability of the least likely token; 0.5 and above keeps.
+POLICY = Policy(
+    version="test",
+    score=Score(signals=("min_probability",), weights=(1.0,)),
+    calibration=Uncalibrated(),
+    threshold=Threshold(0.5),
+)
+NOT_ASKED, VALID, INVALID = Structure.NOT_ASKED, Structure.VALID, Structure.INVALID
+PROBABILITIES = st.floats(min_value=0.0, max_value=1.0)
+
+
+def draft(probability: float | None, structure: Structure = NOT_ASKED) -> Draft:
+    """A one-token draft that POLICY gives this confidence; None for one without evidence."""
+    if probability is None:
+        return Draft(structure=structure)
+    logprob = math.log(probability) if probability else -math.inf
+    return Draft(token_logprobs=(logprob,), structure=structure)
+
+
+DRAFTS = st.builds(draft, st.none() | PROBABILITIES, st.sampled_from(Structure))
+
+
+# --- plan ---
+
+NOTHING: frozenset[Need] = frozenset()
+VISION, TOOLS = frozenset({Need.VISION}), frozenset({Need.TOOLS})
+BOTH = VISION | TOOLS
+STUDENT, TEACHER = AskStudent(), NoDraft(Reason.STUDENT_CANNOT)
+
+
+@pytest.mark.parametrize(
+    ("needs", "student_cannot", "first"),
+    [
+        (NOTHING, NOTHING, STUDENT),
+        (NOTHING, VISION, STUDENT),
+        (NOTHING, TOOLS, STUDENT),
+        (NOTHING, BOTH, STUDENT),
+        (VISION, NOTHING, STUDENT),
+        (VISION, VISION, TEACHER),
+        (VISION, TOOLS, STUDENT),
+        (VISION, BOTH, TEACHER),
+        (TOOLS, NOTHING, STUDENT),
+        (TOOLS, VISION, STUDENT),
+        (TOOLS, TOOLS, TEACHER),
+        (TOOLS, BOTH, TEACHER),
+        (BOTH, NOTHING, STUDENT),
+        (BOTH, VISION, TEACHER),
+        (BOTH, TOOLS, TEACHER),
+        (BOTH, BOTH, TEACHER),
+    ],
+)
+def test_student_is_asked_first_unless_it_cannot_do_what_is_needed(
+    needs: frozenset[Need], student_cannot: frozenset[Need], first: AskStudent | NoDraft
+) -> None:
+    assert plan(needs, student_cannot) == first
+
+
+# --- defer ---
+
+SURE, EQUAL, UNSURE, IMPOSSIBLE, SILENT = 0.75, 0.5, math.nextafter(0.5, 0.0), 0.0, None
+
+
+@pytest.mark.parametrize(
+    ("structure", "probability", "kind", "reason"),
+    [
+        (NOT_ASKED, SURE, Keep, Reason.CONFIDENT),
+        (NOT_ASKED, EQUAL, Keep, Reason.CONFIDENT),
+        (NOT_ASKED, UNSURE, Defer, Reason.LOW_CONFIDENCE),
+        (NOT_ASKED, IMPOSSIBLE, Defer, Reason.LOW_CONFIDENCE),
+        (NOT_ASKED, SILENT, Defer, Reason.NO_SIGNAL),
+        (VALID, SURE, Keep, Reason.CONFIDENT),
+        (VALID, EQUAL, Keep, Reason.CONFIDENT),
+        (VALID, UNSURE, Defer, Reason.LOW_CONFIDENCE),
+        (VALID, IMPOSSIBLE, Defer, Reason.LOW_CONFIDENCE),
+        (VALID, SILENT, Defer, Reason.NO_SIGNAL),
+        (INVALID, SURE, Defer, Reason.INVALID_STRUCTURE),
+        (INVALID, EQUAL, Defer, Reason.INVALID_STRUCTURE),
+        (INVALID, UNSURE, Defer, Reason.INVALID_STRUCTURE),
+        (INVALID, IMPOSSIBLE, Defer, Reason.INVALID_STRUCTURE),
+        (INVALID, SILENT, Defer, Reason.INVALID_STRUCTURE),
+    ],
+)
+def test_draft_is_judged_by_structure_then_evidence_then_threshold(
+    structure: Structure, probability: float | None, kind: type[Verdict], reason: Reason
+) -> None:
+    judged = draft(probability, structure)
+    verdict = defer([judged], POLICY)
+    assert type(verdict) is kind
+    assert verdict.reason is reason
+    assert verdict.signals == signals_of(judged)
+    if probability is None:
+        assert verdict.confidence is None
+    else:
+        assert verdict.confidence is not None
+        assert verdict.confidence.value == pytest.approx(probability)
+    if isinstance(verdict, Defer):
+        assert verdict.has_draft
+
+
+def at_threshold(threshold: float) -> Verdict:
+    certain = Draft(token_logprobs=(0.0,))  # confidence exactly 1
+    rule = Policy("test", Score(("min_probability",), (0.8,)), Uncalibrated(), Threshold(threshold))
+    return defer([certain], rule)
+
+
+def test_equality_with_the_threshold_keeps_the_draft() -> None:
+    assert isinstance(at_threshold(0.8), Keep)
+
+
+def test_one_rounding_step_below_the_threshold_defers() -> None:
+    assert isinstance(at_threshold(math.nextafter(0.8, 1.0)), Defer)
+
+
+@pytest.mark.parametrize("reason", [Reason.STUDENT_FAILED, Reason.STUDENT_CANNOT])
+def test_without_a_draft_the_reason_is_passed_on(reason: Reason) -> None:
+    assert defer(NoDraft(reason), POLICY) == Defer(reason, None, has_draft=False, signals={})
+
+
+@pytest.mark.parametrize(
+    "silent",
+    [
+        pytest.param(Draft(), id="no log-probabilities"),
+        pytest.param(Draft((math.nan,), ((math.nan, -1.0),)), id="NaN for a token"),
+        pytest.param(Draft((0.0,), ((math.nan, -1.0),)), id="NaN for a candidate"),
+        pytest.param(Draft((0.0,)), id="no candidates"),
+        pytest.param(Draft((0.0,), ((0.0,),)), id="one candidate"),
+    ],
+)
+def test_silence_defers_even_at_threshold_zero(silent: Draft) -> None:
+    anything_goes = uncalibrated_default().with_threshold(Threshold(0.0))
+    verdict = defer([silent], anything_goes)
+    assert isinstance(verdict, Defer)
+    assert verdict.reason is Reason.NO_SIGNAL
+    assert verdict.confidence is None
+    assert verdict.has_draft
+
+
+def test_threshold_zero_keeps_a_draft_of_confidence_zero() -> None:
+    assert defer([draft(0.0)], POLICY.with_threshold(Threshold(0.0))) == Keep(
+        Confidence(0.0), signals_of(draft(0.0))
+    )
+
+
+# What each choice is like; the place of the one that decides; its reason.
+@pytest.mark.parametrize(
+    ("choices", "weakest", "reason"),
+    [
+        ([draft(0.9), draft(0.6)], 1, Reason.CONFIDENT),
+        ([draft(0.6), draft(0.9)], 0, Reason.CONFIDENT),
+        ([draft(0.9), draft(0.3)], 1, Reason.LOW_CONFIDENCE),
+        ([draft(0.3), draft(0.9)], 0, Reason.LOW_CONFIDENCE),
+        ([draft(0.4), draft(0.2), draft(0.3)], 1, Reason.LOW_CONFIDENCE),
+        ([draft(0.9), draft(None)], 1, Reason.NO_SIGNAL),
+        ([draft(None), draft(0.0)], 0, Reason.NO_SIGNAL),
+        ([draft(0.0), draft(None)], 1, Reason.NO_SIGNAL),
+        ([draft(0.6), draft(0.9, INVALID)], 1, Reason.INVALID_STRUCTURE),
+        ([draft(0.9, INVALID), draft(0.6)], 0, Reason.INVALID_STRUCTURE),
+        ([draft(0.9, INVALID), draft(0.2)], 1, Reason.LOW_CONFIDENCE),
+        ([draft(0.9, INVALID), draft(None)], 1, Reason.NO_SIGNAL),
+        ([draft(None, INVALID), draft(0.2)], 0, Reason.INVALID_STRUCTURE),
+        ([draft(0.3), draft(0.3, INVALID)], 0, Reason.LOW_CONFIDENCE),
+        ([draft(0.3, INVALID), draft(0.3)], 0, Reason.INVALID_STRUCTURE),
+    ],
+)
+def test_several_choices_are_judged_by_the_weakest(
+    choices: list[Draft], weakest: int, reason: Reason
+) -> None:
+    verdict = defer(choices, POLICY)
+    assert verdict == defer([choices[weakest]], POLICY)
+    assert verdict.reason is reason
+
+
+@given(st.lists(DRAFTS, min_size=1, max_size=4))
+def test_choices_are_kept_together_only_if_each_would_be_kept_alone(choices: list[Draft]) -> None:
+    each = [isinstance(defer([choice], POLICY), Keep) for choice in choices]
+    assert isinstance(defer(choices, POLICY), Keep) is all(each)
+
+
+@given(st.lists(DRAFTS, min_size=1, max_size=4), PROBABILITIES, PROBABILITIES)
+def test_raising_the_threshold_never_keeps_more(
+    choices: list[Draft], left: float, right: float
+) -> None:
+    low, high = sorted((left, right))
+    if isinstance(defer(choices, POLICY.with_threshold(Threshold(high))), Keep):
+        assert isinstance(defer(choices, POLICY.with_threshold(Threshold(low))), Keep)
+
+
+@given(st.lists(DRAFTS, min_size=1, max_size=4), DRAFTS)
+def test_another_choice_never_turns_a_deferral_into_a_keep(
+    choices: list[Draft], another: Draft
+) -> None:
+    if isinstance(defer([*choices, another], POLICY), Keep):
+        assert isinstance(defer(choices, POLICY), Keep)
+
+
+@given(DRAFTS, PROBABILITIES)
+def test_kept_draft_has_a_confidence_that_the_threshold_admits(
+    judged: Draft, threshold: float
+) -> None:
+    verdict = defer([judged], POLICY.with_threshold(Threshold(threshold)))
+    if isinstance(verdict, Keep):
+        assert verdict.confidence.value >= threshold
+        assert judged.structure is not INVALID
+
+
+def confident(probabilities: Sequence[float]) -> Draft:
+    """What a server reports of tokens this likely, the rest of the mass on one rival each."""
+    tokens = tuple(math.log(each) for each in probabilities)
+    rows = tuple((math.log(each), math.log(1 - each)) for each in probabilities)
+    return Draft(tokens, rows)
+
+
+def test_default_rule_keeps_a_sure_answer_and_defers_on_one_weak_token() -> None:
+    assert isinstance(defer([confident([0.99] * 8)], uncalibrated_default()), Keep)
+    assert isinstance(defer([confident([0.99] * 7 + [0.55])], uncalibrated_default()), Defer)
+
+
+# --- settle ---
+
+KEEP = Keep(Confidence(0.9))
+WITH_DRAFT = Defer(Reason.LOW_CONFIDENCE, Confidence(0.1), has_draft=True)
+WITHOUT_DRAFT = Defer(Reason.STUDENT_FAILED)
+GRANTED = Granted()
+FAILED, BUSY = Denied(Degraded.TEACHER_FAILED), Denied(Degraded.TEACHER_BUSY)
+SERVE, REFUSE = WhenDenied.SERVE, WhenDenied.REFUSE
+
+
+@pytest.mark.parametrize(
+    ("verdict", "grant", "when_denied", "outcome"),
+    [
+        (KEEP, GRANTED, SERVE, ServeDraft()),
+        (KEEP, GRANTED, REFUSE, ServeDraft()),
+        (KEEP, FAILED, SERVE, ServeDraft()),
+        (KEEP, FAILED, REFUSE, ServeDraft()),
+        (KEEP, BUSY, SERVE, ServeDraft()),
+        (KEEP, BUSY, REFUSE, ServeDraft()),
+        (WITH_DRAFT, GRANTED, SERVE, AskTeacher()),
+        (WITH_DRAFT, GRANTED, REFUSE, AskTeacher()),
+        (WITH_DRAFT, FAILED, SERVE, ServeDraft(Degraded.TEACHER_FAILED)),
+        (WITH_DRAFT, FAILED, REFUSE, Refuse(Degraded.TEACHER_FAILED)),
+        (WITH_DRAFT, BUSY, SERVE, ServeDraft(Degraded.TEACHER_BUSY)),
+        (WITH_DRAFT, BUSY, REFUSE, Refuse(Degraded.TEACHER_BUSY)),
+        (WITHOUT_DRAFT, GRANTED, SERVE, AskTeacher()),
+        (WITHOUT_DRAFT, GRANTED, REFUSE, AskTeacher()),
+        (WITHOUT_DRAFT, FAILED, SERVE, Refuse(Degraded.TEACHER_FAILED)),
+        (WITHOUT_DRAFT, FAILED, REFUSE, Refuse(Degraded.TEACHER_FAILED)),
+        (WITHOUT_DRAFT, BUSY, SERVE, Refuse(Degraded.TEACHER_BUSY)),
+        (WITHOUT_DRAFT, BUSY, REFUSE, Refuse(Degraded.TEACHER_BUSY)),
+    ],
+)
+def test_verdict_grant_and_configuration_settle_what_happens(
+    verdict: Verdict, grant: Grant, when_denied: WhenDenied, outcome: Outcome
+) -> None:
+    assert settle(verdict, grant, when_denied) == outcome
+
+
+@pytest.mark.parametrize("reason", [each for each in Reason if each is not Reason.CONFIDENT])
+def test_reason_of_a_deferral_does_not_change_what_happens(reason: Reason) -> None:
+    deferred = Defer(reason, has_draft=True)
+    assert settle(deferred, GRANTED, SERVE) == AskTeacher()
+    assert settle(deferred, BUSY, SERVE) == ServeDraft(Degraded.TEACHER_BUSY)
+
+
+def test_kept_draft_is_not_degraded_and_a_deferred_one_always_is() -> None:
+    assert settle(KEEP, BUSY, SERVE) == ServeDraft(degraded=None)
+    settled = settle(WITH_DRAFT, BUSY, SERVE)
+    assert isinstance(settled, ServeDraft)
+    assert settled.degraded is not None

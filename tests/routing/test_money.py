@@ -1,0 +1,192 @@
+from decimal import Decimal, localcontext
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from routing.money import (
+    NOTHING_USED,
+    PICO_PER_USD,
+    Price,
+    Usage,
+    baseline_of,
+    cost_of,
+    pico_per_token,
+    total_of,
+    usd,
+)
+
+COUNTS = st.integers(min_value=0, max_value=10**9)
+PICO = st.integers(min_value=-(10**30), max_value=10**30)
+PRICE = Price(input=20_000, cached_input=10_000, output=60_000, reasoning=70_000)
+
+
+@st.composite
+def usages(draw: st.DrawFn) -> Usage:
+    whole_input, whole_output = draw(COUNTS), draw(COUNTS)
+    return Usage(
+        input=whole_input,
+        output=whole_output,
+        cached_input=draw(st.integers(0, whole_input)),
+        reasoning=draw(st.integers(0, whole_output)),
+    )
+
+
+PRICES = st.builds(Price, input=COUNTS, cached_input=COUNTS, output=COUNTS, reasoning=COUNTS)
+
+
+def known(cost: int | None) -> int:
+    assert cost is not None
+    return cost
+
+
+def together(left: Usage, right: Usage) -> Usage:
+    return Usage(
+        input=left.input + right.input,
+        output=left.output + right.output,
+        cached_input=left.cached_input + right.cached_input,
+        reasoning=left.reasoning + right.reasoning,
+    )
+
+
+@pytest.mark.parametrize(
+    ("usage", "cost"),
+    [
+        (Usage(input=1, output=0), 20_000),
+        (Usage(input=1, output=0, cached_input=1), 10_000),
+        (Usage(input=0, output=1), 60_000),
+        (Usage(input=0, output=1, reasoning=1), 70_000),
+        (Usage(input=100, output=10, cached_input=40, reasoning=4), 2_240_000),
+        (NOTHING_USED, 0),
+    ],
+)
+def test_every_kind_of_token_has_its_own_price(usage: Usage, cost: int) -> None:
+    assert cost_of(usage, PRICE) == cost
+
+
+def test_unknown_usage_or_price_gives_no_cost_and_never_zero() -> None:
+    assert cost_of(None, PRICE) is None
+    assert cost_of(NOTHING_USED, None) is None
+    assert cost_of(None, None) is None
+
+
+@given(usages(), usages(), PRICES)
+def test_cost_is_additive_over_split_usage(left: Usage, right: Usage, price: Price) -> None:
+    parts = [cost_of(left, price), cost_of(right, price)]
+    assert cost_of(together(left, right), price) == total_of(parts)
+
+
+@given(usages(), usages(), PRICES)
+def test_more_usage_never_costs_less(some: Usage, more: Usage, price: Price) -> None:
+    assert known(cost_of(some, price)) <= known(cost_of(together(some, more), price))
+
+
+@pytest.mark.parametrize(
+    ("counts", "is_refused"),
+    [
+        ((5, 5, 5, 5), False),
+        ((0, 0, 0, 0), False),
+        ((5, 5, 6, 0), True),
+        ((5, 5, 0, 6), True),
+        ((5, 5, -1, 0), True),
+        ((5, 5, 0, -1), True),
+        ((-1, 0, 0, 0), True),
+        ((0, -1, 0, 0), True),
+        ((-1, 0, -1, 0), True),
+        ((0, -1, 0, -1), True),
+    ],
+)
+def test_a_part_is_never_negative_nor_more_than_its_whole(
+    counts: tuple[int, int, int, int], is_refused: bool
+) -> None:
+    if not is_refused:
+        Usage(*counts)
+        return
+    with pytest.raises(ValueError, match=r"^token counts do not add up: "):
+        Usage(*counts)
+
+
+@pytest.mark.parametrize(
+    ("price", "pico"),
+    [
+        ("0", 0),
+        ("-0", 0),
+        ("0.000001", 1),
+        ("0.02", 20_000),
+        ("3.0000000", 3_000_000),
+        ("75", 75_000_000),
+    ],
+)
+def test_prices_are_whole_pico_dollars_per_token(price: str, pico: int) -> None:
+    assert pico_per_token(Decimal(price)) == pico
+
+
+@pytest.mark.parametrize("price", ["-0.000001", "-1", "NaN", "sNaN", "Infinity", "-Infinity"])
+def test_price_below_zero_or_not_finite_is_refused(price: str) -> None:
+    with pytest.raises(ValueError, match=r"^a price must be a finite number of at least 0, got "):
+        pico_per_token(Decimal(price))
+
+
+@pytest.mark.parametrize("price", ["0.0000001", "1.0000005", "1E-40"])
+def test_price_finer_than_six_decimals_is_refused_rather_than_rounded(price: str) -> None:
+    with pytest.raises(ValueError, match=r"^a price has at most six decimals, got "):
+        pico_per_token(Decimal(price))
+
+
+def test_price_with_more_digits_than_decimals_compute_with_is_refused_too() -> None:
+    with pytest.raises(ValueError, match=r"^a price has at most six decimals, got "):
+        pico_per_token(Decimal("1.0000000000000000000000000001"))
+
+
+@given(st.integers(min_value=0, max_value=10**15))
+def test_every_price_of_six_decimals_is_exact(pico: int) -> None:
+    assert pico_per_token(Decimal(pico).scaleb(-6)) == pico
+
+
+def test_total_of_known_costs_is_their_sum() -> None:
+    assert total_of([1, 2, 3]) == 6
+    assert total_of([0]) == 0
+    assert total_of([]) == 0
+
+
+@pytest.mark.parametrize("costs", [[None], [None, None], [0, None], [None, 5], [1, None, 2]])
+def test_total_with_an_unknown_part_is_unknown_and_never_zero(costs: list[int | None]) -> None:
+    assert total_of(costs) is None
+
+
+@pytest.mark.parametrize("teacher_cost", [0, 7])
+def test_baseline_is_what_the_teacher_cost_where_that_is_known(teacher_cost: int) -> None:
+    assert baseline_of(Usage(input=1, output=1), teacher_cost, PRICE) == teacher_cost
+
+
+def test_baseline_without_a_teachers_answer_prices_the_students_tokens() -> None:
+    assert baseline_of(Usage(input=1, output=2), None, PRICE) == 140_000
+
+
+def test_baseline_of_nothing_known_is_unknown() -> None:
+    assert baseline_of(None, None, PRICE) is None
+    assert baseline_of(Usage(input=1, output=2), None, None) is None
+
+
+@pytest.mark.parametrize(
+    ("pico", "text"),
+    [
+        (0, "0.0"),
+        (1, "0.000000000001"),
+        (123_000_000, "0.000123"),
+        (PICO_PER_USD - 1, "0.999999999999"),
+        (PICO_PER_USD, "1.0"),
+        (PICO_PER_USD + 500_000_000_000, "1.5"),
+        (10 * PICO_PER_USD, "10.0"),
+        (-1, "-0.000000000001"),
+        (-PICO_PER_USD, "-1.0"),
+    ],
+)
+def test_dollars_are_written_plainly(pico: int, text: str) -> None:
+    assert usd(pico) == text
+
+
+@given(PICO)
+def test_dollars_come_back_exactly(pico: int) -> None:
+    with localcontext(prec=60):
+        assert Decimal(usd(pico)) * PICO_PER_USD == pico

@@ -1,0 +1,417 @@
+import json
+import math
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from routing.calibration import Logistic, PiecewiseLinear, Uncalibrated
+from routing.errors import PolicyError
+from routing.policy import (
+    DEFAULT_THRESHOLD,
+    SCHEMA_VERSION,
+    UNCALIBRATED_VERSION,
+    Policy,
+    Score,
+    policy_from_document,
+    uncalibrated_default,
+)
+from routing.signals import SIGNAL_NAMES
+from routing.vocabulary import Confidence, Threshold
+
+ABSENT = object()
+LARGEST = math.nextafter(math.inf, 0.0)
+TOO_LONG = 10**400  # JSON has no largest number, floats do
+NO_NUMBERS: list[object] = [
+    *(None, "0.5", True, [0.5], {}, math.nan, math.inf, -math.inf),
+    TOO_LONG,
+]
+
+DOCUMENT = """
+{
+  "schema_version": 1,
+  "cascade": "assistant",
+  "student_version": "small-2026-11-q4",
+  "score": {
+    "signals": ["min_margin", "mean_probability"],
+    "weights": [2, 0.5],
+    "intercept": -0.25
+  },
+  "calibration": {"kind": "logistic", "slope": 3, "intercept": -1.5},
+  "threshold": 0.75,
+  "target": {"kind": "quality", "value": 0.05, "with_probability": 0.95},
+  "bound": 0.048,
+  "n": 1200,
+  "date": "2026-11-30",
+  "data_sha256": "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+}
+"""
+PIECEWISE: dict[str, object] = {
+    "kind": "piecewise_linear",
+    "scores": [0, 0.5],
+    "confidences": [0.25, 1],
+}
+
+
+def document(**changes: object) -> dict[str, object]:
+    """The valid document with parts replaced, or taken away where the new value is ABSENT.
+
+    ``score__weights`` reaches into ``score``.
+    """
+    whole: dict[str, object] = json.loads(DOCUMENT)
+    for path, value in changes.items():
+        *parents, last = path.split("__")
+        inner = whole
+        for parent in parents:
+            child = inner[parent]
+            assert isinstance(child, dict)
+            inner = child
+        if value is ABSENT:
+            del inner[last]
+        else:
+            inner[last] = value
+    return whole
+
+
+def read(parsed: object) -> Policy:
+    return policy_from_document(
+        parsed, version="3f2a", cascade="assistant", student_version="small-2026-11-q4"
+    )
+
+
+def complaint(parsed: object) -> str:
+    with pytest.raises(PolicyError) as caught:
+        read(parsed)
+    return str(caught.value)
+
+
+def begins_with(message: str, path: str) -> bool:
+    return message.startswith((f"{path}: ", f"{path} "))
+
+
+def shown(value: object) -> str:
+    """The value as a test's name has it."""
+    return "absent" if value is ABSENT else "10**400" if value == TOO_LONG else repr(value)[:40]
+
+
+# --- the rule ---
+
+
+def test_score_is_the_weighted_sum_of_its_signals() -> None:
+    score = Score(("min_margin", "mean_probability"), (2.0, -0.5), intercept=0.25)
+    assert score.of({"mean_probability": 0.5, "min_margin": 0.25, "low_probability": 9.0}) == 0.5
+
+
+@pytest.mark.parametrize("present", [{}, {"min_margin": 0.3}, {"mean_probability": 0.0}])
+def test_score_is_unknown_where_a_signal_is_absent(present: dict[str, float]) -> None:
+    assert Score(("min_margin", "mean_probability"), (1.0, 0.0)).of(present) is None
+
+
+def test_signal_of_exactly_zero_is_a_signal() -> None:
+    assert Score(("min_margin",), (1.0,), intercept=0.5).of({"min_margin": 0.0}) == 0.5
+
+
+def test_confidence_is_the_calibrated_score() -> None:
+    policy = read(document(calibration=PIECEWISE))
+    assert policy.confidence({"min_margin": 0.125, "mean_probability": 0.5}) == Confidence(0.625)
+    assert policy.confidence({"min_margin": 0.125}) is None
+
+
+def test_another_threshold_leaves_the_rest_of_the_rule_as_it_was() -> None:
+    policy = read(document())
+    moved = policy.with_threshold(Threshold(0.25))
+    assert moved.threshold == Threshold(0.25)
+    assert moved.with_threshold(policy.threshold) == policy
+    assert policy.threshold == Threshold(0.75)
+
+
+# --- the rule without a policy ---
+
+
+def test_default_rule_is_the_plain_average_of_all_signals() -> None:
+    policy = uncalibrated_default()
+    assert set(policy.score.signals) == SIGNAL_NAMES
+    assert policy.score.weights == (0.25, 0.25, 0.25, 0.25)
+    assert policy.score.intercept == 0.0
+    assert policy.calibration == Uncalibrated()
+
+
+def test_default_rule_says_that_it_is_not_calibrated() -> None:
+    policy = uncalibrated_default()
+    assert not policy.is_calibrated
+    assert policy.version == UNCALIBRATED_VERSION == "uncalibrated"
+    assert policy.threshold == DEFAULT_THRESHOLD == Threshold(0.8)
+
+
+@given(st.fixed_dictionaries({name: st.floats(0.0, 1.0) for name in SIGNAL_NAMES}))
+def test_default_confidence_lies_between_the_weakest_and_the_strongest_signal(
+    signals: dict[str, float],
+) -> None:
+    confidence = uncalibrated_default().confidence(signals)
+    assert confidence is not None
+    # Four roundings of numbers of at most 1.
+    assert min(signals.values()) - 1e-15 <= confidence.value <= max(signals.values()) + 1e-15
+
+
+@pytest.mark.parametrize("absent", sorted(SIGNAL_NAMES))
+def test_default_rule_says_nothing_where_any_signal_is_absent(absent: str) -> None:
+    signals = dict.fromkeys(SIGNAL_NAMES - {absent}, 1.0)
+    assert uncalibrated_default().confidence(signals) is None
+
+
+# --- the file ---
+
+
+def test_valid_document_becomes_the_policy_it_describes() -> None:
+    assert read(document()) == Policy(
+        version="3f2a",
+        score=Score(("min_margin", "mean_probability"), (2.0, 0.5), intercept=-0.25),
+        calibration=Logistic(slope=3.0, intercept=-1.5),
+        threshold=Threshold(0.75),
+        is_calibrated=True,
+    )
+
+
+def test_piecewise_linear_calibration_is_read() -> None:
+    policy = read(document(calibration=PIECEWISE))
+    assert policy.calibration == PiecewiseLinear(scores=(0.0, 0.5), confidences=(0.25, 1.0))
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("threshold", 0),
+        ("threshold", 1),
+        ("bound", None),
+        ("bound", 0),
+        ("bound", LARGEST),
+        ("bound", -LARGEST),
+        ("n", 1),
+        ("score__signals", sorted(SIGNAL_NAMES)[:2]),
+        ("score__weights", [0, -1.5]),
+        ("score__weights", [LARGEST, 0]),
+        ("score__intercept", 0),
+        ("calibration__slope", 0),
+        ("date", "2028-02-29"),
+        ("date", "2026-12-31"),
+        ("date", "2026-01-01"),
+    ],
+)
+def test_values_at_the_edge_of_what_is_allowed_are_read(path: str, value: object) -> None:
+    read(document(**{path: value}))
+
+
+@pytest.mark.parametrize("parsed", [None, [], "policy", 1, [["schema_version", 1]]])
+def test_document_that_is_no_object_is_refused(parsed: object) -> None:
+    assert begins_with(complaint(parsed), "policy")
+
+
+@pytest.mark.parametrize(
+    ("path", "key"),
+    [
+        ("policy", "schema_version"),
+        ("policy", "cascade"),
+        ("policy", "student_version"),
+        ("policy", "score"),
+        ("policy", "calibration"),
+        ("policy", "threshold"),
+        ("policy", "target"),
+        ("policy", "bound"),
+        ("policy", "n"),
+        ("policy", "date"),
+        ("policy", "data_sha256"),
+        ("target", "kind"),
+        ("target", "value"),
+        ("target", "with_probability"),
+        ("score", "signals"),
+        ("score", "weights"),
+        ("score", "intercept"),
+        ("calibration", "slope"),
+        ("calibration", "intercept"),
+    ],
+)
+def test_missing_key_is_named(path: str, key: str) -> None:
+    where = key if path == "policy" else f"{path}__{key}"
+    assert complaint(document(**{where: ABSENT})) == f"{path}: lacks {key}"
+
+
+@pytest.mark.parametrize("key", ["scores", "confidences"])
+def test_missing_key_of_a_piecewise_linear_calibration_is_named(key: str) -> None:
+    less = {name: value for name, value in PIECEWISE.items() if name != key}
+    assert complaint(document(calibration=less)) == f"calibration: lacks {key}"
+
+
+def test_all_missing_keys_are_named_at_once_and_in_order() -> None:
+    assert complaint(document(n=ABSENT, bound=ABSENT)) == "policy: lacks bound, n"
+
+
+@pytest.mark.parametrize(
+    ("path", "key"),
+    [
+        ("policy", "comment"),
+        ("target", "target__comment"),
+        ("score", "score__comment"),
+        ("calibration", "calibration__comment"),
+        ("calibration", "calibration__scores"),
+    ],
+)
+def test_key_too_many_is_named(path: str, key: str) -> None:
+    name = key.rpartition("__")[2]
+    assert complaint(document(**{key: 1})) == f"{path}: has unknown keys: {name}"
+
+
+def test_keys_that_are_no_text_are_refused_like_any_other() -> None:
+    parsed: dict[object, object] = {"also": 1, 7: 1}
+    assert complaint(parsed | document()) == "policy: has unknown keys: 7, also"
+
+
+DEFECTS: list[tuple[str, object, str]] = [
+    # where, what stands there, path that the message begins with
+    ("schema_version", SCHEMA_VERSION - 1, "schema_version"),
+    ("schema_version", SCHEMA_VERSION + 1, "schema_version"),
+    ("schema_version", "1", "schema_version"),
+    ("schema_version", None, "schema_version"),
+    ("schema_version", True, "schema_version"),
+    ("cascade", "Assistant", "cascade"),
+    ("cascade", "", "cascade"),
+    ("cascade", None, "cascade"),
+    ("student_version", "small-2026-11-q5", "student_version"),
+    ("student_version", None, "student_version"),
+    ("threshold", math.nextafter(0.0, -1.0), "threshold"),
+    ("threshold", math.nextafter(1.0, 2.0), "threshold"),
+    *(("threshold", value, "threshold") for value in NO_NUMBERS),
+    ("target", None, "target"),
+    ("target", [], "target"),
+    ("target__kind", None, "target.kind"),
+    ("target__kind", 1, "target.kind"),
+    *(("target__value", value, "target.value") for value in NO_NUMBERS),
+    *(("target__with_probability", value, "target.with_probability") for value in NO_NUMBERS),
+    *(("bound", value, "bound") for value in NO_NUMBERS if value is not None),
+    ("n", 0, "n"),
+    ("n", -1, "n"),
+    ("n", True, "n"),
+    ("n", 1200.0, "n"),
+    ("n", "1200", "n"),
+    ("n", None, "n"),
+    ("date", None, "date"),
+    ("date", 20261130, "date"),
+    ("date", "yesterday", "date"),
+    ("date", "2026-1-30", "date"),
+    ("date", "2026-11-30T00:00:00Z", "date"),
+    ("date", "2026-11-30\n", "date"),
+    ("date", " 2026-11-30", "date"),
+    ("date", "2026-00-30", "date"),
+    ("date", "2026-13-30", "date"),
+    ("date", "2026-11-00", "date"),
+    ("date", "2026-11-32", "date"),
+    ("date", "\u0662\u0660\u0662\u0666-11-30", "date"),
+    ("data_sha256", None, "data_sha256"),
+    ("data_sha256", "", "data_sha256"),
+    ("data_sha256", "0" * 63, "data_sha256"),
+    ("data_sha256", "0" * 65, "data_sha256"),
+    ("data_sha256", "A" * 64, "data_sha256"),
+    ("data_sha256", "g" * 64, "data_sha256"),
+    ("data_sha256", "0" * 64 + "\n", "data_sha256"),
+    ("score", None, "score"),
+    ("score", [], "score"),
+    ("score__signals", [], "score.signals"),
+    ("score__signals", None, "score.signals"),
+    ("score__signals", "min_margin", "score.signals"),
+    ("score__signals", {"min_margin": 1}, "score.signals"),
+    ("score__signals", ["min_margin", "mood"], "score.signals[1]"),
+    ("score__signals", ["MIN_MARGIN", "mean_probability"], "score.signals[0]"),
+    ("score__signals", ["min_margin", 1], "score.signals[1]"),
+    ("score__signals", [["min_margin"], "min_margin"], "score.signals[0]"),
+    ("score__signals", ["min_margin", "min_margin"], "score.signals"),
+    ("score__weights", [2], "score.weights"),
+    ("score__weights", [2, 0.5, 1], "score.weights"),
+    ("score__weights", [], "score.weights"),
+    ("score__weights", 2, "score.weights"),
+    ("score__weights", "25", "score.weights"),
+    ("score__weights", {"min_margin": 2}, "score.weights"),
+    *(("score__weights", [2, value], "score.weights[1]") for value in NO_NUMBERS),
+    *(("score__intercept", value, "score.intercept") for value in NO_NUMBERS),
+    ("calibration", None, "calibration"),
+    ("calibration", "logistic", "calibration"),
+    ("calibration", [], "calibration"),
+    ("calibration__kind", ABSENT, "calibration.kind"),
+    ("calibration__kind", None, "calibration.kind"),
+    ("calibration__kind", "isotonic", "calibration.kind"),
+    ("calibration__kind", ["logistic"], "calibration.kind"),
+    ("calibration__kind", "piecewise_linear", "calibration"),
+    ("calibration__slope", -0.5, "calibration.slope"),
+    *(("calibration__slope", value, "calibration.slope") for value in NO_NUMBERS),
+    *(("calibration__intercept", value, "calibration.intercept") for value in NO_NUMBERS),
+]
+
+
+@pytest.mark.parametrize(("where", "value", "path"), DEFECTS, ids=shown)
+def test_single_defect_is_refused_by_its_path(where: str, value: object, path: str) -> None:
+    assert begins_with(complaint(document(**{where: value})), path)
+
+
+PIECEWISE_DEFECTS: list[tuple[str, object, str]] = [
+    ("scores", [], "calibration"),
+    ("scores", [0], "calibration"),
+    ("scores", 0, "calibration.scores"),
+    ("scores", "01", "calibration.scores"),
+    ("scores", [0.5, 0], "calibration.scores"),
+    ("scores", [0.5, 0.5], "calibration.scores"),
+    *(("scores", [0, value], "calibration.scores[1]") for value in NO_NUMBERS),
+    ("confidences", [0.25], "calibration"),
+    ("confidences", None, "calibration.confidences"),
+    ("confidences", [1, 0.25], "calibration.confidences"),
+    ("confidences", [-0.1, 1], "calibration.confidences"),
+    ("confidences", [0.25, 1.1], "calibration.confidences"),
+    *(("confidences", [0.25, value], "calibration.confidences[1]") for value in NO_NUMBERS),
+    ("slope", 1, "calibration"),
+]
+
+
+@pytest.mark.parametrize(("key", "value", "path"), PIECEWISE_DEFECTS, ids=shown)
+def test_single_defect_of_a_piecewise_linear_calibration_is_refused_by_its_path(
+    key: str, value: object, path: str
+) -> None:
+    parsed = document(calibration={**PIECEWISE, key: value})
+    assert begins_with(complaint(parsed), path)
+
+
+@pytest.mark.parametrize("value", [Decimal("0.5"), 1j])
+def test_numbers_that_json_does_not_have_are_refused(value: object) -> None:
+    assert begins_with(complaint(document(threshold=value)), "threshold")
+
+
+@pytest.mark.parametrize(
+    ("weights", "intercept"),
+    [([1e308, 1e308], 0), ([-1e308, -1e308], 0), ([1e308, 0], 1e308), ([-1e308, 0], -1e308)],
+)
+def test_weights_whose_sum_can_overflow_are_refused(weights: list[float], intercept: float) -> None:
+    parsed = document(score__weights=weights, score__intercept=intercept)
+    assert begins_with(complaint(parsed), "score.weights")
+
+
+def test_policy_of_another_cascade_or_student_says_both_names_and_the_way_out() -> None:
+    for key, ours in (("cascade", "assistant"), ("student_version", "small-2026-11-q4")):
+        message = complaint(document(**{key: "theirs"}))
+        assert "'theirs'" in message
+        assert repr(ours) in message
+        assert "remove `policy` to run uncalibrated" in message
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.floats() | st.integers() | st.text(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+        max_leaves=5,
+    ),
+    st.sampled_from(sorted(json.loads(DOCUMENT))),
+)
+def test_whatever_stands_in_the_file_is_read_or_refused_with_a_policy_error(
+    value: object, key: str
+) -> None:
+    try:
+        read(document(**{key: value}))
+    except PolicyError:
+        return
+    assert key in {"threshold", "bound", "n"}

@@ -1,0 +1,88 @@
+from dataclasses import is_dataclass
+
+import pytest
+
+import routing
+
+# A name that leaves this list breaks someone's import.
+PUBLIC_NAMES = [
+    "DEFAULT_THRESHOLD",
+    "FAILURES_TO_OPEN",
+    "NOTHING_USED",
+    "PICO_PER_USD",
+    "REST_SECONDS",
+    "SCHEMA_VERSION",
+    "SIGNAL_NAMES",
+    "UNCALIBRATED_VERSION",
+    "AskStudent",
+    "AskTeacher",
+    "Breaker",
+    "Calibration",
+    "CalibrationError",
+    "Confidence",
+    "Defer",
+    "Degraded",
+    "Denied",
+    "Draft",
+    "Grant",
+    "Granted",
+    "Keep",
+    "Kind",
+    "Logistic",
+    "Need",
+    "NoDraft",
+    "Outcome",
+    "PiecewiseLinear",
+    "Policy",
+    "PolicyError",
+    "Price",
+    "Reason",
+    "Refuse",
+    "Role",
+    "Score",
+    "ServeDraft",
+    "Signals",
+    "Structure",
+    "Threshold",
+    "Uncalibrated",
+    "Usage",
+    "Verdict",
+    "WhenDenied",
+    "baseline_of",
+    "cost_of",
+    "defer",
+    "pico_per_token",
+    "plan",
+    "policy_from_document",
+    "settle",
+    "signals_of",
+    "total_of",
+    "uncalibrated_default",
+    "usd",
+]
+
+
+def house_order(name: str) -> tuple[bool, bool, str]:
+    """Constants, classes, functions, each by name."""
+    return not name.isupper(), not name[0].isupper(), name
+
+
+def test_exactly_these_names_are_public() -> None:
+    assert routing.__all__ == PUBLIC_NAMES
+
+
+def test_public_names_are_sorted_and_stand_there_once() -> None:
+    assert sorted(set(routing.__all__), key=house_order) == routing.__all__
+
+
+def test_every_public_name_can_be_imported() -> None:
+    missing = [name for name in PUBLIC_NAMES if not hasattr(routing, name)]
+    assert not missing
+
+
+@pytest.mark.parametrize("name", PUBLIC_NAMES)
+def test_every_value_is_frozen_and_only_the_breaker_has_state(name: str) -> None:
+    value = getattr(routing, name)
+    if isinstance(value, type) and is_dataclass(value):
+        assert vars(value)["__dataclass_params__"].frozen is (name != "Breaker")
+        assert "__slots__" in vars(value)
