@@ -7,6 +7,7 @@
         MethodNotAllowed           405
         RequestTimeout             408  the body did not arrive in time
         BodyTooLarge               413
+        UnsupportedMediaType       415  the body is declared to be something else than JSON
       Overloaded                   503  too many open requests here
       TeacherUnavailable           503  nothing to serve: no draft, no teacher
       InternalError                500  a bug of ours
@@ -85,6 +86,13 @@ class BodyTooLarge(RequestError):
 
     status = 413
     code = "request_too_large"
+
+
+class UnsupportedMediaType(RequestError):
+    """The body is declared to be something else than JSON."""
+
+    status = 415
+    code = "unsupported_media_type"
 
 
 class Overloaded(GatewayError):

@@ -8,8 +8,9 @@ Minimum and low quantiles of token log-probabilities, and not their mean alone: 
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
+from operator import sub
 
 from routing.vocabulary import Draft
 
@@ -48,12 +49,14 @@ def min_margin(draft: Draft) -> float | None:
     """
     if len(draft.top_logprobs) != len(draft.token_logprobs):
         return None
-    weakest = 1.0
-    for chosen, candidates in zip(draft.token_logprobs, draft.top_logprobs, strict=True):
-        if len(candidates) < 2:
-            return None
-        rival = candidates[1] if chosen >= candidates[0] else candidates[0]
-        weakest = min(weakest, math.exp(min(chosen, 0.0)) - math.exp(min(rival, 0.0)))
+    if min(map(len, draft.top_logprobs), default=2) < 2:
+        return None
+    rivals = [
+        candidates[1] if chosen >= candidates[0] else candidates[0]
+        for chosen, candidates in zip(draft.token_logprobs, draft.top_logprobs, strict=True)
+    ]
+    leads = map(sub, _probabilities(draft.token_logprobs), _probabilities(rivals))
+    weakest = min(leads, default=1.0)
     return max(weakest, 0.0)
 
 
@@ -74,11 +77,20 @@ def signals_of(draft: Draft) -> Signals:
     """
     said = chain(draft.token_logprobs, *draft.top_logprobs)
     # NaN fails this comparison too.
-    if not draft.token_logprobs or not all(logprob <= MAX_ROUNDING for logprob in said):
+    if not draft.token_logprobs or not all(map(MAX_ROUNDING.__ge__, said)):
         return {}
-    logprobs = [min(logprob, 0.0) for logprob in draft.token_logprobs]
+    logprobs = _clipped(draft.token_logprobs)
     found = {name: measure(logprobs) for name, measure in _OVER_TOKENS.items()}
     margin = min_margin(draft)
     if margin is not None:
         found["min_margin"] = margin
     return found
+
+
+def _clipped(logprobs: Sequence[float]) -> list[float]:
+    """The same, but 0 where a rounding error put one above it."""
+    return [logprob if logprob < 0.0 else 0.0 for logprob in logprobs]
+
+
+def _probabilities(logprobs: Sequence[float]) -> Iterator[float]:
+    return map(math.exp, _clipped(logprobs))

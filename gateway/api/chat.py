@@ -3,7 +3,7 @@
 The facts are told, and the pair is in the journal, before the first byte of the answer leaves.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import msgspec
 from starlette.types import Receive, Scope, Send
@@ -15,6 +15,7 @@ from gateway.api.exchange import (
     Departure,
     header,
     read_body,
+    refuse_foreign_content,
     request_id,
     send_error,
     send_response,
@@ -96,6 +97,7 @@ class ChatCompletions:
         limits = context.limits
         if context.open_requests > limits.open_requests:
             raise Overloaded("This gateway has as many open requests as it may have.")
+        refuse_foreign_content(scope)
         body = await read_body(scope, receive, most=limits.body_bytes, seconds=limits.body_seconds)
         chat = exchange.chat = parse_chat(body)
         served = exchange.served = context.served.get(chat.model)
@@ -134,6 +136,8 @@ class ChatCompletions:
         if verdict.confidence is not None:
             headers["x-understudy-confidence"] = f"{verdict.confidence.value:.6f}"
         cost = total_of([leg.cost_pico for leg in exchange.legs.made])
+        if chat.is_stream:
+            headers["cache-control"] = "no-cache"
         if cost is not None:
             headers["x-understudy-cost-usd"] = usd(cost)
         if given.degraded is not None:
@@ -166,36 +170,35 @@ class ChatCompletions:
         self, exchange: _Exchange, ending: Ending, status: int, error_code: str | None = None
     ) -> None:
         chat, served, given = exchange.chat, exchange.served, exchange.answer
-        fact = RequestSettled(
-            request_id=exchange.request_id,
-            ending=ending,
-            status=status,
-            seconds=self._context.clock() - exchange.started,
-            tenant=exchange.tenant,
-            is_stream=chat is not None and chat.is_stream,
-            legs=tuple(exchange.legs.made),
-            error_code=error_code,
-        )
-        if served is not None:
-            policy_version = served.cascade.policy.version
-            fact = replace(fact, cascade=served.cascade.name, policy_version=policy_version)
-        if served is not None and given is not None:
-            fact = replace(
-                fact,
-                served_by=given.served_by,
-                reason=given.verdict.reason,
-                degraded=given.degraded,
-                confidence=given.verdict.confidence,
-                baseline_pico=_baseline(exchange, served),
+        cascade = None if served is None else served.cascade
+        verdict = None if given is None else given.verdict
+        self._context.observer.settled(
+            RequestSettled(
+                request_id=exchange.request_id,
+                ending=ending,
+                status=status,
+                seconds=self._context.clock() - exchange.started,
+                cascade=None if cascade is None else cascade.name,
+                tenant=exchange.tenant,
+                is_stream=chat is not None and chat.is_stream,
+                served_by=None if given is None else given.served_by,
+                reason=None if verdict is None else verdict.reason,
+                degraded=None if given is None else given.degraded,
+                confidence=None if verdict is None else verdict.confidence,
+                policy_version=None if cascade is None else cascade.policy.version,
+                legs=exchange.legs.made,
+                baseline_pico=None if verdict is None else _baseline(exchange),
+                error_code=error_code,
             )
-        self._context.observer.settled(fact)
+        )
 
 
-def _baseline(exchange: _Exchange, served: Served) -> int | None:
+def _baseline(exchange: _Exchange) -> int | None:
     legs = {leg.role: leg for leg in exchange.legs.made if leg.error is None}
     student, teacher = legs.get(Role.STUDENT), legs.get(Role.TEACHER)
+    price = None if exchange.served is None else exchange.served.cascade.teacher.price
     return baseline_of(
         None if student is None else student.usage,
         None if teacher is None else teacher.cost_pico,
-        served.cascade.teacher.price,
+        price,
     )

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 
 from starlette.types import Message, Receive, Scope, Send
 
-from gateway.errors import BodyTooLarge, GatewayError, RequestTimeout
+from gateway.errors import BodyTooLarge, GatewayError, RequestTimeout, UnsupportedMediaType
 from gateway.wire.errors import error_body, error_headers, status_of
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
@@ -32,6 +32,18 @@ def request_id(scope: Scope, fresh: str) -> str:
     """The client's ``x-request-id`` where it is harmless in a header and a log, else ``fresh``."""
     given = header(scope, b"x-request-id")
     return given if given is not None and _REQUEST_ID.fullmatch(given) else fresh
+
+
+def refuse_foreign_content(scope: Scope) -> None:
+    """Raise UnsupportedMediaType for a body that is declared to be something else than JSON.
+
+    A web page may send any other type to an address on its reader's machine without asking first,
+    and a gateway on loopback may have no keys.
+    """
+    declared = header(scope, b"content-type")
+    kind = (declared or "application/json").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        raise UnsupportedMediaType("The body must be sent as 'content-type: application/json'.")
 
 
 async def read_body(scope: Scope, receive: Receive, *, most: int, seconds: float) -> bytes:

@@ -6,6 +6,7 @@ Money is added up in whole pico-dollars and turned into dollars when it is read.
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Generic, TypeVar
 
 from prometheus_client import (
     CollectorRegistry,
@@ -23,6 +24,7 @@ from gateway.facts import Ending, Leg, RequestSettled
 from routing.money import PICO_PER_USD
 
 OTHER = "other"
+Metric = TypeVar("Metric", Counter, Histogram)
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
 _CONFIDENCE = tuple(step / 20 for step in range(1, 21))
 
@@ -55,6 +57,21 @@ class PicoCounter(Collector):
         yield family
 
 
+class _Family(Generic[Metric]):
+    """A metric whose labelled children are looked up once: the client does it under a lock."""
+
+    def __init__(self, metric: Metric) -> None:
+        self._metric: Metric = metric
+        self._children: dict[tuple[str, ...], Metric] = {}
+
+    def labels(self, *labels: str) -> Metric:
+        """The child with these labels."""
+        child = self._children.get(labels)
+        if child is None:
+            child = self._children[labels] = self._metric.labels(*labels)
+        return child
+
+
 class Metrics:
     """All metrics of one gateway.  Nothing is kept at module level, so two can run side by side."""
 
@@ -77,16 +94,17 @@ class Metrics:
         for cascade, is_calibrated in calibrated.items():
             policy.labels(cascade).set(is_calibrated)
 
-    def _counter(self, name: str, documentation: str, *labels: str) -> Counter:
-        return Counter(name, documentation, labels, registry=self.registry)
+    def _counter(self, name: str, documentation: str, *labels: str) -> _Family[Counter]:
+        return _Family(Counter(name, documentation, labels, registry=self.registry))
 
     def _gauge(self, name: str, documentation: str, *labels: str) -> Gauge:
         return Gauge(name, documentation, labels, registry=self.registry)
 
     def _histogram(
         self, name: str, documentation: str, buckets: Sequence[float], *labels: str
-    ) -> Histogram:
-        return Histogram(name, documentation, labels, buckets=buckets, registry=self.registry)
+    ) -> _Family[Histogram]:
+        metric = Histogram(name, documentation, labels, buckets=buckets, registry=self.registry)
+        return _Family(metric)
 
     def _define_requests(self) -> None:
         self._requests = self._counter(
@@ -187,9 +205,10 @@ class Metrics:
             "understudy_journal_unshipped_bytes",
             "Bytes in the journal that are not in the store yet.",
         )
-        self._store_errors = self._counter(
+        self._store_errors = Counter(
             "understudy_store_errors_total",
             "Failed attempts to write to the store; each is tried again.",
+            registry=self.registry,
         )
 
     def settled(self, fact: RequestSettled) -> None:

@@ -90,6 +90,7 @@ class Chat:
 def parse_chat(body: bytes) -> Chat:
     """Understand a request body.  Raises RequestError, which names the offending parameter."""
     try:
+        body.decode()  # what passes undecoded goes into pairs too, where it must be readable
         known = _known.decode(body)
         fields = _fields.decode(body)
     except msgspec.ValidationError as error:

@@ -14,17 +14,18 @@ from routing.money import Usage
 from routing.vocabulary import Draft, Structure
 
 
-class _Top(msgspec.Struct):
+# gc=False: a reply is a tree, so the collector need not walk its hundreds of objects for cycles.
+class _Top(msgspec.Struct, gc=False):
     logprob: float
 
 
-class _Token(msgspec.Struct):
+class _Token(msgspec.Struct, gc=False):
     token: str
     logprob: float
     top_logprobs: list[_Top] | None = None
 
 
-class _Logprobs(msgspec.Struct):
+class _Logprobs(msgspec.Struct, gc=False):
     content: list[_Token] | None = None
 
 
@@ -36,14 +37,14 @@ class _ToolCall(msgspec.Struct):
     function: _Function | None = None
 
 
-class _Message(msgspec.Struct):
+class _Message(msgspec.Struct, gc=False):
     content: str | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
     tool_calls: list[_ToolCall] | None = None
 
 
-class _Choice(msgspec.Struct):
+class _Choice(msgspec.Struct, gc=False):
     message: _Message
     logprobs: _Logprobs | None = None
     finish_reason: str | None = None
@@ -57,14 +58,14 @@ class _OutputDetails(msgspec.Struct):
     reasoning_tokens: int | None = None
 
 
-class _Usage(msgspec.Struct):
+class _Usage(msgspec.Struct, gc=False):
     prompt_tokens: int
     completion_tokens: int
     prompt_tokens_details: _InputDetails | None = None
     completion_tokens_details: _OutputDetails | None = None
 
 
-class _Completion(msgspec.Struct):
+class _Completion(msgspec.Struct, gc=False):
     choices: list[_Choice]
     usage: _Usage | None = None
 
@@ -90,6 +91,7 @@ class Completion:
 
 def read_completion(body: bytes) -> Completion:
     """Decode a reply.  Raises ValueError where it is no completion with at least one choice."""
+    body.decode()  # what passes undecoded goes into pairs too, where it must be readable
     parsed = _completion.decode(body)
     if not parsed.choices:
         raise ValueError("a completion without choices")
@@ -120,10 +122,11 @@ def drafts_of(completion: Completion, chat: Chat) -> tuple[Draft, ...]:
 
 def _draft(choice: _Choice, *, is_json_wanted: bool) -> Draft:
     tokens = _answer_tokens(choice)
+    # Lists inside: a tuple of a generator costs twice as much, here for every token.
     return Draft(
-        token_logprobs=tuple(token.logprob for token in tokens),
+        token_logprobs=tuple([token.logprob for token in tokens]),
         top_logprobs=tuple(
-            tuple(top.logprob for top in token.top_logprobs or ()) for token in tokens
+            [tuple([top.logprob for top in token.top_logprobs or ()]) for token in tokens]
         ),
         structure=_structure(choice.message, is_json_wanted=is_json_wanted),
     )

@@ -1,5 +1,6 @@
 """The failure table of the design, row by row, over real sockets."""
 
+import asyncio
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,7 +9,15 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.fakes.serving import Stage, closed_port_url, stage, wait_until
+from gateway.stores.shipper import Shipper
+from tests.fakes.serving import (
+    Stage,
+    cascade_document,
+    closed_port_url,
+    load_gateway,
+    stage,
+    wait_until,
+)
 from tests.fakes.upstream import SURE, UNSURE, Reply, completion, tokens
 
 FAILURES = {
@@ -17,6 +26,7 @@ FAILURES = {
     "hangs": Reply(delay_seconds=30),
     "breaks off": Reply(is_broken_off=True),
     "no JSON": Reply(body=b"<html>"),
+    "no UTF-8": Reply(body=json.dumps(completion()).encode()[:-1] + b',"z":"\xff"}'),
     "no completion": Reply(body={"object": "list"}),
     "no choices": Reply(body=completion() | {"choices": []}),
     "wrong key": Reply(status=401, body={"error": "Unauthorized"}),
@@ -260,3 +270,25 @@ def test_an_end_token_does_not_lower_confidence(scene: Stage) -> None:
         body=completion("Paris.", choice={"logprobs": {"content": sure + end}})
     )
     assert scene.ask().headers["x-understudy-reason"] == "confident"
+
+
+async def test_a_shipper_that_ends_is_started_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.app.RESTART_SECONDS", 0.0)
+    starts = asyncio.Event()
+    attempts = 0
+
+    async def broken(_: Shipper) -> None:
+        nonlocal attempts
+        attempts += 1
+        if attempts == 3:
+            starts.set()
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(Shipper, "run", broken)
+    settings = {"redis_url": closed_port_url().replace("http", "redis")}
+    document = cascade_document("http://127.0.0.1:1", "http://127.0.0.1:1")
+    gateway = load_gateway(tmp_path, document, settings)
+    async with gateway.running(), asyncio.timeout(5):
+        await starts.wait()

@@ -75,6 +75,27 @@ def test_a_chunked_body_over_the_limit_is_refused(scene: Stage) -> None:
     assert response.status_code == 413
 
 
+@pytest.mark.parametrize(
+    ("declared", "status"),
+    [
+        ("application/json", 200),
+        ("Application/JSON; charset=utf-8", 200),
+        (None, 200),
+        ("text/plain", 415),
+        ("application/x-www-form-urlencoded", 415),
+    ],
+)
+def test_a_body_declared_as_something_else_is_refused(
+    scene: Stage, declared: str | None, status: int
+) -> None:
+    headers = {} if declared is None else {"content-type": declared}
+    body = json.dumps(scene.question).encode()
+    response = scene.client.post("/v1/chat/completions", content=body, headers=headers)
+    assert response.status_code == status
+    if status == 415:
+        assert response.json()["error"]["code"] == "unsupported_media_type"
+
+
 def test_an_unknown_model_is_named(scene: Stage) -> None:
     response = scene.ask(model="gpt-5")
     assert response.status_code == 404

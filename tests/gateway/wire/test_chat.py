@@ -80,6 +80,7 @@ def test_a_chat_template_is_refused_wherever_it_hides() -> None:
         (b"null", None),
         (b'"x"', None),
         (b"\xff\xfe", None),
+        (b'{"model":"m","messages":[{"role":"user","content":"x"}],"z":"\xff"}', None),
         (b'{"messages":[{"role":"user","content":"x"}]}', "model"),
         (b'{"model":"m"}', "messages"),
         (b'{"model":"m","messages":[]}', "messages"),
