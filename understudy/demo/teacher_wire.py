@@ -1,0 +1,155 @@
+"""What the stand-in teacher reads and writes: OpenAI chat requests, completions, chunks and errors.
+
+Nothing here knows how an answer is found or how slowly it is sent.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+MODEL = "stand-in"
+MESSAGE_OVERHEAD_TOKENS = 5  # What chat templates commonly spend on one message's role and end.
+# Close to what common vocabularies make of English and of figures: a digit or a mark is a token, a
+# word is one for every six letters, and space belongs to what follows it.
+_TOKEN = re.compile(r"\s*(?:[^\W\d_]{1,6}|\S)|\s+")
+STREAM_END = b"data: [DONE]\n\n"
+
+
+class StreamOptions(msgspec.Struct):
+    """``stream_options`` of a chat request."""
+
+    include_usage: bool = False
+
+
+class Chat(msgspec.Struct):
+    """The parts of a chat request that the stand-in heeds; it ignores all others."""
+
+    model: str
+    messages: list[dict[str, object]]
+    stream: bool = False
+    stream_options: StreamOptions | None = None
+    max_tokens: int | None = None
+    max_completion_tokens: int | None = None
+
+    @property
+    def wants_usage(self) -> bool:
+        """Whether a stream is to end with a chunk that tells the usage."""
+        return self.stream_options is not None and self.stream_options.include_usage
+
+
+class Refusal(Exception):
+    """A request that cannot be served: the status, and the parts of OpenAI's error body."""
+
+    def __init__(self, status: int, message: str, *, param: str | None, code: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.param = param
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer in pieces of about one token, and why it ends where it does."""
+
+    id: str
+    created: int
+    pieces: tuple[str, ...]
+    finish_reason: str
+    prompt_tokens: int
+
+
+def read_chat(body: bytes) -> Chat:
+    """Decode and check a request.  Raises Refusal where it cannot be served."""
+    try:
+        chat = msgspec.json.decode(body, type=Chat)
+    except msgspec.ValidationError as error:
+        found = re.search(r"`\$\.(\w+)|field `(\w+)`", str(error))
+        param = (found[1] or found[2]) if found else None
+        raise Refusal(400, str(error), param=param, code="invalid_value") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        message = f"the body is not JSON: {error}"
+        raise Refusal(400, message, param=None, code="invalid_json") from None
+    if chat.model != MODEL:
+        message = f"the model {chat.model!r} does not exist; there is only {MODEL!r}"
+        raise Refusal(404, message, param="model", code="model_not_found")
+    if not chat.messages:
+        raise Refusal(400, "messages must not be empty", param="messages", code="empty_array")
+    limits = {"max_tokens": chat.max_tokens, "max_completion_tokens": chat.max_completion_tokens}
+    for name, limit in limits.items():
+        if limit is not None and limit < 1:
+            message = f"{name} must be at least 1, got {limit}"
+            raise Refusal(400, message, param=name, code="invalid_value")
+    return chat
+
+
+def pieces_of(text: str) -> tuple[str, ...]:
+    """``text`` cut into the tokens that it is billed as; together they are the text again."""
+    return tuple(_TOKEN.findall(text))
+
+
+def prompt_tokens(messages: Sequence[dict[str, object]]) -> int:
+    """Tokens that a prompt is billed as: its texts, and an overhead for every message."""
+    texts = (text for message in messages for text in _texts(message.get("content")))
+    return MESSAGE_OVERHEAD_TOKENS * len(messages) + sum(len(pieces_of(text)) for text in texts)
+
+
+def completion(reply: Reply) -> dict[str, object]:
+    """The body of a plain answer."""
+    choice = {
+        "index": 0,
+        "message": {"role": "assistant", "content": "".join(reply.pieces)},
+        "logprobs": None,
+        "finish_reason": reply.finish_reason,
+    }
+    return _head(reply, "chat.completion") | {"choices": [choice], "usage": _usage(reply)}
+
+
+def stream_events(reply: Reply, *, wants_usage: bool) -> Iterator[bytes]:
+    """The server-sent events of a streamed answer, without the ``[DONE]`` that ends the stream."""
+    head = _head(reply, "chat.completion.chunk") | ({"usage": None} if wants_usage else {})
+    yield _event(head | _delta({"role": "assistant", "content": ""}, None))
+    for piece in reply.pieces:
+        yield _event(head | _delta({"content": piece}, None))
+    yield _event(head | _delta({}, reply.finish_reason))
+    if wants_usage:
+        yield _event(head | {"choices": [], "usage": _usage(reply)})
+
+
+def error_body(message: str, *, param: str | None, code: str) -> dict[str, object]:
+    """OpenAI's error body with all four keys."""
+    kind = "invalid_request_error"
+    return {"error": {"message": message, "type": kind, "param": param, "code": code}}
+
+
+def _head(reply: Reply, kind: str) -> dict[str, object]:
+    return {"id": reply.id, "object": kind, "created": reply.created, "model": MODEL}
+
+
+def _delta(delta: dict[str, str], finish_reason: str | None) -> dict[str, object]:
+    choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
+    return {"choices": [choice]}
+
+
+def _event(chunk: dict[str, object]) -> bytes:
+    return b"data: " + msgspec.json.encode(chunk) + b"\n\n"
+
+
+def _usage(reply: Reply) -> dict[str, int]:
+    made = len(reply.pieces)
+    return {
+        "prompt_tokens": reply.prompt_tokens,
+        "completion_tokens": made,
+        "total_tokens": reply.prompt_tokens + made,
+    }
+
+
+def _texts(content: object) -> Iterator[str]:
+    if isinstance(content, str):
+        yield content
+    elif isinstance(content, list):
+        for part in content:
+            text = part.get("text") if isinstance(part, dict) else None
+            if isinstance(text, str):
+                yield text
