@@ -120,7 +120,7 @@ def cascade_cost(replies: Iterable[Reply]) -> Decimal:
     return sum((cost for cost in costs if cost is not None), Decimal(0))
 
 
-def testimony(run: Run) -> list[Witnesses]:
+def witnesses(run: Run) -> list[Witnesses]:
     """Every figure that more than one party knows.
 
     Pairs of other requests, such as a journal may bring from an earlier run, are left out.
@@ -142,4 +142,4 @@ def testimony(run: Run) -> list[Witnesses]:
 def has_succeeded(run: Run) -> bool:
     """Whether every request was answered and all parties tell the same."""
     is_complete = not any(reply.error for reply in (*run.cascade, *run.student, *run.teacher))
-    return is_complete and all(figure.agree for figure in testimony(run))
+    return is_complete and all(figure.agree for figure in witnesses(run))

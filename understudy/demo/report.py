@@ -140,14 +140,18 @@ def _answers(run: Run) -> Table:
     return table
 
 
-def _accuracies(run: Run) -> Table:
+def _accuracies(run: Run) -> Group:
     table = Table("right answers", "cascade", "student alone", "teacher alone")
     everyone = (run.cascade, run.student, run.teacher)
     for family in figures.families([reply.task for reply in run.cascade]):
         table.add_row(family, *(str(figures.accuracy(each, family)) for each in everyone))
     table.add_section()
     table.add_row("all", *(f"[bold]{figures.accuracy(each)}" for each in everyone))
-    return table
+    return Group(
+        table,
+        "The student alone: its drafts in this run, kept or not.  "
+        "The teacher alone: asked once more, for everything.",
+    )
 
 
 def _money(run: Run) -> Group:
@@ -170,7 +174,7 @@ def _money(run: Run) -> Group:
 
 def _agreement(run: Run) -> Group:
     table = Table("who says what", "the client", "/metrics", "the stream", "")
-    for figure in figures.testimony(run):
+    for figure in figures.witnesses(run):
         mark = "[green]agree" if figure.agree else "[bold red]differ"
         seen = (figure.client, figure.metrics, figure.stream)
         table.add_row(figure.name, *map(_exactly, seen), mark)
@@ -182,7 +186,7 @@ def _verdict(run: Run) -> str:
     errors = Counter(reply.error for reply in (*run.cascade, *run.student, *run.teacher))
     del errors[None]
     lines = [f"[bold red]{number} x failed:[/] {escape(str(e))}" for e, number in errors.items()]
-    if all(figure.agree for figure in figures.testimony(run)):
+    if all(figure.agree for figure in figures.witnesses(run)):
         lines.append("[bold green]Client, metrics and stream agree to the unit.")
     else:
         lines.append("[bold red]Client, metrics and stream do not agree.")

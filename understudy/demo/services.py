@@ -25,8 +25,8 @@ CASCADE = "demo"
 STUDENT_PRICE = {"input": "0.02", "cached_input": "0.01", "output": "0.06"}
 TEACHER_PRICE = {"input": "0.60", "output": "2.40"}
 
-# The uncalibrated default keeps about half of the demo's drafts here, and nineteen in twenty of
-# those are right: measured on SmolLM2-135M-Instruct.  It says nothing about other traffic.
+# Over 400 requests (seeds 1 and 2) the uncalibrated default kept 44% of SmolLM2-135M-Instruct's
+# drafts here, and 95% of those were right, of all its drafts 77%.  That tells of these tasks alone.
 KEEP_AT_LEAST = 0.8
 
 DRAIN_SECONDS = 3

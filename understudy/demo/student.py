@@ -26,6 +26,9 @@ WEIGHTS_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 PARALLEL_REQUESTS = 2
 CONTEXT_TOKENS = PARALLEL_REQUESTS * 2048
 
+# A model this small does not answer faster with more.
+MOST_THREADS = 4
+
 # Prompts seen before are kept in this much memory, so that a slot that changes from one kind of
 # request to another does not read its examples again.
 PROMPT_CACHE_MIB = 512
@@ -67,7 +70,7 @@ def serve(port: int) -> None:
 
     # llama.cpp's threads spin while they wait for each other.  With one for every core a request
     # took ten times as long once a client or the gateway wanted a core too: so one is left to them.
-    threads = max(1, (os.cpu_count() or 1) - 1)
+    threads = min(MOST_THREADS, max(1, (os.cpu_count() or 1) - 1))
     parameters = xllamacpp.CommonParams()
     parameters.model.path = str(find_weights())
     parameters.model_alias = {MODEL_ALIAS}
