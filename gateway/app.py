@@ -60,20 +60,24 @@ class Gateway:
         else:
             shipper = Shipper(self.journal, self.redis, self.context.observer)
             task = asyncio.create_task(self._keep_shipping(shipper))
-            yield
-            task.cancel()
-            await asyncio.wait([task])
-            await shipper.flush(FLUSH_SECONDS)
-            await self.redis.aclose()
+            try:
+                yield
+                task.cancel()
+                await asyncio.wait([task])
+                await shipper.flush(FLUSH_SECONDS)
+            finally:
+                await self.redis.aclose()
         for model in self.models:
             await model.close()
         self.journal.close()
 
     async def _keep_shipping(self, shipper: Shipper) -> None:
         """Start the shipper again should it ever end: the journal must not fill up in silence."""
-        while True:
+        is_cancelled = False
+        while not is_cancelled:
             try:
                 await shipper.run()
+                is_cancelled = True
             except Exception:
                 self.context.observer.log.exception("bug", message="the shipper ended")
                 await asyncio.sleep(RESTART_SECONDS)
@@ -230,7 +234,12 @@ def create_ops_app(gateway: Gateway) -> FastAPI:
 
 
 def _bare_app(gateway: Gateway, lifespan: Callable[[FastAPI], object] | None) -> FastAPI:
-    app = FastAPI(title="Understudy", openapi_url=None, lifespan=lifespan)  # type: ignore[arg-type]
+    app = FastAPI(
+        title="Understudy",
+        openapi_url=None,
+        redirect_slashes=False,
+        lifespan=lifespan,  # type: ignore[arg-type]
+    )
     app.add_route("/health", health, methods=["GET"])
     app.add_route("/readyz", Readiness(gateway.context).__call__, methods=["GET"])
     app.add_exception_handler(HTTPException, _on_http_exception)

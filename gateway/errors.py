@@ -13,7 +13,8 @@
       InternalError                500  a bug of ours
       UpstreamError                     a model server failed
         UpstreamTimeout            504
-        UpstreamUnavailable        503  unreachable, or answered 5xx
+        UpstreamUnavailable        503  unreachable, or answered 502, 503 or 504
+        UpstreamFailed             502  answered any other 5xx: it lives, and could not do this
         UpstreamBusy               503  answered 429
         UpstreamMisconfigured      502  it refused our key, path or model name
         UpstreamMalformed          502  its answer is no chat completion
@@ -118,11 +119,13 @@ class InternalError(GatewayError):
 class UpstreamError(GatewayError):
     """A model server failed; the other one may still answer.
 
-    ``is_usage_unknown`` says that it may have worked, and charged, before it failed.
+    ``is_usage_unknown`` says that it may have worked, and charged, before it failed.  ``is_down``
+    tells a server that is not to be had from one that could not do what one client asked.
     """
 
     status = 502
     code = "upstream_error"
+    is_down: ClassVar[bool] = False
 
     def __init__(self, message: str, *, is_usage_unknown: bool = False) -> None:
         super().__init__(message)
@@ -134,14 +137,22 @@ class UpstreamTimeout(UpstreamError):
 
     status = 504
     code = "upstream_timeout"
+    is_down = True
 
 
 class UpstreamUnavailable(UpstreamError):
-    """Not reachable, or it answered that it is broken."""
+    """Not reachable, or it answered that it is away."""
 
     status = 503
     code = "upstream_unavailable"
     retry_after_seconds = 5
+    is_down = True
+
+
+class UpstreamFailed(UpstreamError):
+    """It answered that it failed at this request."""
+
+    code = "upstream_failed"
 
 
 class UpstreamBusy(UpstreamError):

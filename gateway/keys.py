@@ -53,9 +53,11 @@ class Keys:
         if not self.names:
             return None
         scheme, _, key = (authorization or "").partition(" ")
-        if scheme.lower() != "bearer" or not key.strip():
+        key = key.strip(" \t")
+        if scheme.lower() != "bearer" or not key:
             raise Unauthorized("Send your key as 'Authorization: Bearer KEY'.")
-        digest = hashlib.sha256(key.strip().encode("utf-8", "surrogateescape")).digest()
+        # Headers are read as latin-1, a character for a byte: this gives the client's bytes back.
+        digest = hashlib.sha256(key.encode("latin-1", "replace")).digest()
         found = None
         for known, name in self.names.items():
             if hmac.compare_digest(known, digest):

@@ -12,6 +12,7 @@ import msgspec
 from gateway.answer import Answer
 from gateway.facts import Leg
 from gateway.wire.chat import Chat
+from gateway.wire.raw import one_line
 from routing.money import usd
 
 SCHEMA_VERSION = 1
@@ -52,16 +53,11 @@ def pair_record(provenance: Provenance, chat: Chat, answer: Answer, legs: Sequen
         "policy_version": provenance.policy_version,
         "may_train": provenance.may_train,
         "legs": [_leg(leg) for leg in legs],
-        "request": msgspec.Raw(_one_line(chat.body)),
-        "draft": None if answer.draft is None else msgspec.Raw(_one_line(answer.draft.body)),
-        "answer": msgspec.Raw(_one_line(answer.completion.body)),
+        "request": msgspec.Raw(one_line(chat.body)),
+        "draft": None if answer.draft is None else msgspec.Raw(one_line(answer.draft.body)),
+        "answer": msgspec.Raw(one_line(answer.completion.body)),
     }
     return msgspec.json.encode(record)
-
-
-def _one_line(body: bytes) -> bytes:
-    """Take out line breaks: JSON has them between tokens only, and they end a journal line."""
-    return body.replace(b"\r", b" ").replace(b"\n", b" ")
 
 
 def _leg(leg: Leg) -> dict[str, object]:

@@ -37,6 +37,7 @@ from gateway.wire.replay import CONTENT_TYPE, replay
 from routing.money import baseline_of, total_of, usd
 from routing.vocabulary import Role
 
+MAX_ECHO = 100  # characters of the client's own words in an error message
 CLIENT_GONE_STATUS = 499  # nobody receives it: nginx's number for a client that left
 
 
@@ -80,6 +81,7 @@ class ChatCompletions:
         except Exception:
             context.observer.log.exception("bug", request_id=exchange.request_id)
             failure = InternalError("Internal error.")
+            exchange.answer = None  # whatever it was, the client does not get it
             self._settled_with(exchange, failure)
             await send_error(send, failure, exchange.request_id)
         except BaseException:  # this process is stopping and has waited long enough
@@ -102,7 +104,8 @@ class ChatCompletions:
         chat = exchange.chat = parse_chat(body)
         served = exchange.served = context.served.get(chat.model)
         if served is None:
-            raise ModelNotFound(f"The model '{chat.model}' does not exist.", param="model")
+            name = chat.model[:MAX_ECHO]
+            raise ModelNotFound(f"The model '{name}' does not exist.", param="model")
         async with Departure(receive):
             exchange.answer = await answer(chat, served.cascade, exchange.legs)
         return self._deliver(exchange, chat, served, exchange.answer)

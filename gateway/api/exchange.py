@@ -6,6 +6,7 @@ Written against ASGI itself: a framework's request object costs more than the wh
 import asyncio
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 
 from starlette.types import Message, Receive, Scope, Send
 
@@ -35,13 +36,12 @@ def request_id(scope: Scope, fresh: str) -> str:
 
 
 def refuse_foreign_content(scope: Scope) -> None:
-    """Raise UnsupportedMediaType for a body that is declared to be something else than JSON.
+    """Raise UnsupportedMediaType for a body that is not declared to be JSON.
 
-    A web page may send any other type to an address on its reader's machine without asking first,
-    and a gateway on loopback may have no keys.
+    A web page may send any other type, or none, to an address on its reader's machine without
+    asking first, and a gateway on loopback may have no keys.
     """
-    declared = header(scope, b"content-type")
-    kind = (declared or "application/json").partition(";")[0].strip().lower()
+    kind = (header(scope, b"content-type") or "").partition(";")[0].strip().lower()
     if kind != "application/json":
         raise UnsupportedMediaType("The body must be sent as 'content-type: application/json'.")
 
@@ -102,8 +102,10 @@ async def send_response(send: Send, status: int, headers: Mapping[str, str], bod
         (name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()
     ]
     length = (b"content-length", str(len(body)).encode())
-    await send({"type": "http.response.start", "status": status, "headers": [*encoded, length]})
-    await send({"type": "http.response.body", "body": body})
+    start = {"type": "http.response.start", "status": status, "headers": [*encoded, length]}
+    with suppress(RuntimeError):  # uvloop's word for a client that left this very moment
+        await send(start)
+        await send({"type": "http.response.body", "body": body})
 
 
 async def send_error(send: Send, error: GatewayError, request_id: str) -> None:

@@ -9,12 +9,13 @@ import fcntl
 import json
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.ports import PairEvents
 
-READ_BYTES = 4 * 2**20
+READ_BYTES = 256 * 2**10
 COMPACT_BYTES = 64 * 2**20
 _FILE_MODE = 0o600
 
@@ -68,24 +69,39 @@ class Journal:
         if self.size + len(line) > self._max_bytes:
             self._events.pair_lost(cascade, "journal_full")
             return
+        if not self._write(line):
+            if self.size and self.shipped == self.size:  # a full disk, full of what is shipped
+                os.ftruncate(self._file, 0)
+                self.size = self.shipped = 0
+            if not self._write(line):
+                self._events.pair_lost(cascade, "write_failed")
+                return
+        self._events.pair_written(cascade)
+        self._events.journal_changed(self.size - self.shipped)
+
+    def _write(self, line: bytes) -> bool:
+        """Append a whole line or nothing: half a line would spoil the next one."""
         try:
             written = os.write(self._file, line)
         except OSError:
-            self._events.pair_lost(cascade, "write_failed")
-            return
-        if written < len(line):  # the disk is full; half a line would spoil the next one
+            return False
+        if written < len(line):
             os.ftruncate(self._file, self.size)
-            self._events.pair_lost(cascade, "write_failed")
-            return
+            return False
         self.size += written
-        self._events.pair_written(cascade)
-        self._events.journal_changed(self.size - self.shipped)
+        return True
 
     def next_batch(self, most: int) -> Batch:
         """The oldest pairs that have not been shipped, ``most`` at most; maybe none."""
         data = os.pread(self._file, READ_BYTES, self.shipped)
         while b"\n" not in data and self.shipped + len(data) < self.size:
-            data += os.pread(self._file, READ_BYTES, self.shipped + len(data))
+            more = os.pread(self._file, READ_BYTES, self.shipped + len(data))
+            if not more:  # somebody shortened the file
+                self.size = os.fstat(self._file).st_size
+                self.shipped = min(self.shipped, self.size)
+                self._events.pair_lost(None, "journal_shortened")
+                return Batch((), self.shipped)
+            data += more
         lines = data.split(b"\n")[:-1][:most]
         return Batch(lines, self.shipped + sum(len(line) + 1 for line in lines))
 
@@ -100,11 +116,11 @@ class Journal:
             os.ftruncate(self._file, 0)
             self.size = end = 0
         self.shipped = end
+        self._events.journal_changed(self.size - self.shipped)
         beside = self._offset_path.with_suffix(".part")
         with open(beside, "w", opener=_for_owner_alone) as file:
             file.write(str(end))
         beside.replace(self._offset_path)
-        self._events.journal_changed(self.size - self.shipped)
 
     def close(self) -> None:
         """Flush to disk and let the directory go."""
@@ -115,7 +131,10 @@ class Journal:
     def _end_torn_line(self) -> None:
         """End the half line that a process leaves when it is killed while it writes."""
         if self.size and os.pread(self._file, 1, self.size - 1) != b"\n":
-            self.size += os.write(self._file, b"\n")
+            with suppress(
+                OSError
+            ):  # on a full disk the next line joins it, and both are unreadable
+                self.size += os.write(self._file, b"\n")
 
     def _read_offset(self) -> int:
         try:

@@ -35,54 +35,70 @@ class Shipper:
         self._journal = journal
         self._redis = redis
         self._events = events
-        self._most = BATCH_PAIRS
+        self._careful = 0  # so many pairs are shipped one at a time
 
     async def run(self) -> None:
         """Ship until cancelled."""
         pause = FIRST_PAUSE_SECONDS
-        while True:
+        while _goes_on():
             try:
                 shipped = await self.ship_batch()
                 pause = FIRST_PAUSE_SECONDS
                 if not shipped:
                     await asyncio.sleep(IDLE_SECONDS)
             except (RedisError, OSError) as error:
-                self._events.store_failed(type(error).__name__)
+                self._events.store_failed(_kind_of(error))
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, MAX_PAUSE_SECONDS)
 
     async def ship_batch(self) -> int:
         """Ship the oldest batch; returns how many lines it had.  Raises RedisError and OSError."""
-        batch = self._journal.next_batch(self._most)
+        batch = self._journal.next_batch(1 if self._careful else BATCH_PAIRS)
         if not batch.lines:
             return 0
-        # A batch of which a part fails is shipped again.  One pair at a time until that is over
-        # keeps one bad stream from filling the good ones with copies.
-        self._most = 1
+        # A batch of which a part fails is shipped again, one pair at a time until all of it is
+        # through: that keeps one bad stream from filling the good ones with copies.
+        self._careful = max(self._careful, len(batch.lines))
         parsed = [self._parse(line) for line in batch.lines]
         pairs = [line for line in parsed if line is not None]
         async with self._redis.pipeline(transaction=False) as pipeline:
             for line in pairs:
                 pipeline.xadd(pairs_key(line.cascade), {"pair": bytes(line.pair)})
             await pipeline.execute()
-        self._most = BATCH_PAIRS
-        self._journal.mark_shipped(batch.end)
+        self._careful -= len(batch.lines)
         for line in pairs:
             self._events.pair_shipped(line.cascade)
+        self._journal.mark_shipped(batch.end)
         return len(batch.lines)
 
     async def flush(self, seconds: float) -> None:
         """Ship what is left, for at most ``seconds``; what remains is in the journal."""
         try:
             async with asyncio.timeout(seconds):
-                while await self.ship_batch():
+                while _goes_on() and await self.ship_batch():
                     pass
-        except (RedisError, OSError, TimeoutError) as error:
-            self._events.store_failed(type(error).__name__)
+        except (RedisError, OSError) as error:  # TimeoutError is an OSError
+            self._events.store_failed(_kind_of(error))
 
     def _parse(self, line: bytes) -> _Line | None:
         try:
             return _line.decode(line)
-        except msgspec.MsgspecError:  # the torn end of a process that was killed
-            self._events.pair_lost(None, "torn")
+        except (msgspec.MsgspecError, RecursionError):  # as a rule half a line: a killed process
+            self._events.pair_lost(None, "unreadable")
             return None
+
+
+def _goes_on() -> bool:
+    """Whether nobody has cancelled this task.
+
+    Python 3.11's wait_for, which the Redis client uses, may swallow a cancellation that comes just
+    as a write ends: then nothing but the task's own count remembers it.
+    """
+    task = asyncio.current_task()
+    return task is None or not task.cancelling()
+
+
+def _kind_of(error: Exception) -> str:
+    """What went wrong, without the server's whole message: that may quote a command, and a pair."""
+    detail = type(error.__cause__).__name__ if error.__cause__ else str(error).partition(" ")[0]
+    return f"{type(error).__name__} ({detail})"

@@ -197,7 +197,7 @@ class Metrics:
         )
         self._pairs_lost = self._counter(
             "understudy_pairs_lost_total",
-            "Pairs that are gone (journal_full, write_failed, torn).",
+            "Pairs that are gone (journal_full, write_failed, unreadable, journal_shortened).",
             "cascade",
             "cause",
         )

@@ -5,6 +5,7 @@ import aiohttp
 from gateway.errors import (
     UpstreamBusy,
     UpstreamError,
+    UpstreamFailed,
     UpstreamMisconfigured,
     UpstreamRefused,
     UpstreamTimeout,
@@ -15,6 +16,8 @@ from gateway.wire.errors import read_refusal
 # The statuses with which a server says that the client's request is wrong.  401, 403, 404 and 405
 # are about the request that *we* built: its key, its model name, its path.
 _CLIENT_MISTAKES = frozenset({400, 413, 415, 422})
+
+_AWAY = frozenset({502, 503, 504})
 
 NETWORK_ERRORS = (aiohttp.ClientError, TimeoutError, OSError)
 
@@ -39,4 +42,5 @@ def fault_of_status(status: int, body: bytes) -> UpstreamError | UpstreamRefused
         return UpstreamBusy("The model server has too much to do.")
     if 400 <= status < 500:
         return UpstreamMisconfigured(f"The model server refused the gateway with status {status}.")
-    return UpstreamUnavailable(f"The model server answered with status {status}.")
+    kind = UpstreamUnavailable if status in _AWAY else UpstreamFailed
+    return kind(f"The model server answered with status {status}.")

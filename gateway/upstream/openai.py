@@ -23,6 +23,9 @@ CONNECT_SECONDS = 2.0
 # uvicorn, and so vLLM, closes a connection after 5 idle seconds: be the first.
 IDLE_SECONDS = 4.0
 DNS_SECONDS = 10
+# A client that left after so long without an answer counts against the server: clients often have
+# less patience than our own timeout, and a server that hangs would never be found out.
+PATIENCE_SECONDS = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,22 +86,32 @@ class OpenAIModel:
     async def complete(self, chat: Chat) -> Completion:
         """Ask the model.  Raises UpstreamError where it fails, UpstreamRefused where it refuses."""
         self.open_calls += 1
+        started = self._clock()
         try:
             completion = await self._complete(chat)
-        except UpstreamError:
-            self.breaker.failed(self._clock())
+        except UpstreamError as error:
+            self._report(is_down=error.is_down)
             raise
         except UpstreamRefused:
-            self.breaker.succeeded()
+            self._report(is_down=False)
             raise
-        except BaseException:  # the client left; nothing was learnt about the server
-            self.breaker.abandoned()
+        except BaseException:  # the client left, perhaps because it had waited long for nothing
+            if self._clock() - started >= PATIENCE_SECONDS:
+                self._report(is_down=True)
+            else:
+                self.breaker.abandoned()
             raise
         else:
-            self.breaker.succeeded()
+            self._report(is_down=False)
             return completion
         finally:
             self.open_calls -= 1
+
+    def _report(self, *, is_down: bool) -> None:
+        if is_down:
+            self.breaker.failed(self._clock())
+        else:
+            self.breaker.succeeded()
 
     async def _complete(self, chat: Chat) -> Completion:
         body = upstream_body(
@@ -117,23 +130,16 @@ class OpenAIModel:
             raise UpstreamMalformed(message, is_usage_unknown=True) from error
 
     async def _post(self, body: bytes) -> tuple[int, bytes]:
-        try:
-            try:
-                return await self._post_once(body)
-            except aiohttp.ServerDisconnectedError:
-                # The server closed an idle connection just as it was used: not one byte came back.
-                return await self._post_once(body)
-        except NETWORK_ERRORS as error:
-            raise fault_of(error) from error
-
-    async def _post_once(self, body: bytes) -> tuple[int, bytes]:
         if self._session is None:
             raise RuntimeError("open() comes before complete()")
-        async with self._session.post(self._url, data=body, allow_redirects=False) as response:
-            reply = bytearray()
-            async for chunk in response.content.iter_any():
-                reply += chunk
-                if len(reply) > MAX_REPLY_BYTES:
-                    message = "The model server's answer is too large."
-                    raise UpstreamMalformed(message, is_usage_unknown=True)
-            return response.status, bytes(reply)
+        try:
+            async with self._session.post(self._url, data=body, allow_redirects=False) as response:
+                reply = bytearray()
+                async for chunk in response.content.iter_any():
+                    reply += chunk
+                    if len(reply) > MAX_REPLY_BYTES:
+                        message = "The model server's answer is too large."
+                        raise UpstreamMalformed(message, is_usage_unknown=True)
+                return response.status, bytes(reply)
+        except NETWORK_ERRORS as error:
+            raise fault_of(error) from error

@@ -11,17 +11,22 @@ from typing import Annotated
 import msgspec
 
 from gateway.errors import RequestError
+from gateway.wire.raw import is_too_deep
 from routing.vocabulary import Need
 
 MAX_TOP_LOGPROBS = 20
 MAX_CHOICES = 128
 EVIDENCE_TOP_LOGPROBS = 2
 
-# Each of these lets a client change what the server does for others, or how it reads prompts.
+# Each of these lets a client change what the server does for others, how it reads prompts, what it
+# reports of its answer, or which server and model a proxy asks.
 OPERATOR_ONLY = frozenset(
     {"chat_template", "priority", "cache_salt", "mm_processor_kwargs", "media_io_kwargs"}
-    | {"kv_transfer_params", "ec_transfer_params", "vllm_xargs", "request_id"}
-    | {"data_parallel_rank", "lora", "id_slot", "slot_id", "samplers", "chat_parser"}
+    | {"kv_transfer_params", "ec_transfer_params", "vllm_xargs", "request_id", "rid"}
+    | {"data_parallel_rank", "lora", "lora_path", "id_slot", "slot_id", "samplers", "chat_parser"}
+    | {"post_sampling_probs", "logits_processors", "custom_logit_processor", "extra_key"}
+    | {"bootstrap_host", "bootstrap_port", "bootstrap_room", "session_params"}
+    | {"api_base", "api_key", "base_url", "models", "provider"}
 )
 OPERATOR_ONLY_TEMPLATE = "chat_template"
 
@@ -35,6 +40,7 @@ class _Part(msgspec.Struct):
 class _Message(msgspec.Struct):
     role: Annotated[str, msgspec.Meta(min_length=1)]
     content: str | list[_Part] | None = None
+    tool_calls: list[msgspec.Raw] | None = None
 
 
 class _StreamOptions(msgspec.Struct):
@@ -58,6 +64,7 @@ class _Known(msgspec.Struct):
     max_tokens: _Count | None = None
     max_completion_tokens: _Count | None = None
     tools: list[msgspec.Raw] | None = None
+    functions: list[msgspec.Raw] | None = None
     tool_choice: str | dict[str, msgspec.Raw] | None = None
     response_format: _ResponseFormat | None = None
     chat_template_kwargs: dict[str, msgspec.Raw] | None = None
@@ -72,14 +79,16 @@ _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 class Chat:
     """One chat request.
 
-    ``body`` is what the client sent; ``fields`` its top level, values undecoded.  ``top_logprobs``
-    is None where the client asked for no log-probabilities, else 0 to 20.
+    ``body`` is what the client sent; ``fields`` its top level, values undecoded.  ``choices`` is
+    how many answers it wants.  ``top_logprobs`` is None where it asked for no log-probabilities,
+    else 0 to 20.
     """
 
     body: bytes
     fields: Mapping[str, msgspec.Raw]
     model: str
     needs: frozenset[Need]
+    choices: int
     is_stream: bool
     is_usage_wanted: bool
     is_json_wanted: bool
@@ -99,6 +108,8 @@ def parse_chat(body: bytes) -> Chat:
         raise RequestError(f"The body is not valid JSON: {error}.") from None
     except RecursionError:
         raise RequestError("The body is nested too deeply.") from None
+    if is_too_deep(body):
+        raise RequestError("The body is nested too deeply.")
     _refuse_operator_fields(known, fields)
     if known.top_logprobs is not None and not known.logprobs:
         raise RequestError("'top_logprobs' needs 'logprobs': true.", param="top_logprobs")
@@ -110,6 +121,7 @@ def parse_chat(body: bytes) -> Chat:
         fields=fields,
         model=known.model,
         needs=_needs(known),
+        choices=known.n or 1,
         is_stream=bool(known.stream),
         is_usage_wanted=options is not None and bool(options.include_usage),
         is_json_wanted=known.response_format is not None and known.response_format.type != "text",
@@ -137,9 +149,11 @@ def upstream_body(
 
 def _needs(known: _Known) -> frozenset[Need]:
     needs = set()
-    if known.tools:
+    if known.tools or known.functions:
         needs.add(Need.TOOLS)
     for message in known.messages:
+        if message.tool_calls or message.role == "tool":
+            needs.add(Need.TOOLS)
         if isinstance(message.content, list) and any(
             part.type not in ("text", "refusal") for part in message.content
         ):

@@ -6,10 +6,12 @@ fields nobody here has heard of reach the client as they came.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import msgspec
 
 from gateway.wire.chat import EVIDENCE_TOP_LOGPROBS, Chat
+from gateway.wire.raw import is_too_deep
 from routing.money import Usage
 from routing.vocabulary import Draft, Structure
 
@@ -70,14 +72,30 @@ class _Completion(msgspec.Struct, gc=False):
     usage: _Usage | None = None
 
 
+class _Loose(msgspec.Struct):
+    choices: list[dict[str, msgspec.Raw]]
+    usage: msgspec.Raw = msgspec.Raw(b"null")
+
+
+_T = TypeVar("_T")
+
+# More tokens than any call can have: such a count is a fault, and no basis for a bill.
+MAX_TOKENS = 2**40
+# How an answer ends that was not broken off by the server.
+_WHOLE = frozenset({None, "stop", "length", "tool_calls", "function_call", "content_filter"})
+
 _completion = msgspec.json.Decoder(_Completion)
+_loose = msgspec.json.Decoder(_Loose)
+_message = msgspec.json.Decoder(_Message)
+_logprobs = msgspec.json.Decoder(_Logprobs | None)
+_usage_part = msgspec.json.Decoder(_Usage | None)
+_text = msgspec.json.Decoder(str | None)
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _choices = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
 _client_tokens = msgspec.json.Decoder(dict[str, msgspec.Raw] | None)
-_tokens = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
-_tops = msgspec.json.Decoder(list[msgspec.Raw])
+_tokens = msgspec.json.Decoder(list[dict[str, msgspec.Raw]] | None)
+_tops = msgspec.json.Decoder(list[msgspec.Raw] | None)
 _null = msgspec.Raw(b"null")
-_empty = msgspec.Raw(b"[]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,14 +110,40 @@ class Completion:
 def read_completion(body: bytes) -> Completion:
     """Decode a reply.  Raises ValueError where it is no completion with at least one choice."""
     body.decode()  # what passes undecoded goes into pairs too, where it must be readable
-    parsed = _completion.decode(body)
+    try:
+        parsed = _completion.decode(body)
+    except msgspec.ValidationError:
+        parsed = _salvaged(body)
     if not parsed.choices:
         raise ValueError("a completion without choices")
+    if is_too_deep(body):
+        raise ValueError("a completion that is nested too deeply")
     return Completion(body=body, choices=parsed.choices, usage=_usage(parsed.usage))
 
 
+def _salvaged(body: bytes) -> _Completion:
+    """An answer of which a part is not as it should be: that part is unknown, the rest counts."""
+    loose = _loose.decode(body)
+    choices = []
+    for choice in loose.choices:
+        if "message" not in choice:
+            raise ValueError("a choice without a message")
+        message = _part(_message, choice["message"]) or _Message()
+        logprobs = _part(_logprobs, choice.get("logprobs", _null))
+        choices.append(_Choice(message, logprobs, _part(_text, choice.get("finish_reason", _null))))
+    return _Completion(choices, _part(_usage_part, loose.usage))
+
+
+def _part(decoder: msgspec.json.Decoder[_T], raw: msgspec.Raw) -> _T | None:
+    try:
+        return decoder.decode(raw)
+    except msgspec.ValidationError:
+        return None
+
+
 def _usage(usage: _Usage | None) -> Usage | None:
-    if usage is None:
+    """What the bill rests on; None where counts are missing, absurd or contradict each other."""
+    if usage is None or max(usage.prompt_tokens, usage.completion_tokens) > MAX_TOKENS:
         return None
     input_details, output_details = usage.prompt_tokens_details, usage.completion_tokens_details
     try:
@@ -110,25 +154,30 @@ def _usage(usage: _Usage | None) -> Usage | None:
             reasoning=(output_details.reasoning_tokens or 0) if output_details else 0,
         )
     except ValueError:
-        return None  # counts that contradict each other are no basis for a bill
+        return None
 
 
 def drafts_of(completion: Completion, chat: Chat) -> tuple[Draft, ...]:
     """The evidence about each choice, in the words of the core."""
+    is_complete = len(completion.choices) >= chat.choices
     return tuple(
-        _draft(choice, is_json_wanted=chat.is_json_wanted) for choice in completion.choices
+        _draft(choice, is_json_wanted=chat.is_json_wanted, is_complete=is_complete)
+        for choice in completion.choices
     )
 
 
-def _draft(choice: _Choice, *, is_json_wanted: bool) -> Draft:
+def _draft(choice: _Choice, *, is_json_wanted: bool, is_complete: bool) -> Draft:
     tokens = _answer_tokens(choice)
+    structure = _structure(choice.message, is_json_wanted=is_json_wanted)
+    if not is_complete or choice.finish_reason not in _WHOLE:
+        structure = Structure.INVALID
     # Lists inside: a tuple of a generator costs twice as much, here for every token.
     return Draft(
         token_logprobs=tuple([token.logprob for token in tokens]),
         top_logprobs=tuple(
             [tuple([top.logprob for top in token.top_logprobs or ()]) for token in tokens]
         ),
-        structure=_structure(choice.message, is_json_wanted=is_json_wanted),
+        structure=structure,
     )
 
 
@@ -136,8 +185,9 @@ def _answer_tokens(choice: _Choice) -> Sequence[_Token]:
     """The tokens that the client reads: no end-of-sequence or stop token, no reasoning."""
     tokens: Sequence[_Token] = (choice.logprobs and choice.logprobs.content) or ()
     content = choice.message.content or ""
-    if tokens and choice.finish_reason != "length" and not content.endswith(tokens[-1].token):
-        tokens = tokens[:-1]
+    if tokens and choice.finish_reason != "length":
+        last = tokens[-1].token  # vLLM names the end token, llama.cpp gives it no text
+        tokens = tokens if last and content.endswith(last) else tokens[:-1]
     if choice.message.reasoning_content or choice.message.reasoning:
         start, missing = len(tokens), len(content)
         while start and missing > 0:
@@ -188,8 +238,16 @@ def _client_logprobs(logprobs: msgspec.Raw, top_logprobs: int | None) -> object:
     parsed = _client_tokens.decode(logprobs)
     if parsed is None:
         return None
-    tokens: list[dict[str, object]] = [
-        {**token, "top_logprobs": _tops.decode(token.get("top_logprobs", _empty))[:top_logprobs]}
-        for token in _tokens.decode(parsed.get("content", _empty))
-    ]
-    return {**parsed, "content": tokens}
+    return {name: _trimmed(entries, top_logprobs) for name, entries in parsed.items()}
+
+
+def _trimmed(entries: msgspec.Raw, most: int) -> object:
+    """One list of tokens (``content`` or ``refusal``), each with at most so many candidates."""
+    tokens = _tokens.decode(entries)
+    if tokens is None:
+        return None
+    trimmed: list[dict[str, object]] = []
+    for token in tokens:
+        candidates = _tops.decode(token.get("top_logprobs", _null)) or []
+        trimmed.append({**token, "top_logprobs": candidates[:most]})
+    return trimmed

@@ -43,37 +43,26 @@ def error_headers(error: GatewayError) -> dict[str, str]:
     return headers
 
 
-class _Detail(msgspec.Struct):
-    message: str = ""
-    type: str | None = None
-    param: str | None = None
-
-
-class _Body(msgspec.Struct):
-    error: _Detail | str | None = None
-    detail: object = None
+_anything = msgspec.json.Decoder()
 
 
 def read_refusal(status: int, body: bytes) -> UpstreamRefused:
     """What a model server says of a request that it will not serve.
 
-    vLLM and llama.cpp write OpenAI's object with keys missing, vLLM's middleware a bare text, and
-    FastAPI ``detail``; anything else becomes a message of ours.
+    Servers write OpenAI's object with keys missing, the same without the envelope, a bare text, or
+    FastAPI's ``detail``; anything else becomes a message of ours.
     """
-    message, param, kind = "", None, None
     try:
-        parsed = msgspec.json.decode(body, type=_Body)
-    except msgspec.MsgspecError:
-        parsed = _Body()
-    match parsed.error:
-        case _Detail():
-            message, param, kind = parsed.error.message, parsed.error.param, parsed.error.type
-        case str():
-            message = parsed.error
-        case None:
-            message = parsed.detail if isinstance(parsed.detail, str) else ""
+        parsed = _anything.decode(body)
+    except (msgspec.MsgspecError, RecursionError):
+        parsed = None
+    fields = parsed if isinstance(parsed, dict) else {}
+    said = fields.get("error", fields)
+    said = said if isinstance(said, dict) else {"message": said}
+    message = _text(said.get("message")) or _text(fields.get("detail")) or ""
+    param = _text(said.get("param"))
     is_too_long = (
-        kind == "exceed_context_size_error"
+        said.get("type") == "exceed_context_size_error"
         or param == "input_tokens"
         or any(mark in message.lower() for mark in _TOO_LONG_MARKS)
     )
@@ -83,3 +72,7 @@ def read_refusal(status: int, body: bytes) -> UpstreamRefused:
         upstream_status=status,
         is_too_long=is_too_long,
     )
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None

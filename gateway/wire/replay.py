@@ -10,6 +10,7 @@ import msgspec
 
 from gateway.wire.chat import Chat
 from gateway.wire.completion import Completion, client_fields
+from gateway.wire.raw import one_line
 
 CONTENT_TYPE = "text/event-stream; charset=utf-8"
 _DONE = b"data: [DONE]\n\n"
@@ -19,7 +20,7 @@ _message = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 def event(payload: object) -> bytes:
     """One server-sent event with a JSON payload."""
-    return b"data: " + msgspec.json.encode(payload) + b"\n\n"
+    return b"data: " + one_line(msgspec.json.encode(payload)) + b"\n\n"
 
 
 def replay(completion: Completion, chat: Chat) -> Iterator[bytes]:
@@ -39,9 +40,10 @@ def replay(completion: Completion, chat: Chat) -> Iterator[bytes]:
     envelope["object"] = "chat.completion.chunk"
     if chat.is_usage_wanted:
         envelope["usage"] = None
-    for choice in choices:
+    for place, choice in enumerate(choices):
         for part in _choice_parts(choice):
-            yield event({**envelope, "choices": [{"index": choice["index"], **part}]})
+            index = choice.get("index", place)
+            yield event({**envelope, "choices": [{"index": index, **part}]})
     if chat.is_usage_wanted:
         yield event({**envelope, "choices": [], "usage": usage})
     yield _DONE

@@ -193,17 +193,42 @@ def test_a_full_teacher_is_not_asked(tmp_path: Path) -> None:
 
 def test_a_failing_teacher_is_left_alone_after_five_failures(scene: Stage) -> None:
     scene.student.reply = UNSURE_REPLY
-    scene.teacher.reply = FAILURES["500"]
+    scene.teacher.reply = FAILURES["503"]
     for _ in range(8):
         assert scene.ask().headers["x-understudy-degraded"] == "teacher_failed"
     assert len(scene.teacher.requests) == 5
 
 
 def test_a_failing_student_is_left_alone_after_five_failures(scene: Stage) -> None:
-    scene.student.reply = FAILURES["500"]
+    scene.student.reply = FAILURES["503"]
     for _ in range(8):
         assert scene.ask().headers["x-understudy-reason"] == "student_failed"
     assert len(scene.student.requests) == 5
+
+
+@pytest.mark.parametrize("failure", ["500", "no JSON", "busy", "wrong model"])
+def test_what_one_client_can_provoke_does_not_shut_the_student_for_all(
+    scene: Stage, failure: str
+) -> None:
+    scene.student.reply = FAILURES[failure]
+    for _ in range(8):
+        assert scene.ask().headers["x-understudy-reason"] == "student_failed"
+    scene.student.reply = SURE_REPLY
+    assert scene.ask().headers["x-understudy-served-by"] == "student"
+
+
+def test_a_teacher_that_hangs_longer_than_clients_wait_is_found_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.upstream.openai.PATIENCE_SECONDS", 0.1)
+    with stage(tmp_path) as scene:
+        scene.student.reply = UNSURE_REPLY
+        scene.teacher.reply = Reply(delay_seconds=20)
+        for _ in range(5):
+            with pytest.raises(httpx.ReadTimeout):
+                scene.client.post("/v1/chat/completions", json=scene.question, timeout=0.3)
+        wait_until(lambda: scene.gateway.context.open_requests == 0)
+        assert scene.ask().headers["x-understudy-degraded"] == "teacher_failed"
 
 
 def test_a_mistake_that_the_student_finds_goes_back_to_the_client(scene: Stage) -> None:

@@ -105,7 +105,7 @@ async def test_a_torn_line_is_counted_and_passed_over(store: StoreServer, tmp_pa
         journal.append("a", record(2))
         await shipper.flush(5)
         assert stored(store) == [2]
-        assert events.lost == [(None, "torn")]
+        assert events.lost == [(None, "unreadable")]
 
 
 async def test_one_bad_stream_does_not_fill_the_good_ones_with_copies(

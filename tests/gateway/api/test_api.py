@@ -16,6 +16,7 @@ from gateway.app import create_ops_app
 from tests.fakes.serving import Stage, serving, stage, wait_until
 from tests.fakes.upstream import UNSURE, Reply, completion
 
+JSON = {"content-type": "application/json"}
 FOUR_KEYS = {"message", "type", "param", "code"}
 
 
@@ -52,7 +53,7 @@ def locked(tmp_path: Path) -> Iterator[Stage]:
 def test_bad_input_gets_the_right_status_and_all_four_keys(
     scene: Stage, method: str, path: str, content: bytes, status: int, code: str
 ) -> None:
-    response = scene.client.request(method, path, content=content)
+    response = scene.client.request(method, path, content=content, headers=JSON)
     assert response.status_code == status
     assert response.headers["content-type"] == "application/json"
     assert set(response.json()["error"]) == FOUR_KEYS
@@ -64,14 +65,15 @@ def test_bad_input_gets_the_right_status_and_all_four_keys(
 def test_a_body_at_the_limit_passes(scene: Stage) -> None:
     body = json.dumps(scene.question).encode()
     padded = body[:-1] + b" " * (10_000 - len(body)) + b"}"
-    assert scene.client.post("/v1/chat/completions", content=padded).status_code == 200
+    response = scene.client.post("/v1/chat/completions", content=padded, headers=JSON)
+    assert response.status_code == 200
 
 
 def test_a_chunked_body_over_the_limit_is_refused(scene: Stage) -> None:
     def chunks() -> Iterator[bytes]:
         yield from [b"x" * 1_000] * 11
 
-    response = scene.client.post("/v1/chat/completions", content=chunks())
+    response = scene.client.post("/v1/chat/completions", content=chunks(), headers=JSON)
     assert response.status_code == 413
 
 
@@ -80,7 +82,8 @@ def test_a_chunked_body_over_the_limit_is_refused(scene: Stage) -> None:
     [
         ("application/json", 200),
         ("Application/JSON; charset=utf-8", 200),
-        (None, 200),
+        (None, 415),
+        ("", 415),
         ("text/plain", 415),
         ("application/x-www-form-urlencoded", 415),
     ],
@@ -101,6 +104,10 @@ def test_an_unknown_model_is_named(scene: Stage) -> None:
     assert response.status_code == 404
     assert response.json()["error"]["code"] == "model_not_found"
     assert "gpt-5" in response.json()["error"]["message"]
+
+
+def test_a_long_model_name_is_not_echoed_whole(scene: Stage) -> None:
+    assert len(scene.ask(model="x" * 5_000).content) < 500
 
 
 def test_junk_model_names_make_no_series(scene: Stage) -> None:
@@ -197,8 +204,8 @@ def test_a_client_that_leaves_while_it_sends_its_body_is_forgotten(scene: Stage)
     name = "understudy_requests_total"
     before = scene.metric(name, cascade="other", outcome="cancelled")
     with contextlib.closing(socket.create_connection(("127.0.0.1", port))) as connection:
-        head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{"
-        connection.sendall(head)
+        head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n"
+        connection.sendall(head + b"content-type: application/json\r\n\r\n{")
         wait_until(lambda: scene.gateway.context.open_requests == 1)
     wait_until(lambda: scene.metric(name, cascade="other", outcome="cancelled") == before + 1)
 

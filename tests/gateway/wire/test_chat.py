@@ -141,6 +141,20 @@ def test_values_at_the_edge_pass(changes: dict[str, Any]) -> None:
     sent(**changes)
 
 
+@pytest.mark.parametrize("depth", [400, 850, 940, 5_000])
+def test_what_passes_can_be_wrapped_and_read_again(depth: int) -> None:
+    deep = b'{"model":"m","messages":[{"role":"user","content":"x"}],"z":%s1%s}'
+    body = deep % (b"[" * depth, b"]" * depth)
+    is_refused = False
+    try:
+        parse_chat(body)
+    except RequestError:
+        is_refused = True
+    assert is_refused is (depth > 850)
+    if not is_refused:
+        msgspec.json.decode(b'{"pair":{"request":%s}}' % body)
+
+
 def test_needs_are_read_from_tools_and_from_parts_that_are_no_text() -> None:
     def needs(**changes: Any) -> frozenset[Need]:
         return parse_chat(json.dumps(QUESTION | changes).encode()).needs
@@ -150,6 +164,10 @@ def test_needs_are_read_from_tools_and_from_parts_that_are_no_text() -> None:
     assert needs() == frozenset()
     assert needs(tools=[]) == frozenset()
     assert needs(tools=[{}]) == {Need.TOOLS}
+    assert needs(functions=[{}]) == {Need.TOOLS}
+    assert needs(messages=[{"role": "tool", "content": "5"}]) == {Need.TOOLS}
+    called: dict[str, Any] = {"role": "assistant", "content": None, "tool_calls": [{}]}
+    assert needs(messages=[called]) == {Need.TOOLS}
     assert needs(messages=[{"role": "user", "content": [text]}]) == frozenset()
     assert needs(messages=[{"role": "user", "content": [text, image]}]) == {Need.VISION}
 

@@ -42,6 +42,7 @@ def test_evidence_has_a_row_of_candidates_for_each_token() -> None:
     [
         ("Paris.", "stop", ".", True),
         ("Paris.", "stop", "<|im_end|>", False),
+        ("Paris.", "stop", "", False),
         ("Paris.", "stop", "\n\n", False),  # a stop string: cut from the text by the server
         ("Paris.", "length", "<|im_end|>", True),  # nothing was cut: the client reads it
         (None, "tool_calls", "<|im_end|>", False),
@@ -119,12 +120,73 @@ def test_usage_has_its_cached_and_reasoning_parts() -> None:
     "usage",
     [
         None,
+        {},
+        {"prompt_tokens": None, "completion_tokens": 1},
+        {"prompt_tokens": "1", "completion_tokens": 1},
+        {"prompt_tokens": 2**40 + 1, "completion_tokens": 1},
+        {"prompt_tokens": 1, "completion_tokens": 10**320},
+        {"prompt_tokens": 1, "completion_tokens": 1, "prompt_tokens_details": []},
         {"prompt_tokens": 1, "completion_tokens": -1},
         {"prompt_tokens": 1, "completion_tokens": 1, "prompt_tokens_details": {"cached_tokens": 2}},
     ],
 )
 def test_usage_that_is_missing_or_contradicts_itself_is_unknown(usage: Any) -> None:
     assert read_completion(json.dumps(completion(usage=usage)).encode()).usage is None
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"choice": {"logprobs": {"content": [{"token": "x", "logprob": None}]}}},
+        {"choice": {"logprobs": {"content": [{"logprob": -0.1}]}}},
+        {
+            "message": {"content": [{"type": "text", "text": "Paris."}]},
+            "choice": {"logprobs": None},
+        },
+        {"choice": {"logprobs": [], "finish_reason": 5}},
+    ],
+)
+def test_a_part_that_is_not_as_it_should_be_is_unknown_and_the_answer_counts(
+    changes: dict[str, Any],
+) -> None:
+    body = json.dumps(completion(**changes))
+    (draft,) = drafts(json.loads(body))
+    assert draft.token_logprobs == ()
+    assert read_completion(body.encode()).usage == Usage(input=100, output=10)
+
+
+@pytest.mark.parametrize(
+    "body", [{"choices": []}, {"choices": [{}]}, {"choices": {}}, {"choices": None}, {}]
+)
+def test_what_is_no_completion_is_refused(body: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r".+"):
+        read_completion(json.dumps(body).encode())
+
+
+def test_fewer_choices_than_asked_for_are_no_answer() -> None:
+    (draft,) = drafts(completion(), n=2)
+    assert draft.structure is Structure.INVALID
+
+
+@pytest.mark.parametrize("ending", ["error", "abort", ""])
+def test_an_answer_that_the_server_broke_off_is_no_answer(ending: str) -> None:
+    (draft,) = drafts(completion(choice={"finish_reason": ending}))
+    assert draft.structure is Structure.INVALID
+
+
+@pytest.mark.parametrize("logprobs", [{"content": None}, {"content": None, "refusal": []}, {}])
+def test_parts_of_asked_for_log_probabilities_may_be_null(logprobs: dict[str, Any]) -> None:
+    body = given(completion(choice={"logprobs": logprobs}), logprobs=True)
+    assert body["choices"][0]["logprobs"] == logprobs
+
+
+def test_candidates_are_trimmed_wherever_they_stand() -> None:
+    entry = tokens("no")[0]
+    logprobs = {"content": [entry | {"top_logprobs": None}], "refusal": [entry]}
+    body = given(completion(choice={"logprobs": logprobs}), logprobs=True, top_logprobs=1)
+    given_logprobs = body["choices"][0]["logprobs"]
+    assert given_logprobs["content"][0]["top_logprobs"] == []
+    assert len(given_logprobs["refusal"][0]["top_logprobs"]) == 1
 
 
 def test_log_probabilities_are_taken_out_unless_the_client_asked() -> None:

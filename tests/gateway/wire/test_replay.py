@@ -69,5 +69,20 @@ def test_several_choices_keep_their_index() -> None:
     assert [chunk["choices"][0]["index"] for chunk in chunks(body, n=2)] == [0, 0, 0, 1, 1, 1]
 
 
+def test_a_reply_that_is_printed_over_many_lines_is_one_line_an_event() -> None:
+    question = {"model": "assistant", "messages": [{"role": "user", "content": "x"}]}
+    wanted = {"stream": True, "stream_options": {"include_usage": True}, "logprobs": True}
+    chat = parse_chat(json.dumps(question | wanted | {"top_logprobs": 2}).encode())
+    body = json.dumps(completion("Paris."), indent=2).replace("\n", "\r\n")
+    for event in b"".join(replay(read_completion(body.encode()), chat)).split(b"\n\n")[:-2]:
+        json.loads(event.removeprefix(b"data: "))
+
+
+def test_a_choice_without_an_index_gets_its_place() -> None:
+    body = completion()
+    del body["choices"][0]["index"]
+    assert {chunk["choices"][0]["index"] for chunk in chunks(body)} == {0}
+
+
 def test_an_empty_answer_is_a_role_and_a_finish() -> None:
     assert len(chunks(completion(""))) == 2
