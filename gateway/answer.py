@@ -47,27 +47,31 @@ class Cascade:
 
 @dataclass(slots=True)
 class Legs:
-    """The calls that one request made, in order, kept even where the request is cancelled."""
+    """The calls that one request made, in order, and the verdict, once there is one.
+
+    Kept apart from the answer, because they are facts even where no answer comes of them.
+    """
 
     clock: Clock
     made: list[Leg] = field(default_factory=list)
+    verdict: Verdict | None = None
 
     async def ask(self, model: Model, chat: Chat) -> Completion:
         """Ask a model and note what came of it.  Raises what the model raises."""
         started = self.clock()
         usage: Usage | None = None
-        error: str | None = "cancelled"
+        error, detail = "cancelled", None
         try:
             completion = await model.chat.complete(chat)
-            usage, error = completion.usage, None
+            usage, error = completion.usage, ""
             return completion
         except (UpstreamError, UpstreamRefused) as failure:
-            error = failure.code
+            error, detail = failure.code or "", failure.detail()
             usage = None if failure.is_usage_unknown else NOTHING_USED
             raise
         finally:
-            cost = cost_of(usage, model.price)
-            self.made.append(Leg(model.role, usage, cost, self.clock() - started, error))
+            cost, seconds = cost_of(usage, model.price), self.clock() - started
+            self.made.append(Leg(model.role, usage, cost, seconds, error or None, detail))
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +93,7 @@ async def answer(chat: Chat, cascade: Cascade, legs: Legs) -> Answer:
     """
     draft = await _draft(chat, cascade, legs)  # I/O: student
     evidence = draft if isinstance(draft, NoDraft) else drafts_of(draft, chat)
-    verdict = defer(evidence, cascade.policy)  # pure
+    verdict = legs.verdict = defer(evidence, cascade.policy)  # pure
     grant = Granted() if isinstance(verdict, Keep) else cascade.teacher.chat.reserve()
     outcome = settle(verdict, grant, cascade.when_denied)  # pure
     if isinstance(outcome, AskTeacher):

@@ -20,11 +20,11 @@ from gateway.api.chat import ChatCompletions
 from gateway.api.context import Context, Limits, Served
 from gateway.api.models import Models
 from gateway.api.ops import MetricsPage, Readiness, health
-from gateway.cascades import LoadedCascade, ModelConfig
+from gateway.cascades import ConfigError, LoadedCascade, ModelConfig
 from gateway.errors import GatewayError, InternalError, MethodNotAllowed, NotFound
 from gateway.keys import Keys
-from gateway.settings import Settings
-from gateway.stores.journal import Journal
+from gateway.settings import Settings, unknown_variables
+from gateway.stores.journal import Journal, JournalBusy
 from gateway.stores.shipper import Shipper
 from gateway.telemetry.log import new_log
 from gateway.telemetry.metrics import Metrics
@@ -88,12 +88,14 @@ def build_gateway(
     cascades: Sequence[LoadedCascade],
     keys: Keys,
 ) -> Gateway:
-    """Connect the parts.  Raises JournalBusy and OSError where the state directory is no use."""
-    log = new_log(settings.log_level)
+    """Connect the parts.  Raises ConfigError where the state directory or Redis' URL is no use."""
     calibrated = {cascade.name: cascade.policy.is_calibrated for cascade in cascades}
-    observer = Observer(Metrics(version=version("understudy"), calibrated=calibrated), log)
-    journal = Journal(settings.state_dir, max_bytes=settings.journal_max_bytes, events=observer)
-    served = {cascade.name: _served(cascade) for cascade in cascades}
+    metrics = Metrics(version=version("understudy"), calibrated=calibrated)
+    log = new_log(settings.log_level, on_lost=metrics.log_line_lost)
+    observer = Observer(metrics, log)
+    redis = _redis(settings)
+    journal = _journal(settings, observer)
+    served = {cascade.name: _served(cascade, observer) for cascade in cascades}
     context = Context(
         served=served,
         keys=keys,
@@ -115,7 +117,7 @@ def build_gateway(
             for model in (one.cascade.student, one.cascade.teacher)
             if isinstance(model.chat, OpenAIModel)
         ],
-        redis=_redis(settings),
+        redis=redis,
         is_metrics_on_main_port=settings.is_metrics_on_main_port,
     )
 
@@ -123,20 +125,38 @@ def build_gateway(
 def _redis(settings: Settings) -> Redis | None:
     if settings.redis_url is None:
         return None
-    client: Redis = Redis.from_url(
-        settings.redis_url.get_secret_value(),
-        socket_timeout=REDIS_SECONDS,
-        socket_connect_timeout=REDIS_SECONDS,
-    )
+    try:
+        client: Redis = Redis.from_url(
+            settings.redis_url.get_secret_value(),
+            socket_timeout=REDIS_SECONDS,
+            socket_connect_timeout=REDIS_SECONDS,
+        )
+    except ValueError:  # its message quotes the URL, which may hold a password
+        raise ConfigError(
+            "redis_url (UNDERSTUDY_REDIS_URL, --redis-url): is no Redis URL: write it as "
+            "redis://[:PASSWORD@]HOST:PORT/0, or rediss:// for TLS"
+        ) from None
     return client
 
 
-def _served(loaded: LoadedCascade) -> Served:
+def _journal(settings: Settings, observer: Observer) -> Journal:
+    try:
+        return Journal(settings.state_dir, max_bytes=settings.journal_max_bytes, events=observer)
+    except JournalBusy as error:
+        raise ConfigError(str(error)) from None
+    except OSError as error:
+        raise ConfigError(
+            f"state_dir (UNDERSTUDY_STATE_DIR, --state-dir): {settings.state_dir} cannot hold the "
+            f"journal: {error.strerror}: name a directory that can be written"
+        ) from None
+
+
+def _served(loaded: LoadedCascade, observer: Observer) -> Served:
     config = loaded.config
     cascade = Cascade(
         name=loaded.name,
-        student=_model(Role.STUDENT, config.student, loaded.student_key),
-        teacher=_model(Role.TEACHER, config.teacher, loaded.teacher_key),
+        student=_model(loaded, Role.STUDENT, observer),
+        teacher=_model(loaded, Role.TEACHER, observer),
         policy=loaded.policy,
         student_cannot=config.student.cannot,
         when_denied=config.degraded,
@@ -150,12 +170,14 @@ def _served(loaded: LoadedCascade) -> Served:
     )
 
 
-def _model(role: Role, config: ModelConfig, key: str | None) -> Model:
+def _model(loaded: LoadedCascade, role: Role, observer: Observer) -> Model:
+    is_student = role is Role.STUDENT
+    config: ModelConfig = loaded.config.student if is_student else loaded.config.teacher
     endpoint = Endpoint(
         base_url=config.base_url,
         model=config.model,
-        api_key=key,
-        is_evidence_wanted=role is Role.STUDENT,
+        api_key=loaded.student_key if is_student else loaded.teacher_key,
+        is_evidence_wanted=is_student,
         max_concurrent=config.max_concurrent,
         timeout_seconds=config.timeout_seconds,
         extra_body={
@@ -164,7 +186,11 @@ def _model(role: Role, config: ModelConfig, key: str | None) -> Model:
         },
     )
     price = None if config.price is None else config.price.price()
-    return Model(role, OpenAIModel(endpoint, time.monotonic), price)
+
+    def on_breaker(is_open: bool) -> None:  # noqa: FBT001  # the only thing it is told
+        observer.breaker_changed(loaded.name, role, is_open=is_open)
+
+    return Model(role, OpenAIModel(endpoint, time.monotonic, on_breaker), price)
 
 
 def _warn(observer: Observer, settings: Settings, cascades: Sequence[LoadedCascade]) -> None:
@@ -183,6 +209,8 @@ def _warn(observer: Observer, settings: Settings, cascades: Sequence[LoadedCasca
         ):
             if model.price is None:
                 observer.log.warning("no_price", cascade=cascade.name, role=role)
+    for variable in unknown_variables():
+        observer.log.warning("unknown_setting", variable=variable)
     if settings.redis_url is None:
         observer.log.warning(
             "no_store", message="no UNDERSTUDY_REDIS_URL: pairs stay in the journal"

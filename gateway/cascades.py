@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
@@ -28,8 +29,13 @@ class _Section(BaseModel):
 
 
 def _http_url(url: str) -> str:
-    if not url.startswith(("http://", "https://")):
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https"):
         raise ValueError("must start with http:// or https://")
+    if not parts.hostname or any(mark.isspace() for mark in url):
+        raise ValueError("must name a host")
+    if parts.port == 0:  # the property itself refuses what is no port
+        raise ValueError("must not name port 0")
     return url
 
 
@@ -133,8 +139,10 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001
         seen: set[str] = set()
         for key, _ in node.value:
+            line = key.start_mark.line + 1
+            if not isinstance(key, yaml.ScalarNode):
+                raise ConfigError(f"line {line}: a key must be a word")
             if key.value in seen:
-                line = key.start_mark.line + 1
                 raise ConfigError(f"line {line}: {key.value!r} stands there twice: remove one")
             seen.add(key.value)
         return super().construct_mapping(node, deep)
@@ -154,6 +162,8 @@ def load_cascades(
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: is not valid YAML: {error}") from None
+    except RecursionError:
+        raise ConfigError(f"{path}: is nested too deeply") from None
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
     try:
@@ -216,6 +226,7 @@ def _read_policy(path: Path, cascade: str, student_version: str) -> Policy:
 _FIXES = {
     "extra_forbidden": "remove it, or mend its spelling",
     "missing": "add it",
+    "string_type": "put it in quotes",
 }
 
 

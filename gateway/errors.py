@@ -9,6 +9,7 @@
         BodyTooLarge               413
         UnsupportedMediaType       415  the body is declared to be something else than JSON
       Overloaded                   503  too many open requests here
+      ShuttingDown                 503  this process ends before the answer came
       TeacherUnavailable           503  nothing to serve: no draft, no teacher
       InternalError                500  a bug of ours
       UpstreamError                     a model server failed
@@ -38,6 +39,11 @@ class GatewayError(Exception):
         super().__init__(message)
         self.message = message
         self.param = param
+
+    def detail(self) -> str:
+        """For the log: the message, and the kind of error beneath it."""
+        cause = self.__cause__
+        return f"{self.message} ({type(cause).__name__})" if cause is not None else self.message
 
 
 class RequestError(GatewayError):
@@ -101,6 +107,14 @@ class Overloaded(GatewayError):
 
     status = 503
     code = "overloaded"
+    retry_after_seconds = 1
+
+
+class ShuttingDown(GatewayError):
+    """This process is told to end, and has waited as long as it may."""
+
+    status = 503
+    code = "shutting_down"
     retry_after_seconds = 1
 
 

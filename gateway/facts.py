@@ -24,7 +24,8 @@ class Leg:
     """One call to a model.
 
     ``usage`` is None where nobody knows what the server did, ``cost_pico`` also where it has no
-    price; ``error`` is the code of what went wrong, or None.
+    price; ``error`` is the code of what went wrong, or None; ``detail`` is for whoever has to find
+    the cause.
     """
 
     role: Role
@@ -32,6 +33,7 @@ class Leg:
     cost_pico: int | None
     seconds: float
     error: str | None = None
+    detail: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,11 @@ class Settings(BaseSettings):
     """One frozen tree, prefix ``UNDERSTUDY_``; units stand in the names."""
 
     model_config = SettingsConfigDict(
-        env_prefix="UNDERSTUDY_", frozen=True, extra="forbid", hide_input_in_errors=True
+        env_prefix="UNDERSTUDY_",
+        env_ignore_empty=True,
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,
     )
 
     config: Path = Field(description="The YAML file with the cascades.")
@@ -55,8 +59,8 @@ class Settings(BaseSettings):
         ge=2**10,
         description="Largest journal; pairs beyond it are counted as lost.",
     )
-    drain_seconds: float = Field(
-        default=30.0, ge=0, description="How long open requests may go on after SIGTERM."
+    drain_seconds: int = Field(
+        default=30, ge=0, le=3600, description="How long open requests may go on after SIGTERM."
     )
 
     @property
@@ -84,6 +88,18 @@ class Settings(BaseSettings):
         if self.ops_port is not None and self.ops_port == self.port != 0:
             raise ValueError(f"ops_port and port are both {self.port}: they must differ")
         return self
+
+
+def unknown_variables() -> list[str]:
+    """Variables with our prefix that are no setting: most likely misspelt."""
+    prefix = "UNDERSTUDY_"
+    known = {prefix + name.upper() for name in Settings.model_fields}
+    elsewhere = (f"{prefix}DEMO_", f"{prefix}TEST_")
+    return sorted(
+        name
+        for name in os.environ
+        if name.startswith(prefix) and name not in known and not name.startswith(elsewhere)
+    )
 
 
 def read_secret(variable: str) -> str | None:

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import httpx
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from gateway.cascades import ConfigError, LoadedCascade, ModelConfig, load_cascades
 from gateway.settings import read_secret
@@ -27,7 +29,7 @@ def check(config: Path, *, connect: bool = False) -> int:
         cascades = load_cascades(config, read_secret)
     except ConfigError as error:
         console = Console(stderr=True)
-        console.print(f"[bold red]Not valid:[/]\n{error}", highlight=False, soft_wrap=True)
+        console.print(Text("Not valid:\n", style="bold red") + Text(str(error)), soft_wrap=True)
         return CONFIG_EXIT_CODE
     console = Console()
     problems = 0
@@ -43,11 +45,11 @@ def check(config: Path, *, connect: bool = False) -> int:
             price = (
                 "unknown" if model.price is None else f"{model.price.input}/{model.price.output}"
             )
-            table.add_row(role, model.model, model.base_url, price, state)
+            table.add_row(role, *map(escape, (model.model, model.base_url, price, state)))
         console.print(table)
         if not cascade.policy.is_calibrated:
             console.print("[yellow]No policy: the default rule orders drafts, uncalibrated.")
-    console.print(f"[green]{config} is valid.")
+    console.print(f"[green]{escape(str(config))} is valid.")
     return 1 if problems else 0
 
 

@@ -4,7 +4,10 @@ import asyncio
 import contextlib
 import gc
 import logging
+import resource
 import signal
+import socket
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +15,17 @@ import uvicorn
 import uvloop
 from pydantic import ValidationError
 from rich.console import Console
+from rich.text import Text
 
 from gateway.app import Gateway, build_gateway, create_app, create_ops_app
 from gateway.cascades import ConfigError, load_cascades
 from gateway.keys import load_keys
 from gateway.settings import Settings, read_secret
-from gateway.stores.journal import JournalBusy
 from gateway.telemetry.log import ServerLogHandler
 
 CONFIG_EXIT_CODE = 2
+BACKLOG = 2048
+SPARE_DESCRIPTORS = 64
 GC_ALLOCATIONS = 10_000  # between two looks of the garbage collector; Python's own is 700
 
 
@@ -65,16 +70,20 @@ def serve(
         settings = load_settings(given)
         keys = load_keys(settings.keys_file)
         gateway = build_gateway(settings, load_cascades(settings.config, read_secret), keys)
-    except (ConfigError, JournalBusy, OSError) as error:
-        console.print(f"[bold red]Cannot start:[/] {error}", highlight=False, soft_wrap=True)
+        sockets = [_bound(settings.host, settings.port, "port")]
+        if settings.ops_port is not None:
+            sockets.append(_bound(settings.host, settings.ops_port, "ops_port"))
+    except ConfigError as error:
+        console.print(Text("Cannot start: ", style="bold red") + Text(str(error)), soft_wrap=True)
         return CONFIG_EXIT_CODE
+    _raise_descriptor_limit(gateway, settings)
     # What exists now lives as long as the process: the collector need not look at it again, and
     # what a request makes is freed without it.
     gc.collect()
     gc.freeze()
     gc.set_threshold(GC_ALLOCATIONS)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_serve(gateway, settings))
+        return runner.run(_serve(gateway, settings, sockets))
 
 
 def load_settings(given: dict[str, Any]) -> Settings:
@@ -91,24 +100,50 @@ def load_settings(given: dict[str, Any]) -> Settings:
         raise ConfigError("\n".join(lines)) from None
 
 
-async def _serve(gateway: Gateway, settings: Settings) -> int:
+def _bound(host: str, port: int, name: str) -> socket.socket:
+    """A socket that listens there.  Raises ConfigError."""
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        raise ConfigError(
+            f"{name} (UNDERSTUDY_{name.upper()}, --{name.replace('_', '-')}): cannot listen on "
+            f"{host} port {port}: {error.strerror}"
+        ) from None
+
+
+def _raise_descriptor_limit(gateway: Gateway, settings: Settings) -> None:
+    """Take as many file descriptors as the system gives: each open request needs about two."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 2 * settings.max_open_requests + SPARE_DESCRIPTORS
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+        if most < wanted:
+            gateway.context.observer.log.warning("few_descriptors", has=most, wants=wanted)
+
+
+async def _serve(gateway: Gateway, settings: Settings, sockets: Sequence[socket.socket]) -> int:
     _take_over_logging(gateway)
-    servers = [_server(create_app(gateway), settings, settings.port)]
-    if settings.ops_port is not None:
-        servers.append(_server(create_ops_app(gateway), settings, settings.ops_port))
+    main = _server(create_app(gateway), settings)
+    ops = _server(create_ops_app(gateway), settings) if len(sockets) > 1 else None
 
     def stop(*_: object) -> None:
         gateway.context.is_draining = True
-        for server in servers:
-            if server.should_exit:
-                server.force_exit = True  # told twice
-            server.should_exit = True
+        main.force_exit = main.should_exit  # told twice
+        main.should_exit = True
 
     loop = asyncio.get_running_loop()
     for name in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(name, stop)
-    await asyncio.gather(*(server.serve() for server in servers))
-    return 0 if all(server.started for server in servers) else 1
+    if ops is None:
+        await main.serve(sockets=[sockets[0]])
+        return 0
+    watched = asyncio.create_task(ops.serve(sockets=[sockets[1]]))
+    await main.serve(sockets=[sockets[0]])
+    ops.should_exit = True  # last, so that the drain can be watched
+    await watched
+    return 0
 
 
 class _Server(uvicorn.Server):
@@ -120,16 +155,14 @@ class _Server(uvicorn.Server):
         yield
 
 
-def _server(app: Any, settings: Settings, port: int) -> uvicorn.Server:
+def _server(app: Any, settings: Settings) -> uvicorn.Server:
     config = uvicorn.Config(
         app,
-        host=settings.host,
-        port=port,
         log_config=None,
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        timeout_graceful_shutdown=round(settings.drain_seconds),
+        timeout_graceful_shutdown=settings.drain_seconds,
         timeout_keep_alive=75,
     )
     return _Server(config)

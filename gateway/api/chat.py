@@ -3,6 +3,7 @@
 The facts are told, and the pair is in the journal, before the first byte of the answer leaves.
 """
 
+import asyncio
 from dataclasses import dataclass, field
 
 import msgspec
@@ -26,6 +27,7 @@ from gateway.errors import (
     ModelNotFound,
     Overloaded,
     RequestError,
+    ShuttingDown,
     UpstreamRefused,
 )
 from gateway.facts import Ending, RequestSettled
@@ -84,8 +86,10 @@ class ChatCompletions:
             exchange.answer = None  # whatever it was, the client does not get it
             self._settled_with(exchange, failure)
             await send_error(send, failure, exchange.request_id)
-        except BaseException:  # this process is stopping and has waited long enough
-            self._settled(exchange, Ending.CANCELLED, CLIENT_GONE_STATUS)
+        except asyncio.CancelledError:  # this process is stopping and has waited long enough
+            stopping = ShuttingDown("The gateway is shutting down.")
+            self._settled(exchange, Ending.CANCELLED, status_of(stopping), stopping.code)
+            await send_error(send, stopping, exchange.request_id)
             raise
         else:
             await send_response(send, 200, exchange.headers, body)
@@ -174,7 +178,7 @@ class ChatCompletions:
     ) -> None:
         chat, served, given = exchange.chat, exchange.served, exchange.answer
         cascade = None if served is None else served.cascade
-        verdict = None if given is None else given.verdict
+        verdict = exchange.legs.verdict
         self._context.observer.settled(
             RequestSettled(
                 request_id=exchange.request_id,
@@ -190,7 +194,7 @@ class ChatCompletions:
                 confidence=None if verdict is None else verdict.confidence,
                 policy_version=None if cascade is None else cascade.policy.version,
                 legs=exchange.legs.made,
-                baseline_pico=None if verdict is None else _baseline(exchange),
+                baseline_pico=None if given is None else _baseline(exchange),
                 error_code=error_code,
             )
         )

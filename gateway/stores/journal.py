@@ -131,9 +131,7 @@ class Journal:
     def _end_torn_line(self) -> None:
         """End the half line that a process leaves when it is killed while it writes."""
         if self.size and os.pread(self._file, 1, self.size - 1) != b"\n":
-            with suppress(
-                OSError
-            ):  # on a full disk the next line joins it, and both are unreadable
+            with suppress(OSError):  # on a full disk it spoils one more line
                 self.size += os.write(self._file, b"\n")
 
     def _read_offset(self) -> int:

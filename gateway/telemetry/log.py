@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from collections.abc import Callable
 from typing import BinaryIO
 
 import msgspec
@@ -13,14 +14,43 @@ from routing.money import usd
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 
+class _Stream:
+    """A stream that never fails its writer: a log on a full disk must not cost an answer."""
+
+    def __init__(self, stream: BinaryIO, on_lost: Callable[[], None]) -> None:
+        self._stream = stream
+        self._on_lost = on_lost
+
+    def write(self, line: bytes) -> int:
+        """Write one line, or count it as lost."""
+        try:
+            return self._stream.write(line)
+        except (OSError, ValueError):  # ValueError: it was closed
+            self._on_lost()
+            return len(line)
+
+    def flush(self) -> None:
+        """Flush, or count what was in the buffer as lost."""
+        try:
+            self._stream.flush()
+        except (OSError, ValueError):
+            self._on_lost()
+
+
 def _dumps(event: object, **_: object) -> bytes:
     return msgspec.json.encode(event, enc_hook=str)
 
 
-def new_log(level: str, stream: BinaryIO | None = None) -> structlog.typing.FilteringBoundLogger:
-    """A logger that writes JSON lines of at least ``level`` to ``stream``, or standard error."""
+def new_log(
+    level: str, stream: BinaryIO | None = None, on_lost: Callable[[], None] = lambda: None
+) -> structlog.typing.FilteringBoundLogger:
+    """A logger that writes JSON lines of at least ``level`` to ``stream``, or standard error.
+
+    ``on_lost`` is told of each line that cannot be written.
+    """
+    guarded = _Stream(stream or sys.stderr.buffer, on_lost)
     logger: structlog.typing.FilteringBoundLogger = structlog.wrap_logger(
-        structlog.BytesLogger(stream or sys.stderr.buffer),
+        structlog.BytesLogger(guarded),  # type: ignore[arg-type]  # it has what is used of a file
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -66,4 +96,15 @@ def log_settled(log: structlog.typing.FilteringBoundLogger, fact: RequestSettled
         cost_usd=None if fact.cost_pico is None else usd(fact.cost_pico),
         tokens=sum(leg.usage.input + leg.usage.output for leg in fact.legs if leg.usage),
         error=fact.error_code,
+        **_failures(fact),
     )
+
+
+def _failures(fact: RequestSettled) -> dict[str, object]:
+    """What went wrong with calls to models, where anything did."""
+    failed = [
+        {"role": leg.role, "error": leg.error, "detail": leg.detail, "seconds": leg.seconds}
+        for leg in fact.legs
+        if leg.error is not None
+    ]
+    return {"failures": failed} if failed else {}

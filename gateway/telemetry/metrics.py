@@ -22,6 +22,7 @@ from prometheus_client.registry import Collector
 
 from gateway.facts import Ending, Leg, RequestSettled
 from routing.money import PICO_PER_USD
+from routing.vocabulary import Reason, Role
 
 OTHER = "other"
 Metric = TypeVar("Metric", Counter, Histogram)
@@ -152,6 +153,12 @@ class Metrics:
             "cascade",
             "role",
         )
+        self._breaker_open = self._gauge(
+            "understudy_breaker_open",
+            "1 while a model server is left alone after a run of failures.",
+            "cascade",
+            "role",
+        )
         self._upstream_errors = self._counter(
             "understudy_upstream_errors_total",
             "Calls to model servers that gave no answer.",
@@ -205,6 +212,11 @@ class Metrics:
             "understudy_journal_unshipped_bytes",
             "Bytes in the journal that are not in the store yet.",
         )
+        self._log_lines_lost = Counter(
+            "understudy_log_lines_lost_total",
+            "Log lines that could not be written.",
+            registry=self.registry,
+        )
         self._store_errors = Counter(
             "understudy_store_errors_total",
             "Failed attempts to write to the store; each is tried again.",
@@ -219,9 +231,9 @@ class Metrics:
         for leg in fact.legs:
             self._count_leg(cascade, leg, fact.kind_of(leg))
         if fact.confidence is not None:
-            verdict = "keep" if fact.ending is Ending.KEPT else "defer"
+            verdict = "keep" if fact.reason is Reason.CONFIDENT else "defer"
             self._confidence.labels(cascade, verdict).observe(fact.confidence.value)
-        if fact.reason is not None and fact.ending is not Ending.KEPT:
+        if fact.reason is not None and fact.reason is not Reason.CONFIDENT:
             self._deferrals.labels(cascade, fact.reason).inc()
         if fact.reason is not None and fact.ending is Ending.ESCALATED:
             self._escalations.labels(cascade, fact.reason).inc()
@@ -243,6 +255,14 @@ class Metrics:
             for name in ("input", "output", "cached_input", "reasoning"):
                 if tokens := getattr(leg.usage, name):
                     self._tokens.labels(cascade, leg.role, name).inc(tokens)
+
+    def breaker_changed(self, cascade: str, role: Role, *, is_open: bool) -> None:
+        """A model server is left alone from now on, or no longer."""
+        self._breaker_open.labels(cascade, role).set(is_open)
+
+    def log_line_lost(self) -> None:
+        """A log line could not be written."""
+        self._log_lines_lost.inc()
 
     def pair_written(self, cascade: str) -> None:
         """A pair stands in the journal."""

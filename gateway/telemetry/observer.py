@@ -5,6 +5,7 @@ from structlog.typing import FilteringBoundLogger
 from gateway.facts import RequestSettled
 from gateway.telemetry.log import log_settled
 from gateway.telemetry.metrics import Metrics
+from routing.vocabulary import Role
 
 
 class Observer:
@@ -18,6 +19,11 @@ class Observer:
         """A request is over."""
         self.metrics.settled(fact)
         log_settled(self.log, fact)
+
+    def breaker_changed(self, cascade: str, role: Role, *, is_open: bool) -> None:
+        """A model server is left alone from now on, or no longer."""
+        self.metrics.breaker_changed(cascade, role, is_open=is_open)
+        self.log.warning("breaker", cascade=cascade, role=role, open=is_open)
 
     def pair_written(self, cascade: str) -> None:
         """A pair stands in the journal."""

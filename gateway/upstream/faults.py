@@ -1,5 +1,7 @@
 """The one map from what goes wrong on the wire to a model server to our own errors."""
 
+import errno
+
 import aiohttp
 
 from gateway.errors import (
@@ -27,6 +29,8 @@ def fault_of(error: BaseException) -> UpstreamError:
 
     A connection that was never made cost nothing.  Once the request was sent, nobody knows.
     """
+    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+        return UpstreamError("The gateway has no file descriptor left for a connection.")
     if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
         return UpstreamUnavailable("The model server could not be reached.")
     if isinstance(error, TimeoutError):

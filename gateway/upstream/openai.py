@@ -4,7 +4,7 @@ The engine is aiohttp: a call that is cancelled closes its connection at once, s
 stops working for nobody, and it costs a third of httpx's CPU: docs/decisions/0003.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import aiohttp
@@ -44,11 +44,15 @@ class Endpoint:
 class OpenAIModel:
     """One model at one endpoint, with a breaker and a limit on its open calls."""
 
-    def __init__(self, endpoint: Endpoint, clock: Clock) -> None:
+    def __init__(
+        self, endpoint: Endpoint, clock: Clock, on_breaker: Callable[[bool], None]
+    ) -> None:
+        """``on_breaker`` is told whether the breaker is open whenever that changes."""
         self.open_calls = 0
         self.breaker = Breaker()
         self._endpoint = endpoint
         self._clock = clock
+        self._on_breaker = on_breaker
         self._url = endpoint.base_url.rstrip("/") + "/chat/completions"
         self._session: aiohttp.ClientSession | None = None
 
@@ -108,10 +112,14 @@ class OpenAIModel:
             self.open_calls -= 1
 
     def _report(self, *, is_down: bool) -> None:
+        was_open = self.breaker.opened_at is not None
         if is_down:
             self.breaker.failed(self._clock())
         else:
             self.breaker.succeeded()
+        is_open = self.breaker.opened_at is not None
+        if is_open is not was_open:
+            self._on_breaker(is_open)
 
     async def _complete(self, chat: Chat) -> Completion:
         body = upstream_body(

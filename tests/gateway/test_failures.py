@@ -160,6 +160,8 @@ def test_a_cascade_that_refuses_degraded_answers_gives_503(tmp_path: Path) -> No
     with stage(tmp_path, cascade={"degraded": "refuse"}, teacher_url=closed_port_url()) as scene:
         scene.student.reply = UNSURE_REPLY
         assert scene.ask().status_code == 503
+        labels = {"cascade": "assistant", "reason": "low_confidence"}
+        assert scene.metric("understudy_deferrals_total", **labels) == 1
         scene.student.reply = SURE_REPLY
         assert scene.ask().status_code == 200
 
@@ -194,9 +196,15 @@ def test_a_full_teacher_is_not_asked(tmp_path: Path) -> None:
 def test_a_failing_teacher_is_left_alone_after_five_failures(scene: Stage) -> None:
     scene.student.reply = UNSURE_REPLY
     scene.teacher.reply = FAILURES["503"]
+    labels = {"cascade": "assistant", "role": "teacher"}
     for _ in range(8):
         assert scene.ask().headers["x-understudy-degraded"] == "teacher_failed"
     assert len(scene.teacher.requests) == 5
+    assert scene.metric("understudy_breaker_open", **labels) == 1
+    scene.teacher.reply = Reply()
+    scene.gateway.models[1].breaker.opened_at = 0.0
+    assert scene.ask().headers["x-understudy-served-by"] == "teacher"
+    assert scene.metric("understudy_breaker_open", **labels) == 0
 
 
 def test_a_failing_student_is_left_alone_after_five_failures(scene: Stage) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from gateway.settings import Settings, read_secret
+from gateway.settings import Settings, read_secret, unknown_variables
 
 
 def settings(**changes: Any) -> Settings:
@@ -56,6 +56,7 @@ def test_two_servers_cannot_share_a_port() -> None:
         ("max_open_requests", 1, 0),
         ("journal_max_bytes", 1024, 1023),
         ("drain_seconds", 0, -1),
+        ("drain_seconds", 3600, 3601),
         ("port", 0, -1),
     ],
 )
@@ -68,6 +69,17 @@ def test_limits_have_a_least_value(name: str, least: int, below: int) -> None:
 def test_an_unknown_setting_is_refused() -> None:
     with pytest.raises(ValidationError):
         settings(prot=1)
+
+
+def test_empty_variables_are_unset_and_unknown_ones_are_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("UNDERSTUDY_CONFIG", "c.yaml")
+    monkeypatch.setenv("UNDERSTUDY_REDIS_URL", "")
+    monkeypatch.setenv("UNDERSTUDY_PROT", "9000")
+    monkeypatch.setenv("UNDERSTUDY_DEMO_TEACHER_KEY", "x")
+    assert Settings().redis_url is None
+    assert unknown_variables() == ["UNDERSTUDY_PROT"]
 
 
 def test_a_secret_is_read_by_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -186,3 +186,46 @@ def test_a_full_disk_loses_that_pair_and_spoils_no_other(
     assert ids(journal.next_batch(10).lines) == [1, 3]
     assert events.lost == [("a", "write_failed")]
     journal.close()
+
+
+def test_a_file_that_somebody_shortened_stops_nothing(tmp_path: Path) -> None:
+    journal, events = opened(tmp_path)
+    journal.append("a", record(1))
+    os.truncate(tmp_path / "pairs.jsonl", 0)
+    assert list(journal.next_batch(10).lines) == []
+    assert events.lost == [(None, "journal_shortened")]
+    journal.append("a", record(2))
+    assert ids(journal.next_batch(10).lines) == [2]
+    journal.close()
+
+
+def test_a_disk_that_is_full_of_shipped_pairs_is_emptied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal, events = opened(tmp_path)
+    journal.append("a", record(1))
+    journal.mark_shipped(journal.next_batch(10).end)
+    whole, room = os.write, [journal.size]
+
+    def limited(descriptor: int, data: bytes) -> int:
+        if os.fstat(descriptor).st_size + len(data) > room[0]:
+            raise OSError(28, "No space left on device")
+        return whole(descriptor, data)
+
+    monkeypatch.setattr("gateway.stores.journal.os.write", limited)
+    journal.append("a", record(2))
+    assert ids(journal.next_batch(10).lines) == [2]
+    assert events.lost == []
+    journal.close()
+
+
+def test_a_full_disk_does_not_keep_a_torn_journal_from_opening(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "pairs.jsonl").write_bytes(b'{"cascade":"a","pai')
+
+    def full(descriptor: int, data: bytes) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("gateway.stores.journal.os.write", full)
+    opened(tmp_path)[0].close()

@@ -127,3 +127,36 @@ async def test_one_bad_stream_does_not_fill_the_good_ones_with_copies(
         await shipper.flush(5)
         assert set(stored(store)) == {1, 3}
         assert stored(store, pairs_key("bad")) == [2]
+
+
+async def test_a_long_backlog_can_be_left_at_any_moment(store: StoreServer, tmp_path: Path) -> None:
+    async with shipping(store, tmp_path) as (shipper, journal, events):
+        for number in range(20_000):
+            journal.append("a", record(number, padding=100))
+        for attempt in range(5):
+            task = asyncio.create_task(shipper.run())
+            await asyncio.sleep(0.02 * (attempt + 1))
+            task.cancel()
+            done, _ = await asyncio.wait([task], timeout=1)
+            assert done, "the shipper did not hear that it was cancelled"
+        await asyncio.wait_for(shipper.flush(0.05), timeout=1)
+        assert 0 < len(events.shipped) < 20_000
+
+
+async def test_a_bad_pair_among_a_hundred_costs_each_good_one_two_copies_at_most(
+    store: StoreServer, tmp_path: Path
+) -> None:
+    with store.client() as client:
+        client.set(pairs_key("bad"), "no stream")
+    async with shipping(store, tmp_path) as (shipper, journal, _):
+        for number in range(100):
+            journal.append("bad" if number == 50 else "a", record(number))
+        for _ in range(60):
+            with contextlib.suppress(RedisError):
+                await shipper.ship_batch()
+        assert len(stored(store)) <= 99 + 50
+        with store.client() as client:
+            client.delete(pairs_key("bad"))
+        await shipper.flush(5)
+        assert set(stored(store)) == set(range(100)) - {50}
+        assert len(stored(store)) <= 2 * 99

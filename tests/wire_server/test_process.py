@@ -2,6 +2,7 @@
 
 import json
 import signal
+import socket
 import statistics
 import subprocess
 import sys
@@ -142,6 +143,9 @@ def test_the_log_holds_no_prompt_no_answer_and_no_key(
     assert "uncalibrated" in log
 
 
+SERVE = ("serve", "--config", "good.yaml")
+
+
 def run(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "understudy", *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=30, **options)
@@ -156,16 +160,54 @@ def run(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
         (["serve", "--config", "c.yaml", "--port", "99999"], "UNDERSTUDY_PORT"),
         (["serve", "--config", "c.yaml", "--keys-file", "nowhere"], "cannot be read"),
         (["check", "nowhere.yaml"], "cannot be read"),
+        (["check", "[/red]/nowhere.yaml"], "[/red]/nowhere.yaml"),
+        ([*SERVE, "--redis-url", "nonsense"], "UNDERSTUDY_REDIS_URL"),
+        ([*SERVE, "--state-dir", "good.yaml"], "UNDERSTUDY_STATE_DIR"),
+        ([*SERVE, "--host", "192.0.2.1", "--insecure"], "cannot listen on 192.0.2.1"),
     ],
 )
 def test_a_start_that_cannot_work_says_why_and_exits_with_2(
     tmp_path: Path, arguments: list[str], message: str
 ) -> None:
     (tmp_path / "c.yaml").write_text("cascades: {}")
+    example = Path(__file__).parents[2] / "understudy.example.yaml"
+    (tmp_path / "good.yaml").write_text(example.read_text())
     result = run(*arguments, cwd=tmp_path)
     assert result.returncode == 2
     assert message in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_a_port_in_use_is_named(tmp_path: Path) -> None:
+    example = Path(__file__).parents[2] / "understudy.example.yaml"
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        for option in ("--port", "--ops-port"):
+            options = ("--config", str(example), option, port)
+            result = run("serve", *options, cwd=tmp_path)
+            assert result.returncode == 2
+            assert f"cannot listen on 127.0.0.1 port {port}" in result.stderr
+            assert "Traceback" not in result.stderr
+
+
+def test_requests_that_outlast_the_drain_are_told_so(
+    tmp_path: Path, urls: tuple[str, str, ScriptedModel, ScriptedModel]
+) -> None:
+    student_url, teacher_url, student, _ = urls
+    student.reply = Reply(delay_seconds=30)
+    environment = {"UNDERSTUDY_DRAIN_SECONDS": "1"}
+    with (
+        gateway_process(tmp_path, student_url, teacher_url, **environment) as gateway,
+        ThreadPoolExecutor(1) as pool,
+        httpx.Client(trust_env=False, timeout=20) as client,
+    ):
+        pending = pool.submit(client.post, gateway.url + "/v1/chat/completions", json=ESCALATE)
+        wait_until(lambda: student.requests)
+        gateway.process.terminate()
+        response = pending.result(20)
+        assert response.status_code == 503
+        assert response.json()["error"]["code"] == "shutting_down"
+        assert gateway.process.wait(10) == 0
 
 
 def test_check_says_what_is_valid() -> None:

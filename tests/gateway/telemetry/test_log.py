@@ -3,8 +3,9 @@ import json
 import logging
 from typing import Any
 
+from gateway.facts import Leg
 from gateway.telemetry.log import ServerLogHandler, log_settled, new_log
-from routing.vocabulary import Confidence
+from routing.vocabulary import Confidence, Role
 from tests.gateway.telemetry.test_metrics import fact
 
 
@@ -54,3 +55,33 @@ def test_the_server_s_own_words_become_lines_of_json() -> None:
     assert line["message"] == "at 5"
     assert line["level"] == "error"
     assert "RuntimeError" in line["exception"]
+
+
+class Full(io.BytesIO):
+    """A stream on a full disk."""
+
+    def write(self, _: Any) -> int:
+        raise OSError(28, "No space left on device")
+
+    def flush(self) -> None:
+        raise BrokenPipeError
+
+
+def test_a_log_that_cannot_be_written_costs_nothing_but_the_line() -> None:
+    lost = []
+    log_settled(new_log("info", Full(), lambda: lost.append(1)), fact())
+    assert lost
+
+
+def test_a_failed_call_is_told_with_its_cause() -> None:
+    stream = io.BytesIO()
+    leg = Leg(Role.STUDENT, None, None, 0.5, "upstream_timeout", "not in time (TimeoutError)")
+    log_settled(new_log("info", stream), fact(legs=(leg,)))
+    assert lines(stream)[0]["failures"] == [
+        {
+            "role": "student",
+            "error": "upstream_timeout",
+            "detail": "not in time (TimeoutError)",
+            "seconds": 0.5,
+        }
+    ]
