@@ -1,8 +1,8 @@
 """The composition root: builds the gateway from its configuration and connects the parts."""
 
 import asyncio
+import os
 import time
-import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -104,7 +104,7 @@ def build_gateway(
         pairs=journal,
         clock=time.monotonic,
         epoch=time.time,
-        new_id=lambda: uuid.uuid4().hex,
+        new_id=lambda: os.urandom(16).hex(),
         started_at=int(time.time()),
     )
     _warn(observer, settings, cascades)

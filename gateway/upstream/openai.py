@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import aiohttp
 import msgspec
+import yarl
 
 from gateway.errors import UpstreamError, UpstreamMalformed, UpstreamRefused
 from gateway.ports import Clock
@@ -53,7 +54,7 @@ class OpenAIModel:
         self._endpoint = endpoint
         self._clock = clock
         self._on_breaker = on_breaker
-        self._url = endpoint.base_url.rstrip("/") + "/chat/completions"
+        self._url = yarl.URL(endpoint.base_url.rstrip("/") + "/chat/completions")
         self._session: aiohttp.ClientSession | None = None
 
     async def open(self) -> None:

@@ -11,7 +11,6 @@ from typing import TypeVar
 import msgspec
 
 from gateway.wire.chat import EVIDENCE_TOP_LOGPROBS, Chat
-from gateway.wire.raw import is_too_deep
 from routing.money import Usage
 from routing.vocabulary import Draft, Structure
 
@@ -116,8 +115,6 @@ def read_completion(body: bytes) -> Completion:
         parsed = _salvaged(body)
     if not parsed.choices:
         raise ValueError("a completion without choices")
-    if is_too_deep(body):
-        raise ValueError("a completion that is nested too deeply")
     return Completion(body=body, choices=parsed.choices, usage=_usage(parsed.usage))
 
 
