@@ -18,7 +18,7 @@ from bench.scenarios import Scenario
 
 WARM_UP_SHARE = 4  # A quarter of the requests again, before what is measured.
 WARM_UP_LEAST = 20
-PACKAGES = ("understudy", "fastapi", "uvicorn", "uvloop", "httptools", "pyreqwest", "msgspec")
+PACKAGES = ("understudy", "fastapi", "uvicorn", "uvloop", "httptools", "aiohttp", "msgspec")
 
 Progress = Callable[[str], None]
 

@@ -18,7 +18,7 @@ PURE = frozenset({
 IMPURE_BUILTINS = frozenset({"breakpoint", "eval", "exec", "input", "open", "print"})
 
 WEB = ("fastapi", "starlette")
-HTTP_CLIENTS = ("httpx", "pyreqwest")
+HTTP_CLIENTS = ("aiohttp", "httpx", "pyreqwest")
 TRAINING = ("peft", "torch", "transformers", "trl")
 ANSWERS = ("gateway.answer", "gateway.answer_stream")
 ABOVE_THE_GATEWAY = ("bench", "distill", "evaluation", "tests", "understudy")
