@@ -17,15 +17,16 @@ from routing.vocabulary import Draft
 LOW_QUANTILE = 0.1
 # A log-softmax computed in bfloat16 over logits of up to 32 is off by less than this.
 MAX_ROUNDING = 0.1
-# One such token makes any mean's exponential 0, and 10**8 of them can still be added up.
-_LEAST = -1e300
 
 Signals = Mapping[str, float]
 
 
 def mean_probability(logprobs: Sequence[float]) -> float:
     """Geometric mean of the token probabilities, in [0, 1]; ``logprobs`` has shape (n,), n >= 1."""
-    return math.exp(math.fsum(max(logprob, _LEAST) for logprob in logprobs) / len(logprobs))
+    try:
+        return math.exp(math.fsum(logprobs) / len(logprobs))
+    except OverflowError:  # the sum lies below what floats reach, and so its exponential is 0
+        return 0.0
 
 
 def min_probability(logprobs: Sequence[float]) -> float:

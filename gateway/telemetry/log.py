@@ -49,7 +49,7 @@ def new_log(
     ``on_lost`` is told of each line that cannot be written.
     """
     guarded = _Stream(stream or sys.stderr.buffer, on_lost)
-    logger: structlog.typing.FilteringBoundLogger = structlog.wrap_logger(
+    lazy: structlog.typing.FilteringBoundLogger = structlog.wrap_logger(
         structlog.BytesLogger(guarded),  # type: ignore[arg-type]  # it has what is used of a file
         processors=[
             structlog.processors.add_log_level,
@@ -58,9 +58,8 @@ def new_log(
             structlog.processors.JSONRenderer(serializer=_dumps),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
-        cache_logger_on_first_use=True,
     )
-    return logger
+    return lazy.bind()  # bound now, and not anew for every line
 
 
 class ServerLogHandler(logging.Handler):
