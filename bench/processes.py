@@ -6,7 +6,6 @@ What the gateway costs is read from its process, all threads together, never fro
 import contextlib
 import http.client
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ import msgspec
 import psutil
 
 from bench.load import Job, Outcome
+from understudy.demo.processes import free_ports
 
 ROOT = Path(__file__).resolve().parents[1]  # Where `-m bench.load` finds this package.
 START_SECONDS = 30.0
@@ -210,7 +210,7 @@ def gateway(
 
     Its log goes to a file in ``folder``.  Raises StartFailed.
     """
-    port = _free_port()
+    (port,) = free_ports(1)
     serve = [sys.executable, "-m", "understudy", "serve", "--port", str(port), *options]
     tie = [sys.executable, "-m", "understudy.demo.lifeline", "--parent", str(os.getpid()), "--"]
     env = {key: value for key, value in os.environ.items() if not key.startswith("UNDERSTUDY_")}
@@ -222,10 +222,3 @@ def gateway(
         running = GatewayProcess(process, port, log)
         running.wait_ready()
         yield running
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port

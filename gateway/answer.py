@@ -60,18 +60,19 @@ class Legs:
         """Ask a model and note what came of it.  Raises what the model raises."""
         started = self.clock()
         usage: Usage | None = None
-        error, detail = "cancelled", None
+        error: str | None = "cancelled"
+        detail: str | None = None
         try:
             completion = await model.chat.complete(chat)
-            usage, error = completion.usage, ""
+            usage, error = completion.usage, None
             return completion
         except (UpstreamError, UpstreamRefused) as failure:
-            error, detail = failure.code or "", failure.detail()
+            error, detail = failure.code, failure.detail()
             usage = None if failure.is_usage_unknown else NOTHING_USED
             raise
         finally:
             cost, seconds = cost_of(usage, model.price), self.clock() - started
-            self.made.append(Leg(model.role, usage, cost, seconds, error or None, detail))
+            self.made.append(Leg(model.role, usage, cost, seconds, error, detail))
 
 
 @dataclass(frozen=True, slots=True)

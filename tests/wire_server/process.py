@@ -13,8 +13,7 @@ from typing import Any
 import httpx
 import yaml
 
-from tests.fakes.serving import cascade_document, wait_until
-from tests.fakes.valkey import free_port
+from tests.fakes.serving import cascade_document, free_port, wait_until
 
 
 @dataclass
