@@ -7,26 +7,36 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
 
-from bench.measure import Measurement, Plan, Report, WrongReplies, measure
+from bench.measure import Plan, Report, measure
 from bench.processes import StartFailed
-from bench.scenarios import SCENARIOS, Scenario
+from bench.scenarios import MOST_CONCURRENT, SCENARIOS, Scenario
+from bench.stand import WrongReplies
+from bench.streams import StreamPlan
+from bench.tables import tables
+from bench.whole import Measurement, WholePlan
 
-REQUESTS = 3000  # With the default concurrencies the whole run stays under a minute on 2 cores.
+# With these, whole replies take a minute on 2 cores and streams six.
+REQUESTS = 3000
 CONCURRENCIES = (1, 16, 32)
-MOST_CONCURRENT = 512
+STREAMS = 80
+STREAM_CONCURRENCIES = (1, 32)
+# A model of 125 tokens a second: 32 of them leave a gateway on one core some air.
+PAUSE_MS = 8
+OPEN_STREAMS = 1000
+STREAM = "stream"
 FAILED_EXIT_CODE = 1
 INTERRUPTED_EXIT_CODE = 130
 
 
 def main(arguments: Sequence[str] | None = None, known: Sequence[Scenario] = SCENARIOS) -> int:
     """Measure as told by the arguments; the exit status."""
-    options = _parser(known).parse_args(arguments)
-    chosen = [each for each in known if options.scenario in (None, each.name)]
-    plan = Plan(chosen, options.concurrency, options.requests, options.redis_url)
+    parser = _parser(known)
+    options = parser.parse_args(arguments)
+    plan = _plan(options, known)
+    if options.at_most_us is not None and not plan.whole.scenarios:
+        parser.error("--at-most-us is about requests: leave out --scenario stream")
     console = Console(stderr=True)
     before = signal.signal(signal.SIGTERM, _stop)
     try:
@@ -41,7 +51,22 @@ def main(arguments: Sequence[str] | None = None, known: Sequence[Scenario] = SCE
     finally:
         signal.signal(signal.SIGTERM, before)
     _show(report, is_json=options.json, out=options.out)
-    return _verdict(report.measurements[0], options.at_most_us, console)
+    return _verdict(report.measurements, options.at_most_us, console)
+
+
+def _plan(options: argparse.Namespace, known: Sequence[Scenario]) -> Plan:
+    chosen = [each for each in known if options.scenario in (None, each.name)]
+    streams = StreamPlan(
+        concurrencies=options.concurrency or STREAM_CONCURRENCIES,
+        streams=options.streams,
+        pause_ms=options.pause_ms,
+        open_streams=options.open_streams,
+    )
+    return Plan(
+        WholePlan(chosen, options.concurrency or CONCURRENCIES, options.requests),
+        streams if options.scenario in (None, STREAM) else None,
+        options.redis_url,
+    )
 
 
 def _stop(*_: object) -> None:
@@ -54,7 +79,8 @@ def _parser(known: Sequence[Scenario]) -> argparse.ArgumentParser:
         prog="bench",
         description="Measure the processor time that one request costs the gateway, with "
         "authentication, metrics and pair log on, between a static upstream (64 tokens of "
-        "log-probabilities) and a load generator that checks every reply.",
+        "log-probabilities) and a load generator that checks every reply; and of streams the time "
+        "to the first token, the processor time a token, and the memory of many at once.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument(
@@ -64,14 +90,27 @@ def _parser(known: Sequence[Scenario]) -> argparse.ArgumentParser:
         "--concurrency",
         type=_concurrency,
         nargs="+",
-        default=CONCURRENCIES,
         metavar="N",
-        help="requests that are open at once",
+        help=f"requests that are open at once; without it {_listed(CONCURRENCIES)}, "
+        f"and {_listed(STREAM_CONCURRENCIES)} streams",
     )
     parser.add_argument(
         "--scenario",
-        choices=[each.name for each in known],
-        help="measure this path alone: keep (the student's answer is served) or escalate",
+        choices=[*(each.name for each in known), STREAM],
+        help="measure this alone: keep (the student's answer is served), escalate, or stream",
+    )
+    parser.add_argument(
+        "--streams", type=_whole, default=STREAMS, help="measured streams for each line, at least"
+    )
+    parser.add_argument(
+        "--pause-ms", type=_whole, default=PAUSE_MS, help="what a model takes for a streamed token"
+    )
+    parser.add_argument(
+        "--open-streams",
+        type=_open_streams,
+        default=OPEN_STREAMS,
+        metavar="N",
+        help="streams that are open at once while memory is read; 0 reads none",
     )
     parser.add_argument("--redis-url", help="ship pairs to this Redis while measuring")
     parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
@@ -83,6 +122,10 @@ def _parser(known: Sequence[Scenario]) -> argparse.ArgumentParser:
         help="fail when the first line costs the gateway more microseconds a request",
     )
     return parser
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    return ", ".join(map(str, numbers))
 
 
 def _whole(text: str) -> int:
@@ -99,69 +142,28 @@ def _concurrency(text: str) -> int:
     return number
 
 
+def _open_streams(text: str) -> int:
+    return 0 if text == "0" else _concurrency(text)
+
+
 def _show(report: Report, *, is_json: bool, out: Path | None) -> None:
     text = msgspec.json.format(msgspec.json.encode(report)).decode()
     console = Console()
     if is_json:
         print(text)
     else:
-        console.print(_table(report))
+        for each in tables(report):
+            console.print(each, highlight=False)
     if out is not None:
         out.write_text(text + "\n")
         Console(stderr=True).print(f"written to {out}", highlight=False, soft_wrap=True)
 
 
-def _table(report: Report) -> Table:
-    place = "the gateway alone on one core" if report.is_pinned else "cores not told apart"
-    table = Table(
-        title="What a request costs the gateway",
-        caption=f"Python {report.versions['python']}, {report.cpu_count} cores, {place}. CPU: "
-        "microseconds a request, user and system, all threads of its process; least: in the "
-        "quietest of ten rounds, because a busy machine only adds. Times in ms; direct: the same "
-        "load without a gateway.",
-        box=SIMPLE_HEAD,
-        pad_edge=False,
-        padding=(0, 1, 0, 0),
-    )
-    table.add_column("path", no_wrap=True)
-    for name in (
-        "at once",
-        "sent",
-        "CPU µs",
-        "least",
-        "req/s",
-        "median",
-        "p99",
-        "direct median",
-        "direct p99",
-        "RSS MiB",
-    ):
-        table.add_column(name, justify="right")
-    for each in report.measurements:
-        table.add_row(each.scenario, *_cells(each))
-    return table
-
-
-def _cells(each: Measurement) -> list[str]:
-    return [
-        str(each.concurrency),
-        str(each.requests),
-        f"{each.gateway_cpu_us_per_request:.0f}",
-        f"{each.gateway_cpu_us_least:.0f}",
-        f"{each.requests_per_second:.0f}",
-        f"{each.latency_ms_median:.2f}",
-        f"{each.latency_ms_p99:.2f}",
-        f"{each.direct_ms_median:.2f}",
-        f"{each.direct_ms_p99:.2f}",
-        f"{each.resident_mib:.0f}",
-    ]
-
-
-def _verdict(first: Measurement, at_most_us: float | None, console: Console) -> int:
+def _verdict(lines: Sequence[Measurement], at_most_us: float | None, console: Console) -> int:
     """Whether the first line keeps within the limit, where one was given."""
-    spent = first.gateway_cpu_us_per_request
-    if at_most_us is None or spent <= at_most_us:
+    if at_most_us is None or lines[0].gateway_cpu_us_per_request <= at_most_us:
         return 0
+    first, spent = lines[0], lines[0].gateway_cpu_us_per_request
     console.print(
         f"[bold red]Too slow:[/] {first.scenario} at {first.concurrency} costs {spent:g} µs of "
         f"processor time a request, the limit is {at_most_us:g}",

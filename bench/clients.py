@@ -1,7 +1,7 @@
 """``python -m bench.clients``: what a call costs with each HTTP client, and if it can be ended.
 
-For docs/decisions/0003.  Clients that the project does not use are measured where they are
-installed (``pip install pyreqwest httpx-aiohttp``) and named where they are not.
+For docs/decisions/0003.  Clients that the project does not need are measured where they are
+installed: ``pip install aiohttp httpx-aiohttp pyreqwest``.
 """
 
 import asyncio
@@ -13,7 +13,6 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import aiohttp
 import httpx
 import uvloop
 from rich.console import Console
@@ -21,11 +20,14 @@ from rich.table import Table
 
 from bench.processes import upstream
 from bench.upstream import SURE, base_path
+from gateway.upstream.http1 import HttpClient
 
 CALLS = 3000
 WARM_UP_CALLS = 20
 CONCURRENCIES = (1, 32)
 CANCEL_WAIT_SECONDS = 2.0
+REPLY_SECONDS = 60.0
+MOST_BYTES = 2**20
 BODY = b'{"model":"x"}'
 HEADERS = {"content-type": "application/json"}
 
@@ -42,13 +44,9 @@ class Client:
 
 
 def _clients() -> Iterator[Client]:
-    session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
-
-    async def post(url: str) -> int:
-        async with session.post(url, data=BODY, headers=HEADERS) as response:
-            return len(await response.read())
-
-    yield Client("aiohttp", post, session.close)
+    yield _own()
+    with contextlib.suppress(ImportError):
+        yield _aiohttp(importlib.import_module("aiohttp"))
     whole = httpx.AsyncClient(trust_env=False)
 
     async def post_whole(url: str) -> int:
@@ -62,6 +60,32 @@ def _clients() -> Iterator[Client]:
     with contextlib.suppress(ImportError):
         module = importlib.import_module("pyreqwest.compatibility.httpx")
         yield _through("pyreqwest's transport for httpx", module.HttpxTransport())
+
+
+def _own() -> Client:
+    clients: dict[str, HttpClient] = {}
+
+    async def post(url: str) -> int:
+        if url not in clients:
+            clients[url] = HttpClient(url, HEADERS)
+        _, body = await clients[url].post(BODY, seconds=REPLY_SECONDS, most=MOST_BYTES)
+        return len(body)
+
+    async def close() -> None:
+        for client in clients.values():
+            client.close()
+
+    return Client("http1, our own", post, close)
+
+
+def _aiohttp(aiohttp: Any) -> Client:
+    session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
+
+    async def post(url: str) -> int:
+        async with session.post(url, data=BODY, headers=HEADERS) as response:
+            return len(await response.read())
+
+    return Client("aiohttp", post, session.close)
 
 
 def _through(name: str, transport: httpx.AsyncBaseTransport) -> Client:

@@ -18,6 +18,7 @@ from understudy.demo.lifeline import follow_parent
 SERVED_BY = b"x-understudy-served-by"
 _LINE_END = b"\r\n"
 _HEAD_END = b"\r\n\r\n"
+_LAST_CHUNK = b"\r\n0\r\n\r\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,8 @@ class Target:
     """Where requests go, what they say, and what each answer must be.
 
     ``served_by`` is the role that the gateway must name, or None for a server that names none;
-    ``text`` must stand in the body, and ``never`` must not, where it is given.
+    ``text`` must stand in the body, or be the text of a stream, and ``never`` must not be there,
+    where it is given.  What ``first_token`` says is in the answer once its first token is.
     """
 
     port: int
@@ -33,26 +35,51 @@ class Target:
     key: str
     body: str
     text: str
+    first_token: str = ""
     served_by: str | None = None
     never: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """So many requests in all, over so many connections at once; both at least 1."""
+    """So many requests in all, over so many connections at once; both at least 1.
+
+    ``ramp_seconds`` is the time over which the first requests of all connections are spread.
+    """
 
     target: Target
     concurrency: int
     requests: int
+    ramp_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """``latencies_ms`` has one number a request; ``fault`` says which reply was wrong, and how."""
+    """What a job came to; ``fault`` says which reply was wrong, and how.
+
+    ``latencies_ms`` has one number a request, to the answer's end; ``first_token_ms`` likewise, to
+    its first token, which comes with all others where the answer is no stream.
+    """
 
     seconds: float = 0.0
     latencies_ms: list[float] = field(default_factory=list)
+    first_token_ms: list[float] = field(default_factory=list)
     fault: str | None = None
+
+
+class _Delta(msgspec.Struct):
+    content: str = ""
+
+
+class _Choice(msgspec.Struct):
+    delta: _Delta
+
+
+class _Chunk(msgspec.Struct):
+    choices: list[_Choice]
+
+
+_event = msgspec.json.Decoder(_Chunk)
 
 
 class WrongReply(Exception):
@@ -66,6 +93,8 @@ class Run:
         target = job.target
         self.request = _request(target)
         self.latencies_ms: list[float] = []
+        self.first_token_ms: list[float] = []
+        self.first_token = target.first_token.encode()
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._served_by = None if target.served_by is None else target.served_by.encode()
         self._text = target.text.encode()
@@ -78,11 +107,12 @@ class Run:
         self._unsent -= 1
         return self._unsent >= 0
 
-    def replied(self, head: bytes, body: bytes, latency_ms: float) -> bool:
+    def replied(self, head: bytes, body: bytes, first_token_ms: float, latency_ms: float) -> bool:
         """Note one reply; False where the run is over because of it."""
         if fault := self._fault(head, body):
             self.failed(WrongReply(fault))
             return False
+        self.first_token_ms.append(first_token_ms)
         self.latencies_ms.append(latency_ms)
         self._unanswered -= 1
         if self._unanswered == 0:
@@ -100,11 +130,19 @@ class Run:
             return f"a reply has another status than 200: {_quoted(status)}: {_quoted(body)}"
         if self._served_by is not None and (served := _header(head, SERVED_BY)) != self._served_by:
             return f"a reply was served by {_quoted(served)}, expected {_quoted(self._served_by)}"
-        if self._text not in body:
+        if not self._has_text(head, body):
             return f"a reply lacks the expected text: {_quoted(body)}"
         if self._never is not None and self._never in body:
             return f"a reply holds {_quoted(self._never)}, which nobody asked for: {_quoted(body)}"
         return None
+
+    def _has_text(self, head: bytes, body: bytes) -> bool:
+        if not _header(head, b"content-type").startswith(b"text/event-stream"):
+            return self._text in body
+        try:
+            return stream_text(body) == self._text.decode()
+        except ValueError:
+            return False
 
 
 class Connection(asyncio.Protocol):
@@ -114,6 +152,7 @@ class Connection(asyncio.Protocol):
         self._run: Run | None = None
         self._received = bytearray()
         self._sent_at = 0
+        self._first_token_at = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport to write to."""
@@ -123,24 +162,35 @@ class Connection(asyncio.Protocol):
         """Send the run's next request, if one is left."""
         self._run = run
         if run.take():
+            self._first_token_at = 0
             self._sent_at = time.perf_counter_ns()
             self.transport.write(run.request)
 
     def data_received(self, data: bytes) -> None:
         """Hand a complete reply to the run, and send the next request."""
+        now = time.perf_counter_ns()
         self._received += data
-        run, reply = self._run, bytes(self._received)
-        end = reply.find(_HEAD_END)
-        if end < 0 or run is None:
+        run = self._run
+        if run is None:
             return
-        head = reply[:end].lower()
-        body = reply[end + len(_HEAD_END) :]
-        if len(body) < int(_header(head, b"content-length") or b"0"):
+        if not self._first_token_at and run.first_token in self._received:
+            self._first_token_at = now
+        end = self._received.find(_HEAD_END)
+        if end < 0:
             return
+        head = bytes(self._received[:end]).lower()
+        if not self._is_complete(head, end + len(_HEAD_END)):
+            return
+        body = bytes(self._received[end + len(_HEAD_END) :])
         self._received.clear()
-        latency_ms = (time.perf_counter_ns() - self._sent_at) / 1e6
-        if run.replied(head, body, latency_ms):
+        first_token_ms = ((self._first_token_at or now) - self._sent_at) / 1e6
+        if run.replied(head, body, first_token_ms, (now - self._sent_at) / 1e6):
             self.send(run)
+
+    def _is_complete(self, head: bytes, start: int) -> bool:
+        if _header(head, b"transfer-encoding") == b"chunked":
+            return self._received.endswith(_LAST_CHUNK)
+        return len(self._received) - start >= int(_header(head, b"content-length") or b"0")
 
     def connection_lost(self, exc: Exception | None) -> None:
         """A server that hangs up has answered wrongly."""
@@ -162,8 +212,11 @@ class Load:
             started = time.perf_counter()
             for connection in connections:
                 connection.send(run)
+                if job.ramp_seconds:
+                    await asyncio.sleep(job.ramp_seconds / job.concurrency)
             await run.done
-            return Outcome(time.perf_counter() - started, run.latencies_ms)
+            seconds = time.perf_counter() - started
+            return Outcome(seconds, run.latencies_ms, run.first_token_ms)
         except (OSError, WrongReply) as error:
             return Outcome(fault=str(error))
 
@@ -175,6 +228,24 @@ class Load:
             kept.append(connection)
         self._connections[port] = kept
         return kept[:count]
+
+
+def stream_text(body: bytes) -> str:
+    """The text of a stream in chunked coding; raises ValueError where it is none, or has no end."""
+    events = _dechunked(body).split(b"\n\n")
+    if events[-2:] != [b"data: [DONE]", b""]:
+        raise ValueError("the stream has no end")
+    chunks = [_event.decode(event.removeprefix(b"data: ")) for event in events[:-2]]
+    return "".join([choice.delta.content for chunk in chunks for choice in chunk.choices])
+
+
+def _dechunked(body: bytes) -> bytes:
+    parts, place = [], 0
+    while size := int(body[place : (line_end := body.index(_LINE_END, place))], 16):
+        place = line_end + len(_LINE_END)
+        parts.append(body[place : place + size])
+        place += size + len(_LINE_END)
+    return b"".join(parts)
 
 
 def _request(target: Target) -> bytes:

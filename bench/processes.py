@@ -6,10 +6,11 @@ What the gateway costs is read from its process, all threads together, never fro
 import contextlib
 import http.client
 import os
+import resource
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,10 @@ START_SECONDS = 30.0
 STOP_SECONDS = 10.0
 POLL_SECONDS = 0.02
 LOG_TAIL_BYTES = 2000
+WANTED_DESCRIPTORS = 8192
+
+
+Progress = Callable[[str], None]
 
 
 class StartFailed(Exception):
@@ -56,6 +61,14 @@ def cores() -> Cores:
     if not rest:
         return Cores(None, None, None)
     return Cores(frozenset([last]), frozenset(rest[:1]), frozenset(rest[1:] or rest))
+
+
+def raise_descriptor_limit() -> None:
+    """Take as many file descriptors as the system gives; children have them from here."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = WANTED_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(WANTED_DESCRIPTORS, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 @contextmanager

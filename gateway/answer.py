@@ -5,7 +5,7 @@ of input and output.  What a request cost, and how it ended, is told by the fact
 returns; nothing is logged or counted here.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from gateway.errors import (
     GatewayError,
@@ -14,23 +14,39 @@ from gateway.errors import (
     UpstreamError,
     UpstreamRefused,
 )
-from gateway.facts import Leg
-from gateway.ports import ChatModel, Clock
+from gateway.legs import Legs, Model
 from gateway.wire.chat import Chat
 from gateway.wire.completion import Completion, drafts_of
 from routing.cascade import AskTeacher, Keep, ServeDraft, Verdict, defer, plan, settle
-from routing.money import NOTHING_USED, Price, Usage, cost_of
 from routing.policy import Policy
-from routing.vocabulary import Degraded, Denied, Granted, Need, NoDraft, Reason, Role, WhenDenied
+from routing.vocabulary import (
+    Degraded,
+    Denied,
+    Granted,
+    Handover,
+    Need,
+    NoDraft,
+    Reason,
+    Role,
+    WhenDenied,
+)
 
 
 @dataclass(frozen=True, slots=True)
-class Model:
-    """One of a cascade's models: how to ask it and what it costs (None: nobody said)."""
+class Streaming:
+    """How a cascade streams.
 
-    role: Role
-    chat: ChatModel
-    price: Price | None
+    Drafts are held back for ``hold_tokens`` tokens or ``hold_seconds``; ``complete_drafts`` in
+    [0, 1] is the share of abandoned drafts that are finished all the same, to learn from.
+    """
+
+    hold_tokens: int
+    hold_seconds: float
+    keepalive_seconds: float
+    handover: Handover
+    is_early_abort: bool
+    is_reasoning_released: bool
+    complete_drafts: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,36 +59,7 @@ class Cascade:
     policy: Policy
     student_cannot: frozenset[Need]
     when_denied: WhenDenied
-
-
-@dataclass(slots=True)
-class Legs:
-    """The calls that one request made, in order, and the verdict, once there is one.
-
-    Kept apart from the answer, because they are facts even where no answer comes of them.
-    """
-
-    clock: Clock
-    made: list[Leg] = field(default_factory=list)
-    verdict: Verdict | None = None
-
-    async def ask(self, model: Model, chat: Chat) -> Completion:
-        """Ask a model and note what came of it.  Raises what the model raises."""
-        started = self.clock()
-        usage: Usage | None = None
-        error: str | None = "cancelled"
-        detail: str | None = None
-        try:
-            completion = await model.chat.complete(chat)
-            usage, error = completion.usage, None
-            return completion
-        except (UpstreamError, UpstreamRefused) as failure:
-            error, detail = failure.code, failure.detail()
-            usage = None if failure.is_usage_unknown else NOTHING_USED
-            raise
-        finally:
-            cost, seconds = cost_of(usage, model.price), self.clock() - started
-            self.made.append(Leg(model.role, usage, cost, seconds, error, detail))
+    streaming: Streaming
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +92,7 @@ async def answer(chat: Chat, cascade: Cascade, legs: Legs) -> Answer:
         except (UpstreamError, UpstreamRefused) as failure:
             if isinstance(failure, UpstreamRefused) and isinstance(draft, NoDraft):
                 raise  # too long for both, or wrong in the eyes of the only one who could answer
-            outcome = settle(verdict, _denied(failure), cascade.when_denied)  # pure
+            outcome = settle(verdict, denied(failure), cascade.when_denied)  # pure
     if isinstance(outcome, ServeDraft) and not isinstance(draft, NoDraft):
         return Answer(draft, Role.STUDENT, verdict, draft, outcome.degraded)
     raise TeacherUnavailable("No model could answer this request at the moment.")
@@ -128,7 +115,7 @@ async def _draft(chat: Chat, cascade: Cascade, legs: Legs) -> Completion | NoDra
         raise
 
 
-def _denied(failure: GatewayError) -> Denied:
+def denied(failure: GatewayError) -> Denied:
     """A granted escalation that failed, as the denial it turned out to be."""
     busy = isinstance(failure, UpstreamBusy)
     return Denied(Degraded.TEACHER_BUSY if busy else Degraded.TEACHER_FAILED)

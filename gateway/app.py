@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import random
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -15,14 +16,16 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gateway.answer import Cascade, Model
+from gateway.answer import Cascade, Streaming
 from gateway.api.chat import ChatCompletions
 from gateway.api.context import Context, Limits, Served
 from gateway.api.models import Models
 from gateway.api.ops import MetricsPage, Readiness, health
 from gateway.cascades import ConfigError, LoadedCascade, ModelConfig
 from gateway.errors import GatewayError, InternalError, MethodNotAllowed, NotFound
+from gateway.facts import TeacherProbed
 from gateway.keys import Keys
+from gateway.legs import Model
 from gateway.settings import Settings, spelled, unknown_variables
 from gateway.stores.journal import Journal, JournalBusy
 from gateway.stores.shipper import Shipper
@@ -30,14 +33,17 @@ from gateway.telemetry.log import new_log
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.observer import Observer
 from gateway.upstream.openai import Endpoint, OpenAIModel
+from gateway.upstream.probe import Attempt, probe_until_answered
+from gateway.wire.chat import Dialect
 from gateway.wire.errors import error_body, error_headers, status_of
-from routing.vocabulary import Role
+from routing.vocabulary import Handover, Role
 
 CHAT_PATH = "/v1/chat/completions"
 BODY_SECONDS = 30.0
 REDIS_SECONDS = 2.0
 FLUSH_SECONDS = 5.0
 RESTART_SECONDS = 5.0
+PROBE_RETRY_SECONDS = 30.0
 
 
 @dataclass(slots=True)
@@ -52,24 +58,60 @@ class Gateway:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Ship pairs in the background; at the end flush them and close everything."""
-        for model in self.models:
-            await model.open()
+        """Probe teachers and ship pairs in the background; at the end flush, close everything."""
+        self._probe_teachers()
         if self.redis is None:
             yield
+            await self._end_background()
         else:
             shipper = Shipper(self.journal, self.redis, self.context.observer)
             task = asyncio.create_task(self._keep_shipping(shipper))
             try:
                 yield
+                await self._end_background()
                 task.cancel()
                 await asyncio.wait([task])
                 await shipper.flush(FLUSH_SECONDS)
             finally:
                 await self.redis.aclose()
         for model in self.models:
-            await model.close()
+            model.close()
         self.journal.close()
+
+    def _probe_teachers(self) -> None:
+        """Find out which teachers go on from given words, where streams are to be handed over."""
+        background = self.context.background
+        for served in self.context.served.values():
+            if _is_to_continue(served.cascade) and not served.cascade.teacher.chat.can_continue:
+                task = asyncio.create_task(self._probe_teacher(served.cascade))
+                background.add(task)
+                task.add_done_callback(background.discard)
+
+    async def _probe_teacher(self, cascade: Cascade) -> None:
+        context, teacher = self.context, cascade.teacher
+
+        def tell(attempt: Attempt) -> None:
+            found = attempt.found
+            context.observer.teacher_probed(
+                TeacherProbed(
+                    cascade.name, attempt.number, found.can_continue, found.saw, attempt.legs
+                )
+            )
+
+        try:
+            answer = await probe_until_answered(teacher, context.clock, tell, PROBE_RETRY_SECONDS)
+        except Exception:
+            context.observer.log.exception("bug", message="the probe of a teacher ended")
+        else:
+            if isinstance(teacher.chat, OpenAIModel):
+                teacher.chat.can_continue = answer
+
+    async def _end_background(self) -> None:
+        """What is only to learn from is not waited for."""
+        for task in self.context.background:
+            task.cancel()
+        if self.context.background:
+            await asyncio.wait(self.context.background)
 
     async def _keep_shipping(self, shipper: Shipper) -> None:
         """Start the shipper again should it ever end: the journal must not fill up in silence."""
@@ -103,8 +145,12 @@ def build_gateway(
         clock=time.monotonic,
         epoch=time.time,
         new_id=lambda: os.urandom(16).hex(),
+        dice=random.random,
         started_at=int(time.time()),
     )
+    for one in served.values():
+        if _is_to_continue(one.cascade):
+            metrics.continuation_wanted(one.cascade.name)
     _warn(observer, settings, cascades)
     return Gateway(
         context=context,
@@ -151,13 +197,29 @@ def _journal(settings: Settings, observer: Observer) -> Journal:
 
 def _served(loaded: LoadedCascade, observer: Observer) -> Served:
     config = loaded.config
+
+    def model(role: Role) -> Model:
+        def on_breaker(is_open: bool) -> None:  # noqa: FBT001  # the only thing it is told
+            observer.breaker_changed(loaded.name, role, is_open=is_open)
+
+        return build_model(loaded, role, on_breaker)
+
     cascade = Cascade(
         name=loaded.name,
-        student=_model(loaded, Role.STUDENT, observer),
-        teacher=_model(loaded, Role.TEACHER, observer),
+        student=model(Role.STUDENT),
+        teacher=model(Role.TEACHER),
         policy=loaded.policy,
         student_cannot=config.student.cannot,
         when_denied=config.degraded,
+        streaming=Streaming(
+            hold_tokens=config.streaming.hold_tokens,
+            hold_seconds=config.streaming.hold_seconds,
+            keepalive_seconds=config.streaming.keepalive_seconds,
+            handover=config.streaming.handover,
+            is_early_abort=config.streaming.early_abort,
+            is_reasoning_released=config.streaming.release_reasoning,
+            complete_drafts=config.audit.complete_drafts,
+        ),
     )
     return Served(
         cascade=cascade,
@@ -168,26 +230,30 @@ def _served(loaded: LoadedCascade, observer: Observer) -> Served:
     )
 
 
-def _model(loaded: LoadedCascade, role: Role, observer: Observer) -> Model:
+def _is_to_continue(cascade: Cascade) -> bool:
+    return cascade.streaming.handover is Handover.CONTINUE
+
+
+def build_model(loaded: LoadedCascade, role: Role, on_breaker: Callable[[bool], None]) -> Model:
+    """One of a cascade's models.  ``on_breaker`` hears whether it is left alone from now on."""
     is_student = role is Role.STUDENT
     config: ModelConfig = loaded.config.student if is_student else loaded.config.teacher
     endpoint = Endpoint(
         base_url=config.base_url,
-        model=config.model,
         api_key=loaded.student_key if is_student else loaded.teacher_key,
-        is_evidence_wanted=is_student,
+        dialect=Dialect(
+            model=config.model,
+            is_evidence_wanted=is_student,
+            has_running_usage=config.running_usage,
+            extra={
+                name: msgspec.Raw(msgspec.json.encode(value))
+                for name, value in config.extra_body.items()
+            },
+        ),
         max_concurrent=config.max_concurrent,
         timeout_seconds=config.timeout_seconds,
-        extra_body={
-            name: msgspec.Raw(msgspec.json.encode(value))
-            for name, value in config.extra_body.items()
-        },
     )
     price = None if config.price is None else config.price.price()
-
-    def on_breaker(is_open: bool) -> None:  # noqa: FBT001  # the only thing it is told
-        observer.breaker_changed(loaded.name, role, is_open=is_open)
-
     return Model(role, OpenAIModel(endpoint, time.monotonic, on_breaker), price)
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -15,7 +16,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from routing.errors import PolicyError
 from routing.money import Price, pico_per_token
 from routing.policy import Policy, policy_from_document, uncalibrated_default
-from routing.vocabulary import Need, Threshold, WhenDenied
+from routing.vocabulary import Handover, Need, Threshold, WhenDenied
 
 NAME = r"^[a-z0-9][a-z0-9._-]{0,63}$"
 
@@ -32,8 +33,11 @@ def _http_url(url: str) -> str:
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https"):
         raise ValueError("must start with http:// or https://")
-    if not parts.hostname or any(mark.isspace() for mark in url):
-        raise ValueError("must name a host")
+    if not parts.hostname or not re.fullmatch(r"[!-~]+", url):
+        raise ValueError("must name a host, in ASCII and without spaces")
+    parts.hostname.encode("idna")  # refuses an empty or a long label
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("must hold no user or password: name a key with api_key_env")
     if parts.port == 0:  # the property itself refuses what is no port
         raise ValueError("must not name port 0")
     return url
@@ -68,7 +72,11 @@ class PriceConfig(_Section):
 
 
 class ModelConfig(_Section):
-    """A model behind an OpenAI-compatible server."""
+    """A model behind an OpenAI-compatible server.
+
+    ``running_usage``: it reports usage with every chunk of a stream where it is asked to, as vLLM
+    does, so that a stream that is cut short can be billed.
+    """
 
     base_url: Annotated[str, AfterValidator(_http_url)]
     model: Annotated[str, Field(min_length=1)]
@@ -76,6 +84,7 @@ class ModelConfig(_Section):
     price: PriceConfig | None = None
     timeout_seconds: Annotated[float, Field(gt=0, le=3600)] = 120.0
     max_concurrent: Annotated[int, Field(ge=1)] = 256
+    running_usage: bool = False
     extra_body: dict[str, Any] = Field(default_factory=dict)
 
 
@@ -83,6 +92,7 @@ class StudentConfig(ModelConfig):
     """The student.  Policies are bound to its ``version``: weights, quantisation and engine."""
 
     version: Annotated[str, Field(min_length=1)]
+    running_usage: bool = True
     cannot: frozenset[Need] = frozenset()
 
 
@@ -105,6 +115,26 @@ class PairsConfig(_Section):
     store: bool = True
 
 
+class StreamingConfig(_Section):
+    """How streams are held back, and what becomes of those that fall into doubt."""
+
+    hold_tokens: int = 16
+    hold_seconds: Annotated[float, Field(gt=0, le=600)] = 10.0
+    keepalive_seconds: Annotated[float, Field(ge=1, le=600)] = 10.0
+    handover: Handover = Handover.NEVER
+    early_abort: bool = False
+    release_reasoning: bool = False
+
+
+class AuditConfig(_Section):
+    """What is learnt off the request path.
+
+    ``complete_drafts``: the share of abandoned drafts that the student finishes all the same.
+    """
+
+    complete_drafts: Annotated[float, Field(ge=0, le=1)] = 0.05
+
+
 class CascadeConfig(_Section):
     """One student and one teacher under one model name."""
 
@@ -114,6 +144,8 @@ class CascadeConfig(_Section):
     objective: ObjectiveConfig | None = None
     degraded: WhenDenied = WhenDenied.SERVE
     pairs: PairsConfig = PairsConfig()
+    streaming: StreamingConfig = StreamingConfig()
+    audit: AuditConfig = AuditConfig()
 
 
 class _File(_Section):
@@ -195,11 +227,22 @@ def _load_one(
                 f"{role}.api_key_env: the environment has no {variable!r}: "
                 "set it, or remove the line where the server wants no key"
             )
+        if not re.fullmatch(r"[!-~]*", keys[role] or ""):
+            raise ConfigError(
+                f"{role}.api_key_env: the environment's {variable!r} has a space, a line break or "
+                "a letter that no header can hold: write the key alone, in ASCII"
+            )
     policy = uncalibrated_default()
     if config.policy is not None:
         policy = _read_policy(folder / config.policy, name, config.student.version)
     if config.objective is not None:
         policy = policy.with_threshold(Threshold(config.objective.at_least))
+    places = [checkpoint.tokens for checkpoint in policy.streamed.checkpoints]
+    if config.streaming.hold_tokens not in places:
+        raise ConfigError(
+            f"streaming.hold_tokens: must be a checkpoint of the policy, one of {places}, "
+            f"got {config.streaming.hold_tokens}"
+        )
     return LoadedCascade(name, config, policy, keys["student"], keys["teacher"])
 
 

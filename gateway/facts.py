@@ -5,7 +5,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from routing.money import Usage, total_of
-from routing.vocabulary import Confidence, Degraded, Kind, Reason, Role
+from routing.vocabulary import Confidence, Degraded, Handover, Kind, Reason, Role
+
+# How a call ended that neither succeeded nor failed.
+CANCELLED = "cancelled"  # the client left
+ABORTED = "aborted"  # the gateway had seen enough
 
 
 class Ending(StrEnum):
@@ -41,19 +45,23 @@ class RequestSettled:
     """One request from its first byte to its last.
 
     ``cascade`` is None where the request named none of ours; ``reason`` where no verdict was
-    reached.  ``baseline_pico`` estimates what the teacher alone would have cost.
+    reached.  ``handover`` says what became of an answer in late doubt, None where there was none.
+    ``first_byte_seconds`` is known of streams alone.  ``baseline_pico`` estimates what the teacher
+    alone would have cost.
     """
 
     request_id: str
     ending: Ending
     status: int
     seconds: float
+    first_byte_seconds: float | None = None
     cascade: str | None = None
     tenant: str | None = None
     is_stream: bool = False
     served_by: Role | None = None
     reason: Reason | None = None
     degraded: Degraded | None = None
+    handover: Handover | None = None
     confidence: Confidence | None = None
     policy_version: str | None = None
     legs: Sequence[Leg] = ()
@@ -67,5 +75,29 @@ class RequestSettled:
 
     def kind_of(self, leg: Leg) -> Kind:
         """Whether a leg's tokens reached the client or were thrown away."""
-        was_served = leg.error is None and leg.role is self.served_by
+        is_spliced = self.handover is Handover.CONTINUE
+        was_served = leg.error is None and (leg.role is self.served_by or is_spliced)
         return Kind.SERVED if was_served else Kind.WASTED
+
+
+@dataclass(frozen=True, slots=True)
+class DraftCompleted:
+    """An abandoned draft was finished off the path, to learn from; ``leg`` is what that took."""
+
+    cascade: str
+    leg: Leg
+
+
+@dataclass(frozen=True, slots=True)
+class TeacherProbed:
+    """A teacher was asked, off the path, to go on from given words.
+
+    ``attempt`` counts from 1; ``can_continue`` is None where it gave no answer, so that it will be
+    asked again; ``saw`` tells what was seen; ``legs`` are the calls that this took.
+    """
+
+    cascade: str
+    attempt: int
+    can_continue: bool | None
+    saw: str
+    legs: Sequence[Leg]

@@ -4,16 +4,17 @@
 the student wrote none.  Money is in US dollars, as exact decimals in text, null where unknown.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import msgspec
 
-from gateway.answer import Answer
+from gateway.answer_stream import Splice
 from gateway.facts import Leg
+from gateway.legs import Legs
 from gateway.wire.chat import Chat
 from gateway.wire.raw import one_line
 from routing.money import usd
+from routing.vocabulary import Reason, Role
 
 SCHEMA_VERSION = 1
 
@@ -33,31 +34,63 @@ class Provenance:
     may_train: bool
 
 
-def pair_record(provenance: Provenance, chat: Chat, answer: Answer, legs: Sequence[Leg]) -> bytes:
+@dataclass(frozen=True, slots=True)
+class Rescue:
+    """What one escalation came to.
+
+    ``draft`` and ``answer`` are chat completions; ``draft`` is None where there was none, and not
+    complete where it was cut short: then it is no label and no rejected answer.  ``propensity`` is
+    the probability with which a complete draft was to be had.  ``splice`` tells a teacher's answer
+    that goes on from the draft, which is no training target, from one that stands alone.
+    ``completes`` names the pair whose draft this is, now that it is complete.
+    """
+
+    draft: bytes | None
+    is_draft_complete: bool
+    answer: bytes
+    reason: Reason | None
+    splice: Splice | None = None
+    propensity: float = 1.0
+    completes: str | None = None
+
+
+def pair_record(provenance: Provenance, chat: Chat, rescue: Rescue, legs: Legs) -> bytes:
     """Encode one pair as JSON, on one line."""
-    confidence = answer.verdict.confidence
+    verdict = legs.verdict
+    confidence = None if verdict is None else verdict.confidence
     record = {
         "schema_version": SCHEMA_VERSION,
         "id": provenance.id,
+        "completes": rescue.completes,
         "time": provenance.time,
         "cascade": provenance.cascade,
         "tenant": provenance.tenant,
         "request_id": provenance.request_id,
-        "served_by": answer.served_by,
-        "reason": answer.verdict.reason,
+        "served_by": Role.TEACHER,
+        "reason": rescue.reason,
         "confidence": None if confidence is None else confidence.value,
-        "signals": dict(answer.verdict.signals),
-        "propensity": 1.0,
+        "signals": {} if verdict is None else dict(verdict.signals),
+        "propensity": rescue.propensity,
         "student_version": provenance.student_version,
         "teacher_model": provenance.teacher_model,
         "policy_version": provenance.policy_version,
         "may_train": provenance.may_train,
-        "legs": [_leg(leg) for leg in legs],
+        "legs": [_leg(leg) for leg in legs.made],
         "request": msgspec.Raw(one_line(chat.body)),
-        "draft": None if answer.draft is None else msgspec.Raw(one_line(answer.draft.body)),
-        "answer": msgspec.Raw(one_line(answer.completion.body)),
+        "draft": None if rescue.draft is None else msgspec.Raw(one_line(rescue.draft)),
+        "draft_complete": rescue.is_draft_complete,
+        "answer": msgspec.Raw(one_line(rescue.answer)),
+        "splice": None if rescue.splice is None else _splice(rescue.splice),
     }
     return msgspec.json.encode(record)
+
+
+def _splice(splice: Splice) -> dict[str, object]:
+    return {
+        "handover": splice.handover,
+        "after_tokens": splice.prefix.tokens,
+        "released": splice.prefix.text,
+    }
 
 
 def _leg(leg: Leg) -> dict[str, object]:

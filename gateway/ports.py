@@ -1,20 +1,51 @@
 """What the life of a request needs of the world.  Adapters fit these; nothing inherits them."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
-from gateway.wire.chat import Chat
+from gateway.wire.chat import Chat, Prefix
+from gateway.wire.chunk import Chunk
 from gateway.wire.completion import Completion
+from routing.money import Usage
 from routing.vocabulary import Grant
+
+
+class ChatStream(Protocol):
+    """An answer that is being written.  ``close`` it, or the server goes on."""
+
+    @property
+    def usage(self) -> Usage | None:
+        """What it has cost so far; None where the server does not say."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the answer is whole."""
+
+    async def read(self, until: float | None = None) -> Sequence[Chunk] | None:
+        """The chunks that came, at least one; none at the end of the answer.
+
+        None where none came until that time of the running loop's clock.  Raises UpstreamError.
+        """
+
+    def close(self) -> None:
+        """Have the server stop, unless it is through."""
 
 
 class ChatModel(Protocol):
     """A student or a teacher behind HTTP."""
 
     def reserve(self) -> Grant:
-        """Say whether the model may be asked now; a Granted must be followed by ``complete``."""
+        """Say whether the model may be asked now; a Granted must be followed by a call."""
+
+    @property
+    def can_continue(self) -> bool:
+        """Whether it was seen to go on from the first words of an answer."""
 
     async def complete(self, chat: Chat) -> Completion:
         """Ask it.  Raises UpstreamError where it fails, UpstreamRefused where it refuses."""
+
+    async def stream(self, chat: Chat, prefix: Prefix | None = None) -> ChatStream:
+        """Ask it for an answer as it comes, from ``prefix`` on.  Raises as ``complete`` does."""
 
 
 class Clock(Protocol):

@@ -32,15 +32,22 @@ from routing.money import (
     usd,
 )
 from routing.policy import (
+    DEFAULT_ABORT_BELOW,
+    DEFAULT_CHECKPOINTS,
     DEFAULT_THRESHOLD,
     SCHEMA_VERSION,
     UNCALIBRATED_VERSION,
+    Checkpoint,
     Policy,
+    Rule,
     Score,
+    StreamedRules,
     policy_from_document,
     uncalibrated_default,
+    uncalibrated_streamed,
 )
 from routing.signals import SIGNAL_NAMES, Signals, signals_of
+from routing.streaming import Doubt, Gate, Hold, Release, Token
 from routing.vocabulary import (
     Confidence,
     Degraded,
@@ -59,6 +66,8 @@ from routing.vocabulary import (
 )
 
 __all__ = [
+    "DEFAULT_ABORT_BELOW",
+    "DEFAULT_CHECKPOINTS",
     "DEFAULT_THRESHOLD",
     "FAILURES_TO_OPEN",
     "NOTHING_USED",
@@ -72,13 +81,17 @@ __all__ = [
     "Breaker",
     "Calibration",
     "CalibrationError",
+    "Checkpoint",
     "Confidence",
     "Defer",
     "Degraded",
     "Denied",
+    "Doubt",
     "Draft",
+    "Gate",
     "Grant",
     "Granted",
+    "Hold",
     "Keep",
     "Kind",
     "Logistic",
@@ -91,12 +104,16 @@ __all__ = [
     "Price",
     "Reason",
     "Refuse",
+    "Release",
     "Role",
+    "Rule",
     "Score",
     "ServeDraft",
     "Signals",
+    "StreamedRules",
     "Structure",
     "Threshold",
+    "Token",
     "Uncalibrated",
     "Usage",
     "Verdict",
@@ -111,5 +128,6 @@ __all__ = [
     "signals_of",
     "total_of",
     "uncalibrated_default",
+    "uncalibrated_streamed",
     "usd",
 ]

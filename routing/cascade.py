@@ -7,7 +7,7 @@ argument; they never wait, measure time or roll dice.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from routing.policy import Policy
+from routing.policy import Policy, Rule
 from routing.signals import Signals, signals_of
 from routing.vocabulary import (
     Confidence,
@@ -19,6 +19,7 @@ from routing.vocabulary import (
     NoDraft,
     Reason,
     Structure,
+    Threshold,
     WhenDenied,
 )
 
@@ -30,9 +31,12 @@ class AskStudent:
 
 @dataclass(frozen=True, slots=True)
 class Keep:
-    """The draft is good enough to be served."""
+    """The draft is good enough to be served.
 
-    confidence: Confidence
+    ``confidence`` is None where its form alone spoke for it, reason ``valid_structure``.
+    """
+
+    confidence: Confidence | None
     signals: Signals = field(default_factory=dict)
     reason: Reason = Reason.CONFIDENT
 
@@ -42,7 +46,7 @@ class Defer:
     """The draft is not enough, or there is none.
 
     ``confidence`` is None where nothing could be said; ``has_draft`` says whether something could
-    be served in place of the teacher's answer.
+    be served in place of the teacher's answer, if only once it is finished.
     """
 
     reason: Reason
@@ -92,20 +96,26 @@ def defer(drafts: Sequence[Draft] | NoDraft, policy: Policy) -> Verdict:
     """
     if isinstance(drafts, NoDraft):
         return Defer(drafts.reason)
-    verdicts = [_judge(draft, policy) for draft in drafts]
-    return min(verdicts, key=_certainty)
+    whole = policy.whole
+    return weakest([judge(draft, whole, whole.threshold) for draft in drafts])
 
 
-def _judge(draft: Draft, policy: Policy) -> Verdict:
+def judge(draft: Draft, rule: Rule, at_least: Threshold) -> Verdict:
+    """Judge one draft, or the part of it that is there, by a rule and one of its two bounds."""
     signals = signals_of(draft)
-    confidence = policy.confidence(signals)
+    confidence = rule.confidence(signals)
     if draft.structure is Structure.INVALID:
         return Defer(Reason.INVALID_STRUCTURE, confidence, has_draft=True, signals=signals)
     if confidence is None:
         return Defer(Reason.NO_SIGNAL, has_draft=True, signals=signals)
-    if not policy.threshold.admits(confidence):
+    if not at_least.admits(confidence):
         return Defer(Reason.LOW_CONFIDENCE, confidence, has_draft=True, signals=signals)
     return Keep(confidence, signals)
+
+
+def weakest(verdicts: Sequence[Verdict]) -> Verdict:
+    """The verdict on the weakest of several parts of one answer, at least one."""
+    return min(verdicts, key=_certainty)
 
 
 def _certainty(verdict: Verdict) -> tuple[bool, float]:

@@ -19,6 +19,8 @@ class Reason(StrEnum):
     """Why an answer came from where it came: header, metric label, pair and log use this list."""
 
     CONFIDENT = "confident"
+    VALID_STRUCTURE = "valid_structure"
+    LATE_DOUBT = "late_doubt"
     LOW_CONFIDENCE = "low_confidence"
     NO_SIGNAL = "no_signal"
     INVALID_STRUCTURE = "invalid_structure"
@@ -34,10 +36,11 @@ class Degraded(StrEnum):
 
 
 class Kind(StrEnum):
-    """What became of the tokens that a call cost."""
+    """What became of the tokens that a call cost: read, thrown away, or learnt from."""
 
     SERVED = "served"
     WASTED = "wasted"
+    AUDIT = "audit"
 
 
 class Need(StrEnum):
@@ -52,6 +55,14 @@ class WhenDenied(StrEnum):
 
     SERVE = "serve"
     REFUSE = "refuse"
+
+
+class Handover(StrEnum):
+    """What becomes of an answer that is half out when it falls into doubt."""
+
+    NEVER = "never"
+    CONTINUE = "continue"
+    RESTART = "restart"
 
 
 class Structure(StrEnum):

@@ -10,6 +10,7 @@ app = App(
 )
 app.command("understudy.serve:serve")
 app.command("understudy.check:check")
+app.command("understudy.doctor.command:doctor")
 app.command("understudy.demo.command:demo")
 
 

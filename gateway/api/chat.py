@@ -1,15 +1,16 @@
-"""``POST /v1/chat/completions``: from bytes to bytes, around ``gateway/answer.py``.
+"""``POST /v1/chat/completions``: from bytes to bytes, around ``gateway/answer.py`` and its stream.
 
-The facts are told, and the pair is in the journal, before the first byte of the answer leaves.
+The facts are told, and the pair is in the journal, before the last byte of the answer leaves.
 """
 
 import asyncio
-from dataclasses import dataclass, field
 
 import msgspec
 from starlette.types import Receive, Scope, Send
 
-from gateway.answer import Answer, Legs, answer
+from gateway.answer import Answer, answer
+from gateway.answer_stream import AnswerStream, Wishes
+from gateway.api.account import Account
 from gateway.api.context import Context, Served
 from gateway.api.exchange import (
     ClientGone,
@@ -21,40 +22,27 @@ from gateway.api.exchange import (
     send_error,
     send_response,
 )
+from gateway.api.live import STATUS, EventSender, LiveAnswer, collect
 from gateway.errors import (
     GatewayError,
     InternalError,
     ModelNotFound,
     Overloaded,
-    RequestError,
     ShuttingDown,
     UpstreamRefused,
 )
-from gateway.facts import Ending, RequestSettled
-from gateway.pairs import Provenance, pair_record
+from gateway.facts import Ending
+from gateway.legs import Legs
+from gateway.pairs import Rescue
 from gateway.wire.chat import Chat, parse_chat
-from gateway.wire.completion import client_fields
-from gateway.wire.errors import status_of
+from gateway.wire.completion import Completion, client_fields, read_completion
+from gateway.wire.errors import error_event, status_of
 from gateway.wire.replay import CONTENT_TYPE, replay
-from routing.money import baseline_of, total_of, usd
-from routing.vocabulary import Role
+from routing.vocabulary import Handover, Need, Role
 
 MAX_ECHO = 100  # characters of the client's own words in an error message
 CLIENT_GONE_STATUS = 499  # nobody receives it: nginx's number for a client that left
-
-
-@dataclass(slots=True)
-class _Exchange:
-    """What is known of one request so far; the fact at its end is made from it."""
-
-    request_id: str
-    started: float
-    legs: Legs
-    tenant: str | None = None
-    chat: Chat | None = None
-    served: Served | None = None
-    answer: Answer | None = None
-    headers: dict[str, str] = field(default_factory=dict)
+RESTART_HEADER = b"x-understudy-handover"
 
 
 class ChatCompletions:
@@ -66,146 +54,159 @@ class ChatCompletions:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         context = self._context
-        exchange = _Exchange(
-            request_id=request_id(scope, context.new_id()),
-            started=context.clock(),
-            legs=Legs(context.clock),
-        )
         context.open_requests += 1
         context.observer.metrics.open_requests.set(context.open_requests)
         try:
-            body = await self._respond(exchange, scope, receive)
-        except ClientGone:
-            self._settled(exchange, Ending.CANCELLED, CLIENT_GONE_STATUS)
-        except GatewayError as error:
-            self._settled_with(exchange, error)
-            await send_error(send, error, exchange.request_id)
-        except Exception:
-            context.observer.log.exception("bug", request_id=exchange.request_id)
-            failure = InternalError("Internal error.")
-            exchange.answer = None  # whatever it was, the client does not get it
-            self._settled_with(exchange, failure)
-            await send_error(send, failure, exchange.request_id)
-        except asyncio.CancelledError:  # this process is stopping and has waited long enough
-            stopping = ShuttingDown("The gateway is shutting down.")
-            self._settled(exchange, Ending.CANCELLED, status_of(stopping), stopping.code)
-            await send_error(send, stopping, exchange.request_id)
-            raise
-        else:
-            await send_response(send, 200, exchange.headers, body)
+            await _Exchange(context, scope, receive, send).run()
         finally:
             context.open_requests -= 1
             context.observer.metrics.open_requests.set(context.open_requests)
 
-    async def _respond(self, exchange: _Exchange, scope: Scope, receive: Receive) -> bytes:
-        context = self._context
-        exchange.tenant = context.keys.tenant(header(scope, b"authorization"))
+
+class _Exchange:
+    """One request and its response."""
+
+    def __init__(self, context: Context, scope: Scope, receive: Receive, send: Send) -> None:
+        self._context = context
+        self._scope = scope
+        self._receive = receive
+        self._send = send
+        self._events: EventSender | None = None
+        self._account = Account(
+            context=context,
+            request_id=request_id(scope, context.new_id()),
+            started=context.clock(),
+            legs=Legs(context.clock),
+        )
+
+    async def run(self) -> None:
+        """Answer it, whatever happens."""
+        account = self._account
+        try:
+            chat, served = await self._admitted()
+            await self._respond(chat, served)
+        except ClientGone:
+            account.settle(Ending.CANCELLED, CLIENT_GONE_STATUS)
+        except GatewayError as error:
+            await self._fail(error)
+        except Exception:
+            self._context.observer.log.exception("bug", request_id=account.request_id)
+            await self._fail(InternalError("Internal error."))
+        except asyncio.CancelledError:  # this process is stopping and has waited long enough
+            await self._fail(ShuttingDown("The gateway is shutting down."), Ending.CANCELLED)
+            raise
+
+    async def _admitted(self) -> tuple[Chat, Served]:
+        context, scope, account = self._context, self._scope, self._account
+        account.tenant = context.keys.tenant(header(scope, b"authorization"))
         limits = context.limits
         if context.open_requests > limits.open_requests:
             raise Overloaded("This gateway has as many open requests as it may have.")
         refuse_foreign_content(scope)
-        body = await read_body(scope, receive, most=limits.body_bytes, seconds=limits.body_seconds)
-        chat = exchange.chat = parse_chat(body)
-        served = exchange.served = context.served.get(chat.model)
+        body = await read_body(
+            scope, self._receive, most=limits.body_bytes, seconds=limits.body_seconds
+        )
+        chat = account.chat = parse_chat(body)
+        served = account.served = context.served.get(chat.model)
         if served is None:
             name = chat.model[:MAX_ECHO]
             raise ModelNotFound(f"The model '{name}' does not exist.", param="model")
-        async with Departure(receive):
-            exchange.answer = await answer(chat, served.cascade, exchange.legs)
-        return self._deliver(exchange, chat, served, exchange.answer)
+        return chat, served
 
-    def _deliver(self, exchange: _Exchange, chat: Chat, served: Served, given: Answer) -> bytes:
-        """Write the pair, tell the facts, and encode the answer."""
-        if chat.is_stream:
-            body = b"".join(replay(given.completion, chat))
-        else:
-            body = msgspec.json.encode(client_fields(given.completion, chat))
-        exchange.headers = self._headers(exchange, chat, served, given)
+    async def _respond(self, chat: Chat, served: Served) -> None:
+        # A stream of several choices is judged by its weakest, which is known in the end only.
+        can_stream = chat.choices == 1 and (
+            chat.is_stream or served.cascade.streaming.is_early_abort
+        )
+        if can_stream:
+            try:
+                await self._respond_streaming(chat, served)
+                return
+            except UpstreamRefused:
+                # llama.cpp does not stream log-probabilities beside tools; whole it has both.
+                is_out = self._events is not None and self._events.is_started
+                is_students = self._account.legs.made[-1].role is Role.STUDENT
+                if is_out or not is_students or Need.TOOLS not in chat.needs:
+                    raise
+        await self._respond_whole(chat, served)
+
+    async def _respond_whole(self, chat: Chat, served: Served) -> None:
+        async with Departure(self._receive):
+            given = await answer(chat, served.cascade, self._account.legs)
+        await self._deliver(chat, given)
+
+    async def _respond_streaming(self, chat: Chat, served: Served) -> None:
+        account = self._account
+        wishes = Wishes(
+            is_live=chat.is_stream,
+            is_restart_wanted=header(self._scope, RESTART_HEADER) == Handover.RESTART,
+            is_completed=account.complete_drafts > self._context.dice(),
+        )
+        stream = AnswerStream(chat, served.cascade, account.legs, wishes)
+        account.course = stream.course
+        try:
+            if chat.is_stream:
+                await self._relay(chat, served, stream)
+            else:
+                async with Departure(self._receive):
+                    whole = await collect(account, stream)
+                await self._send_whole(chat, read_completion(whole.body()))
+        finally:
+            stream.close()
+
+    async def _relay(self, chat: Chat, served: Served, stream: AnswerStream) -> None:
+        seconds = served.cascade.streaming.keepalive_seconds
+        events = self._events = EventSender(self._send, self._stream_headers, seconds)
+        try:
+            async with Departure(self._receive):
+                last = await LiveAnswer(self._account, chat, stream).relay(events)
+            await events.write(last, is_last=True)
+        finally:
+            events.close()
+
+    async def _deliver(self, chat: Chat, given: Answer) -> None:
+        """Write the pair, tell the facts, and send the answer."""
+        account, course = self._account, self._account.course
+        course.served_by, course.degraded = given.served_by, given.degraded
         if given.served_by is Role.TEACHER:
-            self._log_pair(exchange, chat, served, given)
-            self._settled(exchange, Ending.ESCALATED, 200)
-        else:
-            self._settled(exchange, Ending.DEGRADED if given.degraded else Ending.KEPT, 200)
-        return body
-
-    def _headers(
-        self, exchange: _Exchange, chat: Chat, served: Served, given: Answer
-    ) -> dict[str, str]:
-        verdict = given.verdict
-        headers = {
-            "content-type": CONTENT_TYPE if chat.is_stream else "application/json",
-            "x-request-id": exchange.request_id,
-            "x-understudy-cascade": served.cascade.name,
-            "x-understudy-served-by": given.served_by.value,
-            "x-understudy-reason": verdict.reason.value,
-            "x-understudy-policy": served.cascade.policy.version,
-        }
-        if verdict.confidence is not None:
-            headers["x-understudy-confidence"] = f"{verdict.confidence.value:.6f}"
-        cost = total_of([leg.cost_pico for leg in exchange.legs.made])
-        if chat.is_stream:
-            headers["cache-control"] = "no-cache"
-        if cost is not None:
-            headers["x-understudy-cost-usd"] = usd(cost)
-        if given.degraded is not None:
-            headers["x-understudy-degraded"] = given.degraded.value
-        return headers
-
-    def _log_pair(self, exchange: _Exchange, chat: Chat, served: Served, given: Answer) -> None:
-        if not (served.is_storing and chat.is_store_allowed):
-            return
-        provenance = Provenance(
-            id=self._context.new_id(),
-            time=self._context.epoch(),
-            request_id=exchange.request_id,
-            tenant=exchange.tenant,
-            cascade=served.cascade.name,
-            student_version=served.student_version,
-            teacher_model=served.teacher_model,
-            policy_version=served.cascade.policy.version,
-            may_train=served.may_train,
-        )
-        record = pair_record(provenance, chat, given, exchange.legs.made)
-        self._context.pairs.append(served.cascade.name, record)
-
-    def _settled_with(self, exchange: _Exchange, error: GatewayError) -> None:
-        is_client_mistake = isinstance(error, RequestError | UpstreamRefused)
-        ending = Ending.REJECTED if is_client_mistake else Ending.FAILED
-        self._settled(exchange, ending, status_of(error), error.code)
-
-    def _settled(
-        self, exchange: _Exchange, ending: Ending, status: int, error_code: str | None = None
-    ) -> None:
-        chat, served, given = exchange.chat, exchange.served, exchange.answer
-        cascade = None if served is None else served.cascade
-        verdict = exchange.legs.verdict
-        self._context.observer.settled(
-            RequestSettled(
-                request_id=exchange.request_id,
-                ending=ending,
-                status=status,
-                seconds=self._context.clock() - exchange.started,
-                cascade=None if cascade is None else cascade.name,
-                tenant=exchange.tenant,
-                is_stream=chat is not None and chat.is_stream,
-                served_by=None if given is None else given.served_by,
-                reason=None if verdict is None else verdict.reason,
-                degraded=None if given is None else given.degraded,
-                confidence=None if verdict is None else verdict.confidence,
-                policy_version=None if cascade is None else cascade.policy.version,
-                legs=exchange.legs.made,
-                baseline_pico=None if given is None else _baseline(exchange),
-                error_code=error_code,
+            draft = None if given.draft is None else given.draft.body
+            account.log_pair(
+                Rescue(draft, draft is not None, given.completion.body, account.reason)
             )
-        )
+        account.settle(account.ending, STATUS)
+        if not chat.is_stream:
+            await self._send_whole(chat, given.completion)
+            return
+        headers = self._stream_headers()
+        account.add_cost(headers)
+        await send_response(self._send, STATUS, headers, b"".join(replay(given.completion, chat)))
 
+    async def _send_whole(self, chat: Chat, completion: Completion) -> None:
+        headers = {"content-type": "application/json", **self._account.headers()}
+        self._account.add_cost(headers)
+        body = msgspec.json.encode(client_fields(completion, chat))
+        await send_response(self._send, STATUS, headers, body)
 
-def _baseline(exchange: _Exchange) -> int | None:
-    legs = {leg.role: leg for leg in exchange.legs.made if leg.error is None}
-    student, teacher = legs.get(Role.STUDENT), legs.get(Role.TEACHER)
-    price = None if exchange.served is None else exchange.served.cascade.teacher.price
-    return baseline_of(
-        None if student is None else student.usage,
-        None if teacher is None else teacher.cost_pico,
-        price,
-    )
+    def _stream_headers(self) -> dict[str, str]:
+        fixed = {
+            "content-type": CONTENT_TYPE,
+            "cache-control": "no-cache",
+            "x-accel-buffering": "no",  # nginx would collect events before it passes them on
+        }
+        return fixed | self._account.headers()
+
+    async def _fail(self, error: GatewayError, ending: Ending | None = None) -> None:
+        """Tell client and operator that the request failed; what is out cannot be taken back."""
+        account, events = self._account, self._events
+        is_out = events is not None and events.is_started
+        status = STATUS if is_out else status_of(error)
+        if not is_out:
+            account.course.served_by = None  # whatever it was, the client does not get it
+        if ending is None:
+            account.settle_with(error, status)
+        else:
+            account.settle(ending, status, error.code)
+        if events is not None and is_out:
+            await events.write(error_event(error), is_last=True)
+        else:
+            await send_error(self._send, error, account.request_id)

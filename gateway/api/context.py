@@ -1,5 +1,6 @@
 """What the routes share: built once by the composition root, handed to each of them."""
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -31,7 +32,11 @@ class Limits:
 
 @dataclass(slots=True)
 class Context:
-    """What routes see of the gateway.  ``clock`` is steady; ``epoch`` is seconds since 1970."""
+    """What routes see of the gateway.
+
+    ``clock`` is steady; ``epoch`` is seconds since 1970; ``dice`` falls evenly in [0, 1).
+    ``background`` holds what goes on after its request was answered.
+    """
 
     served: Mapping[str, Served]
     keys: Keys
@@ -41,6 +46,8 @@ class Context:
     clock: Clock
     epoch: Clock
     new_id: Callable[[], str]
+    dice: Callable[[], float]
     started_at: int
+    background: set[asyncio.Task[None]] = field(default_factory=set)
     is_draining: bool = False
     open_requests: int = field(default=0)

@@ -5,7 +5,7 @@ Written against ASGI itself: a framework's request object costs more than the wh
 
 import asyncio
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 
 from starlette.types import Message, Receive, Scope, Send
@@ -96,13 +96,16 @@ class Departure:
                 raise ClientGone
 
 
+def encoded_headers(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    """Headers as ASGI wants them."""
+    return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+
+
 async def send_response(send: Send, status: int, headers: Mapping[str, str], body: bytes) -> None:
     """A whole response at once."""
-    encoded: Iterable[tuple[bytes, bytes]] = [
-        (name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()
-    ]
     length = (b"content-length", str(len(body)).encode())
-    start = {"type": "http.response.start", "status": status, "headers": [*encoded, length]}
+    all_headers = [*encoded_headers(headers), length]
+    start = {"type": "http.response.start", "status": status, "headers": all_headers}
     with suppress(RuntimeError):  # uvloop's word for a client that left this very moment
         await send(start)
         await send({"type": "http.response.body", "body": body})

@@ -8,7 +8,7 @@ from typing import BinaryIO
 import msgspec
 import structlog
 
-from gateway.facts import RequestSettled
+from gateway.facts import ABORTED, RequestSettled, TeacherProbed
 from routing.money import usd
 
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
@@ -96,8 +96,42 @@ def log_settled(log: structlog.typing.FilteringBoundLogger, fact: RequestSettled
         cost_usd=None if cost_pico is None else usd(cost_pico),
         tokens=sum(leg.usage.input + leg.usage.output for leg in fact.legs if leg.usage),
         error=fact.error_code,
+        **_of_stream(fact),
         **_failures(fact),
     )
+
+
+_CONTINUATIONS = {
+    True: "answers in late doubt are handed over to the teacher",
+    False: "no answer is handed over to this teacher: those in late doubt are only marked",
+    None: "not known yet: the teacher will be asked again",
+}
+
+
+def log_probed(log: structlog.typing.FilteringBoundLogger, fact: TeacherProbed) -> None:
+    """Write what a probe of a teacher came to; that it came to nothing again is no news."""
+    write = log.info if fact.can_continue else log.warning
+    if fact.can_continue is None and fact.attempt > 1:
+        write = log.debug
+    write(
+        "continuation",
+        cascade=fact.cascade,
+        attempt=fact.attempt,
+        can_continue=fact.can_continue,
+        message=_CONTINUATIONS[fact.can_continue],
+        saw=fact.saw,
+    )
+
+
+def _of_stream(fact: RequestSettled) -> dict[str, object]:
+    """What only streams have."""
+    if not fact.is_stream:
+        return {}
+    seconds = fact.first_byte_seconds
+    return {
+        "first_byte_seconds": None if seconds is None else round(seconds, 6),
+        "handover": fact.handover,
+    }
 
 
 def _failures(fact: RequestSettled) -> dict[str, object]:
@@ -105,6 +139,6 @@ def _failures(fact: RequestSettled) -> dict[str, object]:
     failed = [
         {"role": leg.role, "error": leg.error, "detail": leg.detail, "seconds": leg.seconds}
         for leg in fact.legs
-        if leg.error is not None
+        if leg.error not in (None, ABORTED)
     ]
     return {"failures": failed} if failed else {}

@@ -20,11 +20,13 @@ from prometheus_client import (
 from prometheus_client.core import CounterMetricFamily
 from prometheus_client.registry import Collector
 
-from gateway.facts import Ending, Leg, RequestSettled
+from gateway.facts import ABORTED, DraftCompleted, Ending, Leg, RequestSettled, TeacherProbed
 from routing.money import PICO_PER_USD
-from routing.vocabulary import Reason, Role
+from routing.vocabulary import Kind, Reason, Role
 
 OTHER = "other"
+# With these reasons the student's answer was served; a late doubt is one unless it was handed over.
+_KEEPING = frozenset({None, Reason.CONFIDENT, Reason.VALID_STRUCTURE, Reason.LATE_DOUBT})
 Metric = TypeVar("Metric", Counter, Histogram)
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
 _CONFIDENCE = tuple(step / 20 for step in range(1, 21))
@@ -83,6 +85,8 @@ class Metrics:
         PlatformCollector(registry=self.registry)
         self._cascades = frozenset(calibrated)
         self._define_requests()
+        self._define_streams()
+        self._define_upstreams()
         self._define_money()
         self._define_pairs()
         build = self._gauge("understudy_build_info", "Always 1.", "version")
@@ -146,6 +150,41 @@ class Metrics:
             "cascade",
             "verdict",
         )
+
+    def _define_streams(self) -> None:
+        self._first_byte_seconds = self._histogram(
+            "understudy_first_byte_seconds",
+            "Time from the arrival of a request's headers to the first byte of its stream.",
+            _SECONDS,
+            "cascade",
+            "outcome",
+        )
+        self._late_doubts = self._counter(
+            "understudy_late_doubts_total",
+            "Streams that fell into doubt when they were half out, by what became of them "
+            "(never, continue, restart).",
+            "cascade",
+            "handover",
+        )
+        self._drafts_aborted = self._counter(
+            "understudy_drafts_aborted_total",
+            "Drafts that were given up before the student was through.",
+            "cascade",
+        )
+        self._drafts_completed = self._counter(
+            "understudy_drafts_completed_total",
+            "Abandoned drafts that were finished off the path (completed, failed).",
+            "cascade",
+            "outcome",
+        )
+        self._teacher_continues = self._gauge(
+            "understudy_teacher_continues",
+            "1 where the teacher was seen to go on from given words, so that streams are handed "
+            "over to it; of cascades that want that.",
+            "cascade",
+        )
+
+    def _define_upstreams(self) -> None:
         self._upstream_seconds = self._histogram(
             "understudy_upstream_seconds",
             "Time that a model server took.",
@@ -177,7 +216,7 @@ class Metrics:
         )
         self._cost = PicoCounter(
             "understudy_cost_usd_total",
-            "What was paid, by model and by what became of the tokens (served, wasted).",
+            "What was paid, by model and by what became of the tokens (served, wasted, audit).",
             ["cascade", "role", "kind"],
             self.registry,
         )
@@ -230,10 +269,11 @@ class Metrics:
         self._request_seconds.labels(cascade, fact.ending).observe(fact.seconds)
         for leg in fact.legs:
             self._count_leg(cascade, leg, fact.kind_of(leg))
+        is_deferred = fact.reason not in _KEEPING or fact.ending is Ending.ESCALATED
         if fact.confidence is not None:
-            verdict = "keep" if fact.reason is Reason.CONFIDENT else "defer"
+            verdict = "defer" if is_deferred else "keep"
             self._confidence.labels(cascade, verdict).observe(fact.confidence.value)
-        if fact.reason is not None and fact.reason is not Reason.CONFIDENT:
+        if fact.reason is not None and is_deferred:
             self._deferrals.labels(cascade, fact.reason).inc()
         if fact.reason is not None and fact.ending is Ending.ESCALATED:
             self._escalations.labels(cascade, fact.reason).inc()
@@ -241,10 +281,36 @@ class Metrics:
             self._degraded.labels(cascade, fact.degraded).inc()
         if fact.baseline_pico is not None:
             self._baseline.add((cascade,), fact.baseline_pico)
+        if fact.is_stream and (fact.handover is not None or fact.first_byte_seconds is not None):
+            self._count_stream(cascade, fact)
+
+    def _count_stream(self, cascade: str, fact: RequestSettled) -> None:
+        if fact.first_byte_seconds is not None:
+            self._first_byte_seconds.labels(cascade, fact.ending).observe(fact.first_byte_seconds)
+        if fact.handover is not None:
+            self._late_doubts.labels(cascade, fact.handover).inc()
+
+    def draft_completed(self, fact: DraftCompleted) -> None:
+        """An abandoned draft was finished, or was not; what it took is on the bill."""
+        outcome = "completed" if fact.leg.error is None else "failed"
+        self._drafts_completed.labels(fact.cascade, outcome).inc()
+        self._count_leg(fact.cascade, fact.leg, Kind.AUDIT)
+
+    def continuation_wanted(self, cascade: str) -> None:
+        """Streams of this cascade are to be handed over to a teacher that can go on with them."""
+        self._teacher_continues.labels(cascade).set(0)
+
+    def teacher_probed(self, fact: TeacherProbed) -> None:
+        """A teacher was asked to go on from given words; what it took is on the bill."""
+        self._teacher_continues.labels(fact.cascade).set(fact.can_continue is True)
+        for leg in fact.legs:
+            self._count_leg(fact.cascade, leg, Kind.AUDIT)
 
     def _count_leg(self, cascade: str, leg: Leg, kind: str) -> None:
         self._upstream_seconds.labels(cascade, leg.role).observe(leg.seconds)
-        if leg.error is not None:
+        if leg.error == ABORTED:
+            self._drafts_aborted.labels(cascade).inc()
+        elif leg.error is not None:
             self._upstream_errors.labels(cascade, leg.role, leg.error).inc()
         if leg.cost_pico is not None:
             self._cost.add((cascade, leg.role, kind), leg.cost_pico)

@@ -2,8 +2,8 @@
 
 from structlog.typing import FilteringBoundLogger
 
-from gateway.facts import RequestSettled
-from gateway.telemetry.log import log_settled
+from gateway.facts import DraftCompleted, RequestSettled, TeacherProbed
+from gateway.telemetry.log import log_probed, log_settled
 from gateway.telemetry.metrics import Metrics
 from routing.vocabulary import Role
 
@@ -19,6 +19,15 @@ class Observer:
         """A request is over."""
         self.metrics.settled(fact)
         log_settled(self.log, fact)
+
+    def draft_completed(self, fact: DraftCompleted) -> None:
+        """An abandoned draft was finished off the path."""
+        self.metrics.draft_completed(fact)
+
+    def teacher_probed(self, fact: TeacherProbed) -> None:
+        """A teacher was asked off the path whether it goes on from given words."""
+        self.metrics.teacher_probed(fact)
+        log_probed(self.log, fact)
 
     def breaker_changed(self, cascade: str, role: Role, *, is_open: bool) -> None:
         """A model server is left alone from now on, or no longer."""

@@ -2,17 +2,17 @@
 
 import errno
 
-import aiohttp
-
 from gateway.errors import (
     UpstreamBusy,
     UpstreamError,
     UpstreamFailed,
+    UpstreamMalformed,
     UpstreamMisconfigured,
     UpstreamRefused,
     UpstreamTimeout,
     UpstreamUnavailable,
 )
+from gateway.upstream.http1 import BrokenOff, TooLarge, Unreachable
 from gateway.wire.errors import read_refusal
 
 # The statuses with which a server says that the client's request is wrong.  401, 403, 404 and 405
@@ -21,7 +21,7 @@ _CLIENT_MISTAKES = frozenset({400, 413, 415, 422})
 
 _AWAY = frozenset({502, 503, 504})
 
-NETWORK_ERRORS = (aiohttp.ClientError, TimeoutError, OSError)
+NETWORK_ERRORS = (Unreachable, BrokenOff, TooLarge, TimeoutError)
 
 
 def fault_of(error: BaseException) -> UpstreamError:
@@ -29,12 +29,15 @@ def fault_of(error: BaseException) -> UpstreamError:
 
     A connection that was never made cost nothing.  Once the request was sent, nobody knows.
     """
-    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
-        return UpstreamError("The gateway has no file descriptor left for a connection.")
-    if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
+    if isinstance(error, Unreachable):
+        cause = error.__cause__
+        if isinstance(cause, OSError) and cause.errno in (errno.EMFILE, errno.ENFILE):
+            return UpstreamError("The gateway has no file descriptor left for a connection.")
         return UpstreamUnavailable("The model server could not be reached.")
     if isinstance(error, TimeoutError):
         return UpstreamTimeout("The model server did not answer in time.", is_usage_unknown=True)
+    if isinstance(error, TooLarge):
+        return UpstreamMalformed("The model server's answer is too large.", is_usage_unknown=True)
     return UpstreamUnavailable("The model server broke off its answer.", is_usage_unknown=True)
 
 

@@ -30,6 +30,9 @@ OPERATOR_ONLY = frozenset(
 )
 OPERATOR_ONLY_TEMPLATE = "chat_template"
 
+# The forms of ``response_format`` whose text is JSON; it may also be text, or a server's own.
+_JSON = frozenset({"json_object", "json_schema"})
+
 _Count = Annotated[int, msgspec.Meta(ge=1)]
 
 
@@ -73,6 +76,8 @@ class _Known(msgspec.Struct):
 
 _known = msgspec.json.Decoder(_Known)
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_items = msgspec.json.Decoder(list[msgspec.Raw])
+_limit = msgspec.json.Decoder(int | None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,27 +129,86 @@ def parse_chat(body: bytes) -> Chat:
         choices=known.n or 1,
         is_stream=bool(known.stream),
         is_usage_wanted=options is not None and bool(options.include_usage),
-        is_json_wanted=known.response_format is not None and known.response_format.type != "text",
+        is_json_wanted=known.response_format is not None and known.response_format.type in _JSON,
         is_store_allowed=known.store is not False,
         top_logprobs=(known.top_logprobs or 0) if known.logprobs else None,
     )
 
 
-def upstream_body(
-    chat: Chat, *, model: str, is_evidence_wanted: bool, extra: Mapping[str, msgspec.Raw]
-) -> bytes:
-    """The request for a model server: the client's fields, our model name, the operator's extras.
+@dataclass(frozen=True, slots=True)
+class Prefix:
+    """The first words of an answer, and how many tokens they are: another model goes on there.
+
+    That model gets them without the blanks at their end, from which it would derail, and will most
+    likely write them itself: ``seam`` is what the client has already.
+    """
+
+    text: str
+    tokens: int
+
+    @property
+    def stem(self) -> str:
+        """The text without the blanks at its end."""
+        return self.text.rstrip()
+
+    @property
+    def seam(self) -> str:
+        """The blanks at its end."""
+        return self.text[len(self.stem) :]
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """How one model is asked: its name there, what is wanted of it, the operator's extras.
+
+    ``has_running_usage`` says that the server can report usage with every chunk of a stream.
+    """
+
+    model: str
+    is_evidence_wanted: bool
+    has_running_usage: bool
+    extra: Mapping[str, msgspec.Raw]
+
+
+def upstream_body(chat: Chat, dialect: Dialect) -> bytes:
+    """The request for a whole answer: the client's fields, our model name, the operator's extras.
 
     Log-probabilities are asked for where they are evidence, as few as suffice; what the client did
     not ask for is taken out of the answer again.
     """
-    fields: dict[str, object] = {**chat.fields, **extra, "model": model}
+    return msgspec.json.encode(_upstream_fields(chat, dialect))
+
+
+def upstream_stream_body(chat: Chat, dialect: Dialect, prefix: Prefix | None) -> bytes:
+    """The request for an answer as it comes; from ``prefix`` on where there is one.
+
+    The server's usage is always asked for: the bill rests on it.
+    """
+    fields = _upstream_fields(chat, dialect)
+    fields["stream"] = True
+    options = {"include_usage": True}
+    fields["stream_options"] = (
+        options | {"continuous_usage_stats": True} if dialect.has_running_usage else options
+    )
+    if prefix is not None:
+        messages: list[object] = [*_items.decode(chat.fields["messages"])]
+        fields["messages"] = [*messages, {"role": "assistant", "content": prefix.stem}]
+        fields["continue_final_message"] = True
+        fields["add_generation_prompt"] = False
+        for name in ("max_tokens", "max_completion_tokens"):
+            if name in chat.fields and (most := _limit.decode(chat.fields[name])) is not None:
+                fields[name] = max(1, most - prefix.tokens)
+    return msgspec.json.encode(fields)
+
+
+def _upstream_fields(chat: Chat, dialect: Dialect) -> dict[str, object]:
+    fields: dict[str, object] = {**chat.fields, **dialect.extra, "model": dialect.model}
     fields.pop("stream", None)
     fields.pop("stream_options", None)
-    if is_evidence_wanted:
+    if dialect.is_evidence_wanted:
         fields["logprobs"] = True
         fields["top_logprobs"] = max(chat.top_logprobs or 0, EVIDENCE_TOP_LOGPROBS)
-    return msgspec.json.encode(fields)
+    return fields
 
 
 def _needs(known: _Known) -> frozenset[Need]:

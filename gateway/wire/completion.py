@@ -11,6 +11,7 @@ from typing import TypeVar
 import msgspec
 
 from gateway.wire.chat import EVIDENCE_TOP_LOGPROBS, Chat
+from gateway.wire.structure import ToolCall, structure_of
 from routing.money import Usage
 from routing.vocabulary import Draft, Structure
 
@@ -26,11 +27,14 @@ class _Token(msgspec.Struct, gc=False):
     top_logprobs: list[_Top] | None = None
 
 
-class _Logprobs(msgspec.Struct, gc=False):
+class Logprobs(msgspec.Struct, gc=False):
+    """What a server says of each token that it wrote."""
+
     content: list[_Token] | None = None
 
 
 class _Function(msgspec.Struct):
+    name: str | None = None
     arguments: str | None = None
 
 
@@ -43,15 +47,18 @@ class _Message(msgspec.Struct, gc=False):
     reasoning_content: str | None = None
     reasoning: str | None = None
     tool_calls: list[_ToolCall] | None = None
+    function_call: _Function | None = None
 
 
 class _Choice(msgspec.Struct, gc=False):
     message: _Message
-    logprobs: _Logprobs | None = None
+    logprobs: Logprobs | None = None
     finish_reason: str | None = None
 
 
-class _InputDetails(msgspec.Struct):
+class InputDetails(msgspec.Struct):
+    """The parts of a prompt's tokens."""
+
     cached_tokens: int | None = None
 
 
@@ -59,16 +66,18 @@ class _OutputDetails(msgspec.Struct):
     reasoning_tokens: int | None = None
 
 
-class _Usage(msgspec.Struct, gc=False):
+class UsageCounts(msgspec.Struct, gc=False):
+    """Token counts as a server sends them, not yet believed."""
+
     prompt_tokens: int
     completion_tokens: int
-    prompt_tokens_details: _InputDetails | None = None
+    prompt_tokens_details: InputDetails | None = None
     completion_tokens_details: _OutputDetails | None = None
 
 
 class _Completion(msgspec.Struct, gc=False):
     choices: list[_Choice]
-    usage: _Usage | None = None
+    usage: UsageCounts | None = None
 
 
 class _Loose(msgspec.Struct):
@@ -86,8 +95,8 @@ _WHOLE = frozenset({None, "stop", "length", "tool_calls", "function_call", "cont
 _completion = msgspec.json.Decoder(_Completion)
 _loose = msgspec.json.Decoder(_Loose)
 _message = msgspec.json.Decoder(_Message)
-_logprobs = msgspec.json.Decoder(_Logprobs | None)
-_usage_part = msgspec.json.Decoder(_Usage | None)
+_logprobs = msgspec.json.Decoder(Logprobs | None)
+_usage_part = msgspec.json.Decoder(UsageCounts | None)
 _text = msgspec.json.Decoder(str | None)
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _choices = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
@@ -115,7 +124,7 @@ def read_completion(body: bytes) -> Completion:
         parsed = _salvaged(body)
     if not parsed.choices:
         raise ValueError("a completion without choices")
-    return Completion(body=body, choices=parsed.choices, usage=_usage(parsed.usage))
+    return Completion(body=body, choices=parsed.choices, usage=usage_of(parsed.usage))
 
 
 def _salvaged(body: bytes) -> _Completion:
@@ -125,20 +134,23 @@ def _salvaged(body: bytes) -> _Completion:
     for choice in loose.choices:
         if "message" not in choice:
             raise ValueError("a choice without a message")
-        message = _part(_message, choice["message"]) or _Message()
-        logprobs = _part(_logprobs, choice.get("logprobs", _null))
-        choices.append(_Choice(message, logprobs, _part(_text, choice.get("finish_reason", _null))))
-    return _Completion(choices, _part(_usage_part, loose.usage))
+        message = part_of(_message, choice["message"]) or _Message()
+        logprobs = part_of(_logprobs, choice.get("logprobs", _null))
+        choices.append(
+            _Choice(message, logprobs, part_of(_text, choice.get("finish_reason", _null)))
+        )
+    return _Completion(choices, part_of(_usage_part, loose.usage))
 
 
-def _part(decoder: msgspec.json.Decoder[_T], raw: msgspec.Raw) -> _T | None:
+def part_of(decoder: msgspec.json.Decoder[_T], raw: msgspec.Raw) -> _T | None:
+    """What a part of a body says; None where it is not as it should be."""
     try:
         return decoder.decode(raw)
     except msgspec.ValidationError:
         return None
 
 
-def _usage(usage: _Usage | None) -> Usage | None:
+def usage_of(usage: UsageCounts | None) -> Usage | None:
     """What the bill rests on; None where counts are missing, absurd or contradict each other."""
     if usage is None or max(usage.prompt_tokens, usage.completion_tokens) > MAX_TOKENS:
         return None
@@ -157,15 +169,18 @@ def _usage(usage: _Usage | None) -> Usage | None:
 def drafts_of(completion: Completion, chat: Chat) -> tuple[Draft, ...]:
     """The evidence about each choice, in the words of the core."""
     is_complete = len(completion.choices) >= chat.choices
-    return tuple(
-        _draft(choice, is_json_wanted=chat.is_json_wanted, is_complete=is_complete)
-        for choice in completion.choices
+    return tuple(_draft(choice, chat, is_complete=is_complete) for choice in completion.choices)
+
+
+def _draft(choice: _Choice, chat: Chat, *, is_complete: bool) -> Draft:
+    message = choice.message
+    tokens = answer_tokens(
+        (choice.logprobs and choice.logprobs.content) or (),
+        message.content or "",
+        has_end=choice.finish_reason != "length",
+        has_reasoning=bool(message.reasoning_content or message.reasoning),
     )
-
-
-def _draft(choice: _Choice, *, is_json_wanted: bool, is_complete: bool) -> Draft:
-    tokens = _answer_tokens(choice)
-    structure = _structure(choice.message, is_json_wanted=is_json_wanted)
+    structure = structure_of(chat, message.content or "", _tool_calls(message))
     if not is_complete or choice.finish_reason not in _WHOLE:
         structure = Structure.INVALID
     # Lists inside: a tuple of a generator costs twice as much, here for every token.
@@ -178,14 +193,18 @@ def _draft(choice: _Choice, *, is_json_wanted: bool, is_complete: bool) -> Draft
     )
 
 
-def _answer_tokens(choice: _Choice) -> Sequence[_Token]:
-    """The tokens that the client reads: no end-of-sequence or stop token, no reasoning."""
-    tokens: Sequence[_Token] = (choice.logprobs and choice.logprobs.content) or ()
-    content = choice.message.content or ""
-    if tokens and choice.finish_reason != "length":
+def answer_tokens(
+    tokens: Sequence[_Token], content: str, *, has_end: bool, has_reasoning: bool
+) -> Sequence[_Token]:
+    """The tokens that the client reads: no end-of-sequence or stop token, no reasoning.
+
+    ``has_end`` says that the last of them may be such an end; ``has_reasoning`` that the first may
+    be reasoning.
+    """
+    if tokens and has_end:
         last = tokens[-1].token  # vLLM names the end token, llama.cpp gives it no text
         tokens = tokens if last and content.endswith(last) else tokens[:-1]
-    if choice.message.reasoning_content or choice.message.reasoning:
+    if has_reasoning:
         start, missing = len(tokens), len(content)
         while start and missing > 0:
             start -= 1
@@ -194,24 +213,17 @@ def _answer_tokens(choice: _Choice) -> Sequence[_Token]:
     return tokens
 
 
-def _structure(message: _Message, *, is_json_wanted: bool) -> Structure:
-    """Whether tool arguments are JSON objects, and the text is JSON where that was asked for."""
-    if message.tool_calls:
-        arguments = [call.function.arguments or "" for call in message.tool_calls if call.function]
-        is_valid = all(isinstance(_json(text), dict) for text in arguments)
-    elif is_json_wanted:
-        is_valid = _json(message.content or "") is not None
-    else:
-        return Structure.NOT_ASKED
-    return Structure.VALID if is_valid else Structure.INVALID
-
-
-def _json(text: str) -> object:
-    """The value that the text encodes; None for null and for anything that is not JSON."""
-    try:
-        return msgspec.json.decode(text)
-    except (msgspec.DecodeError, RecursionError):
-        return None
+def _tool_calls(message: _Message) -> Sequence[ToolCall]:
+    """The calls that a message makes, by the older ``function_call`` too."""
+    if not (message.tool_calls or message.function_call):
+        return ()
+    functions = [call.function for call in message.tool_calls or ()]
+    if message.function_call:
+        functions.append(message.function_call)
+    return [
+        ToolCall(function.name or "", function.arguments or "") if function else ToolCall("", "")
+        for function in functions
+    ]
 
 
 def client_fields(completion: Completion, chat: Chat) -> dict[str, object]:
@@ -220,13 +232,13 @@ def client_fields(completion: Completion, chat: Chat) -> dict[str, object]:
     choices = _choices.decode(fields["choices"])  # type: ignore[arg-type]  # a Raw is a buffer
     fields["model"] = chat.model
     fields["choices"] = [
-        {**choice, "logprobs": _client_logprobs(choice.get("logprobs", _null), chat.top_logprobs)}
+        {**choice, "logprobs": client_logprobs(choice.get("logprobs", _null), chat.top_logprobs)}
         for choice in choices
     ]
     return fields
 
 
-def _client_logprobs(logprobs: msgspec.Raw, top_logprobs: int | None) -> object:
+def client_logprobs(logprobs: msgspec.Raw, top_logprobs: int | None) -> object:
     """What is left of log-probabilities once those that only the gateway asked for are gone."""
     if top_logprobs is None:
         return None

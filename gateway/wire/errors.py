@@ -33,6 +33,11 @@ def error_body(error: GatewayError) -> bytes:
     return msgspec.json.encode({"error": fields})
 
 
+def error_event(error: GatewayError) -> bytes:
+    """The error as the last event of a stream, and its end."""
+    return b"data: " + error_body(error) + b"\n\ndata: [DONE]\n\n"
+
+
 def error_headers(error: GatewayError) -> dict[str, str]:
     """Headers that belong to the error, content type included."""
     headers = {"content-type": "application/json"}

@@ -7,19 +7,24 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
-from bench import upstream
+from bench import processes, upstream
 from bench.__main__ import main
-from bench.measure import p99
-from bench.processes import ROOT
-from bench.scenarios import ESCALATE, KEEP, Scenario
+from bench.load import Job, stream_text
+from bench.processes import ROOT, load_generator
+from bench.replies import text_of
+from bench.scenarios import ESCALATE, KEEP, Scenario, direct_target
+from bench.stand import p99
 from bench.upstream import request_end, static_replies
 
 REQUESTS = 50
+SHORT = ["--requests", "20"]
 
 
 def test_small_run_reports_every_path_at_every_concurrency(
@@ -27,7 +32,10 @@ def test_small_run_reports_every_path_at_every_concurrency(
 ) -> None:
     out = tmp_path / "bench.json"
     status = main(
-        ["--requests", str(REQUESTS), "--concurrency", "1", "4", "--json", "--out", str(out)]
+        [
+            *("--requests", str(REQUESTS), "--concurrency", "1", "4", "--json", "--out", str(out)),
+            *("--streams", "5", "--pause-ms", "1", "--open-streams", "8"),
+        ]
     )
     printed = capsys.readouterr()
     assert status == 0, printed.err
@@ -46,10 +54,46 @@ def test_small_run_reports_every_path_at_every_concurrency(
     assert all(each["latency_ms_p99"] >= each["latency_ms_median"] > 0 for each in lines)
     assert report["versions"]["understudy"]
     assert report["cpu_count"] >= 1
+    check_streams(report["streams"])
+
+
+def check_streams(report: Any) -> None:
+    assert (report["tokens"], report["pause_ms"]) == (64, 1)
+    lines = report["measurements"]
+    assert [(each["path"], each["concurrency"]) for each in lines] == [
+        (path, concurrency)
+        for concurrency in (1, 4)
+        for path in ("direct", "kept", "kept, buffered", "deferred", "deferred, buffered")
+    ]
+    assert all(each["first_token_ms_p99"] >= each["first_token_ms_median"] for each in lines)
+    for path, least_ms, is_first_with_last in [
+        ("direct", 1, False),
+        ("kept", 16, False),
+        ("kept, buffered", 64, True),
+        ("deferred", 17, False),
+        ("deferred, buffered", 128, True),
+    ]:
+        for line in (each for each in lines if each["path"] == path):
+            first, whole = line["first_token_ms_median"], line["whole_ms_median"]
+            assert first > least_ms - 2  # the upstream counts whole milliseconds
+            assert (first == whole) is is_first_with_last
+            assert (line["gateway_cpu_us_per_token"] is None) is (path == "direct")
+    weighed = report["open_streams"]
+    assert weighed["streams"] == 8
+    assert weighed["resident_mib_open"] > 0
+
+
+def test_streams_can_be_measured_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--scenario", "stream", "--streams", "1", "--concurrency", "2", "--pause-ms", "1"]
+    assert main([*arguments, "--open-streams", "4"]) == 0
+    printed = capsys.readouterr().out
+    assert "deferred, buffered" in printed
+    assert "4 open streams:" in printed
+    assert "escalate" not in printed
 
 
 def test_limit_and_table(capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ["--requests", "20", "--concurrency", "1", "--scenario", "keep", "--at-most-us"]
+    arguments = [*SHORT, "--concurrency", "1", "--scenario", "keep", "--at-most-us"]
     assert main([*arguments, "0.001"]) == 1
     printed = capsys.readouterr()
     assert re.search(r"keep at 1 costs \d", printed.err)
@@ -67,13 +111,23 @@ def test_limit_and_table(capsys: pytest.CaptureFixture[str]) -> None:
 def test_wrong_replies_are_no_measurement(
     wrong: Scenario, complaint: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["--requests", "20", "--concurrency", "2"], known=[wrong]) == 1
+    assert main([*SHORT, "--concurrency", "2"], known=[wrong]) == 1
     printed = capsys.readouterr()
     assert complaint in printed.err
     assert printed.out == ""
 
 
-@pytest.mark.parametrize("arguments", [["--requests", "0"], ["--concurrency", "1", "513"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--requests", "0"],
+        ["--concurrency", "1", "1025"],
+        ["--streams", "0"],
+        ["--pause-ms", "0"],
+        ["--open-streams", "1025"],
+        ["--scenario", "stream", "--at-most-us", "1"],
+    ],
+)
 def test_numbers_out_of_range_are_refused(arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as refused:
         main(arguments)
@@ -81,7 +135,7 @@ def test_numbers_out_of_range_are_refused(arguments: list[str]) -> None:
 
 
 def test_a_draft_has_64_tokens_with_two_candidates_each() -> None:
-    reply = static_replies()[b"/sure/v1/chat/completions"]
+    reply = static_replies()[b"sure"].whole
     completion = json.loads(reply.partition(b"\r\n\r\n")[2])
     tokens = completion["choices"][0]["logprobs"]["content"]
     assert len(tokens) == completion["usage"]["completion_tokens"] == 64
@@ -89,6 +143,33 @@ def test_a_draft_has_64_tokens_with_two_candidates_each() -> None:
     text = "".join(token["token"] for token in tokens[:-1])
     assert text == completion["choices"][0]["message"]["content"]
     assert 11_000 < len(reply) < 13_000
+
+
+@pytest.mark.parametrize(("kind", "role"), [(b"sure", "student"), (b"teacher", "teacher")])
+def test_a_stream_is_the_same_answer_with_a_piece_for_each_token(kind: bytes, role: str) -> None:
+    reply = static_replies()[kind]
+    assert len(reply.pieces) == 64
+    stream = (reply.head + b"".join(reply.pieces)).partition(b"\r\n\r\n")[2]
+    assert stream_text(stream) == text_of(role)
+    assert stream.count(b'"top_logprobs"') == (64 if role == "student" else 0)
+    assert stream.rstrip().endswith(b"0")
+
+
+@pytest.mark.parametrize("cut", [b"", b"5\r\ndata:", b"0\r\n\r\n", b"8\r\ndata: {}\r\n0\r\n\r\n"])
+def test_a_stream_without_its_end_is_no_text(cut: bytes) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        stream_text(cut)
+
+
+def test_a_stream_with_other_words_is_a_wrong_reply() -> None:
+    with processes.upstream(None) as port, load_generator(None) as load:
+        target = direct_target(port, 1, is_stream=True)
+        right = load.run(Job(target, 1, 2))
+        wrong = load.run(Job(replace(target, text="student b a"), 1, 2))
+    assert right.fault is None
+    assert max(right.first_token_ms) < min(right.latencies_ms)
+    assert min(right.latencies_ms) > 64 - 2
+    assert "lacks the expected text" in (wrong.fault or "")
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import contextlib
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -96,11 +96,14 @@ def cascade_document(student_url: str, teacher_url: str, **changes: Any) -> dict
 
 
 def load_gateway(
-    folder: Path, cascade: dict[str, Any], settings: dict[str, Any] | None = None
+    folder: Path,
+    cascade: dict[str, Any],
+    settings: dict[str, Any] | None = None,
+    others: Mapping[str, dict[str, Any]] | None = None,
 ) -> Gateway:
-    """A gateway with one cascade, ``assistant``, built the way `understudy serve` builds it."""
+    """A gateway with a cascade, ``assistant``, and others, built as `understudy serve` does."""
     path = folder / "cascades.yaml"
-    path.write_text(yaml.safe_dump({"cascades": {"assistant": cascade}}))
+    path.write_text(yaml.safe_dump({"cascades": {"assistant": cascade, **(others or {})}}))
     values = {"config": path, "state_dir": folder / "state", "log_level": "error"}
     loaded = Settings.model_validate(values | (settings or {}))
     cascades = load_cascades(path, {"TEACHER_KEY": "teacher-secret"}.get)
@@ -144,19 +147,25 @@ def stage(
     *,
     cascade: dict[str, Any] | None = None,
     settings: dict[str, Any] | None = None,
+    others: Mapping[str, dict[str, Any]] | None = None,
     student_url: str | None = None,
     teacher_url: str | None = None,
 ) -> Iterator[Stage]:
-    """Serve two scripted models and a gateway between them, all on real sockets."""
+    """Serve two scripted models and a gateway between them, all on real sockets.
+
+    ``others`` are further cascades of the same two models, by name, each with its own changes.
+    """
     student, teacher = ScriptedModel(), ScriptedModel()
     running: list[uvicorn.Server] = []
     with contextlib.ExitStack() as stack:
-        document = cascade_document(
-            student_url or stack.enter_context(serving(student, running)),
-            teacher_url or stack.enter_context(serving(teacher, running)),
-            **(cascade or {}),
-        )
-        gateway = load_gateway(folder, document, settings)
+        student_url = student_url or stack.enter_context(serving(student, running))
+        teacher_url = teacher_url or stack.enter_context(serving(teacher, running))
+        document = cascade_document(student_url, teacher_url, **(cascade or {}))
+        further = {
+            name: cascade_document(student_url, teacher_url, **changes)
+            for name, changes in (others or {}).items()
+        }
+        gateway = load_gateway(folder, document, settings, further)
         url = stack.enter_context(serving(create_app(gateway), running))
         client = stack.enter_context(httpx.Client(base_url=url, timeout=20, trust_env=False))
         try:

@@ -8,6 +8,8 @@ from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
+from tests.fakes.script import Played, Step, play, steps_of
+
 SURE, UNSURE = -0.01, -3.0
 
 
@@ -54,12 +56,16 @@ def tokens(*texts: str, logprob: float = SURE) -> list[dict[str, Any]]:
 
 @dataclass(frozen=True)
 class Reply:
-    """What the server sends: a body as JSON or as it is, or nothing and a closed connection."""
+    """What the server sends: a body as JSON or as it is, or nothing and a closed connection.
+
+    A client that streams gets ``steps``, or the same answer in pieces.
+    """
 
     body: Any = field(default_factory=completion)
     status: int = 200
     delay_seconds: float = 0.0
     is_broken_off: bool = False
+    steps: Sequence[Step] | None = None
 
 
 class ScriptedModel:
@@ -70,6 +76,7 @@ class ScriptedModel:
         self.requests: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
         self.disconnects = 0
+        self.played: list[Played] = []
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -86,6 +93,10 @@ class ScriptedModel:
         reply = self.reply if isinstance(self.reply, Reply) else self.reply(request)
         if reply.delay_seconds and await self._has_left(receive, reply.delay_seconds):
             self.disconnects += 1
+            return
+        if request.get("stream") and (steps := _steps(reply)) is not None:
+            self.played.append(Played(request))
+            await play(steps, self.played[-1], receive, send)
             return
         await self._send(send, reply)
 
@@ -104,3 +115,12 @@ class ScriptedModel:
             headers = [*headers, (b"content-length", str(len(content) + 10).encode())]
         await send({"type": "http.response.start", "status": reply.status, "headers": headers})
         await send({"type": "http.response.body", "body": content})
+
+
+def _steps(reply: Reply) -> Sequence[Step] | None:
+    """What of the reply can be streamed; None for what is no answer."""
+    if reply.steps is not None:
+        return reply.steps
+    is_answer = reply.status == 200 and isinstance(reply.body, dict) and not reply.is_broken_off
+    choices = reply.body.get("choices") if is_answer else None
+    return steps_of(reply.body) if choices and len(choices) == 1 else None

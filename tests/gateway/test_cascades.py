@@ -41,9 +41,9 @@ def load(folder: Path, cascades: Any, **secrets: str) -> tuple[LoadedCascade, ..
     return load_cascades(path, lambda variable: secrets.get(variable))
 
 
-def problem_of(folder: Path, cascades: Any) -> str:
+def problem_of(folder: Path, cascades: Any, **secrets: str) -> str:
     with pytest.raises(ConfigError) as caught:
-        load(folder, cascades)
+        load(folder, cascades, **secrets)
     return str(caught.value)
 
 
@@ -83,6 +83,12 @@ def test_prices_are_whole_pico_dollars(tmp_path: Path) -> None:
         ({"student": {"base_url": "student:8000"}}, "student.base_url", "http://"),
         ({"student": {"base_url": "http://"}}, "student.base_url", "host"),
         ({"student": {"base_url": "http://ho st/v1"}}, "student.base_url", "host"),
+        ({"student": {"base_url": "http://b\xfccher.example"}}, "student.base_url", "ASCII"),
+        ({"student": {"base_url": "http://h..example/v1"}}, "student.base_url", "label"),
+        ({"student": {"base_url": "http://me:pw@h/v1"}}, "student.base_url", "api_key_env"),
+        ({"student": {"base_url": "http://me@h/v1"}}, "student.base_url", "api_key_env"),
+        ({"student": {"base_url": "http://:pw@h/v1"}}, "student.base_url", "api_key_env"),
+        ({"student": {"base_url": "http://h:0/v1"}}, "student.base_url", "port 0"),
         ({"student": {"base_url": "http://h:99999/v1"}}, "student.base_url", "ort"),
         ({"student": {"price": {"input": 1}}}, "student.price.output", "add it"),
         ({"student": {"price": {"input": -1, "output": 1}}}, "student.price.input", "at least 0"),
@@ -105,6 +111,17 @@ def test_an_error_names_the_path_and_the_fix(
     assert str(tmp_path / "c.yaml") in message
     assert path in message
     assert fix in message
+
+
+@pytest.mark.parametrize("key", ["s3cret\n", "s3 cret", "\u201cs3cret\u201d", "s3cret\x00", "\xe9"])
+def test_a_key_that_no_header_can_hold_is_refused_without_being_told(
+    tmp_path: Path, key: str
+) -> None:
+    changes = {"student": {"api_key_env": "KEY"}}
+    message = problem_of(tmp_path, {"cascades": {"assistant": document(**changes)}}, KEY=key)
+    assert "student.api_key_env" in message
+    assert "write the key alone" in message
+    assert key.strip() not in message
 
 
 @pytest.mark.parametrize(

@@ -237,6 +237,7 @@ def test_kept_draft_has_a_confidence_that_the_threshold_admits(
 ) -> None:
     verdict = defer([judged], POLICY.with_threshold(Threshold(threshold)))
     if isinstance(verdict, Keep):
+        assert verdict.confidence is not None
         assert verdict.confidence.value >= threshold
         assert judged.structure is not INVALID
 

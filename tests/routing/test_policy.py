@@ -1,21 +1,31 @@
 import json
 import math
+import re
+from dataclasses import replace
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import routing
 from routing.calibration import Logistic, PiecewiseLinear, Uncalibrated
-from routing.errors import PolicyError
+from routing.errors import CalibrationError, PolicyError
 from routing.policy import (
+    DEFAULT_ABORT_BELOW,
+    DEFAULT_CHECKPOINTS,
     DEFAULT_THRESHOLD,
     SCHEMA_VERSION,
     UNCALIBRATED_VERSION,
+    Checkpoint,
     Policy,
+    Rule,
     Score,
+    StreamedRules,
     policy_from_document,
     uncalibrated_default,
+    uncalibrated_streamed,
 )
 from routing.signals import SIGNAL_NAMES
 from routing.vocabulary import Confidence, Threshold
@@ -55,11 +65,16 @@ PIECEWISE: dict[str, object] = {
 
 
 def document(**changes: object) -> dict[str, object]:
-    """The valid document with parts replaced, or taken away where the new value is ABSENT.
+    """The valid document with parts replaced or taken away."""
+    return changed(DOCUMENT, **changes)
+
+
+def changed(text: str, **changes: object) -> dict[str, object]:
+    """What the text says with parts replaced, or taken away where the new value is ABSENT.
 
     ``score__weights`` reaches into ``score``.
     """
-    whole: dict[str, object] = json.loads(DOCUMENT)
+    whole: dict[str, object] = json.loads(text)
     for path, value in changes.items():
         *parents, last = path.split("__")
         inner = whole
@@ -122,8 +137,56 @@ def test_another_threshold_leaves_the_rest_of_the_rule_as_it_was() -> None:
     policy = read(document())
     moved = policy.with_threshold(Threshold(0.25))
     assert moved.threshold == Threshold(0.25)
-    assert moved.with_threshold(policy.threshold) == policy
+    assert replace(moved, threshold=policy.threshold, streamed=policy.streamed) == policy
     assert policy.threshold == Threshold(0.75)
+
+
+# --- the rules for streams ---
+
+SURE = Rule(Score(("min_probability",), (1.0,)), Uncalibrated(), Threshold(0.75))
+HOPEFUL = replace(SURE, abort_below=Threshold(0.5))
+STREAMED = StreamedRules((Checkpoint(4, HOPEFUL), Checkpoint(9, SURE)), HOPEFUL, arguments=SURE)
+
+
+def all_rules(streamed: StreamedRules) -> list[Rule]:
+    return [*(each.rule for each in streamed.checkpoints), streamed.end, streamed.arguments]
+
+
+def test_rule_may_abort_up_to_its_threshold_and_not_above_it() -> None:
+    assert replace(SURE, abort_below=SURE.threshold).abort_below == SURE.threshold
+    with pytest.raises(PolicyError, match=r"^abort_below: "):
+        replace(SURE, abort_below=Threshold(math.nextafter(0.75, 1.0)))
+
+
+def test_rule_that_says_nothing_of_it_never_aborts() -> None:
+    assert SURE.abort_below.admits(Confidence(0.0))
+
+
+@pytest.mark.parametrize("tokens", [(), (0,), (-1, 4), (4, 4), (4, 9, 8)])
+def test_checkpoints_that_do_not_strictly_increase_are_refused(tokens: tuple[int, ...]) -> None:
+    with pytest.raises(PolicyError, match=r"^streamed\.checkpoints: "):
+        replace(STREAMED, checkpoints=tuple(Checkpoint(each, SURE) for each in tokens))
+
+
+def test_another_threshold_holds_for_every_rule_of_a_stream_and_the_whole() -> None:
+    moved = Policy("test", SURE.score, SURE.calibration, SURE.threshold, streamed=STREAMED)
+    moved = moved.with_threshold(Threshold(0.875))
+    assert [each.threshold.value for each in all_rules(moved.streamed)] == [0.875] * 4
+    assert [each.abort_below.value for each in all_rules(moved.streamed)] == [0.5, 0.0, 0.5, 0.0]
+    assert [each.tokens for each in moved.streamed.checkpoints] == [4, 9]
+    assert moved.whole.threshold == moved.threshold == Threshold(0.875)
+
+
+def test_lower_threshold_takes_the_bound_of_aborting_down_with_it() -> None:
+    moved = STREAMED.with_threshold(Threshold(0.25))
+    assert [each.threshold.value for each in all_rules(moved)] == [0.25] * 4
+    assert [each.abort_below.value for each in all_rules(moved)] == [0.25, 0.0, 0.25, 0.0]
+
+
+def test_draft_that_is_served_whole_is_aborted_by_prefix_and_kept_by_the_whole_rule() -> None:
+    policy = Policy("test", SURE.score, SURE.calibration, Threshold(0.25), streamed=STREAMED)
+    assert policy.whole == replace(SURE, threshold=Threshold(0.25))
+    assert policy.early_abort == replace(STREAMED, end=policy.whole)
 
 
 # --- the rule without a policy ---
@@ -142,6 +205,21 @@ def test_default_rule_says_that_it_is_not_calibrated() -> None:
     assert not policy.is_calibrated
     assert policy.version == UNCALIBRATED_VERSION == "uncalibrated"
     assert policy.threshold == DEFAULT_THRESHOLD == Threshold(0.8)
+
+
+def test_default_rules_for_streams_are_the_default_rule_at_each_checkpoint() -> None:
+    streamed = uncalibrated_default().streamed
+    assert streamed == uncalibrated_streamed()
+    assert not streamed.is_calibrated
+    assert tuple(each.tokens for each in streamed.checkpoints) == DEFAULT_CHECKPOINTS
+    assert DEFAULT_CHECKPOINTS == (8, 16, 32, 64)
+    *prefixes, end, arguments = all_rules(streamed)
+    assert end == replace(uncalibrated_default().whole, abort_below=DEFAULT_ABORT_BELOW)
+    assert prefixes == [end] * 4
+    assert DEFAULT_ABORT_BELOW.value == 0.4
+    assert arguments == Rule(
+        Score(("min_probability",), (1.0,)), Uncalibrated(), DEFAULT_THRESHOLD, Threshold(0.0)
+    )
 
 
 @given(st.fixed_dictionaries({name: st.floats(0.0, 1.0) for name in SIGNAL_NAMES}))
@@ -399,13 +477,142 @@ def test_policy_of_another_cascade_or_student_says_both_names_and_the_way_out() 
         assert "remove `policy` to run uncalibrated" in message
 
 
+# --- the part of the file about streams ---
+
+PREFIX = """
+{
+  "tokens": 8,
+  "score": {"signals": ["low_probability"], "weights": [1], "intercept": 0},
+  "calibration": {"kind": "logistic", "slope": 4, "intercept": -2},
+  "threshold": 0.75,
+  "abort_below": 0.5
+}
+"""
+PREFIX_RULE = Rule(
+    Score(("low_probability",), (1.0,)), Logistic(4.0, -2.0), Threshold(0.75), Threshold(0.5)
+)
+
+
+def streaming(**changes: object) -> dict[str, object]:
+    """The valid document with rules for streams, and parts of these replaced or taken away."""
+    streamed: dict[str, object] = {
+        "checkpoints": prefix(),
+        "end": changed(PREFIX, tokens=ABSENT, threshold=1),
+        "arguments": changed(PREFIX, tokens=ABSENT, abort_below=ABSENT),
+        "target": {"kind": "quality", "value": 0.05, "with_probability": 0.95},
+        "bound": None,
+        "n": 900,
+    }
+    inner = {f"streamed__{path}": value for path, value in changes.items()}
+    return document(streamed=streamed, **inner)
+
+
+def prefix(**changes: object) -> list[object]:
+    """Two checkpoints, with parts of the second replaced or taken away."""
+    return [json.loads(PREFIX), changed(PREFIX, **{"tokens": 16, **changes})]
+
+
+def test_rules_for_streams_are_read() -> None:
+    policy = read(streaming())
+    assert policy.streamed == StreamedRules(
+        checkpoints=(Checkpoint(8, PREFIX_RULE), Checkpoint(16, PREFIX_RULE)),
+        end=replace(PREFIX_RULE, threshold=Threshold(1.0)),
+        arguments=replace(PREFIX_RULE, abort_below=Threshold(0.0)),
+        is_calibrated=True,
+    )
+    assert replace(policy, streamed=uncalibrated_streamed()) == read(document())
+
+
+def test_file_shown_in_the_readme_is_read() -> None:
+    page = (Path(routing.__file__).parent / "README.md").read_text(encoding="utf-8")
+    (shown_file,) = re.findall(r"^```json\n(.+?)^```", page, re.DOTALL | re.MULTILINE)
+    assert read(json.loads(shown_file)).streamed.is_calibrated
+
+
+def test_file_that_says_nothing_of_streams_leaves_them_to_the_default() -> None:
+    assert read(document()).streamed == uncalibrated_streamed()
+
+
+@pytest.mark.parametrize("abort_below", [0, 0.75])
+def test_bound_of_aborting_at_its_edges_is_read(abort_below: float) -> None:
+    read(streaming(end__threshold=0.75, end__abort_below=abort_below))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"end": ABSENT}, "streamed: lacks end"),
+        ({"arguments": ABSENT}, "streamed: lacks arguments"),
+        ({"checkpoints": ABSENT}, "streamed: lacks checkpoints"),
+        ({"n": ABSENT, "bound": ABSENT}, "streamed: lacks bound, n"),
+        ({"target": ABSENT}, "streamed: lacks target"),
+        ({"threshold": 1}, "streamed: has unknown keys: threshold"),
+        ({"end__abort_below": ABSENT}, "streamed.end: lacks abort_below"),
+        ({"end__tokens": 64}, "streamed.end: has unknown keys: tokens"),
+        ({"arguments__score": ABSENT}, "streamed.arguments: lacks score"),
+        # Arguments are judged once they are complete: there is nothing to abort.
+        ({"arguments__abort_below": 0}, "streamed.arguments: has unknown keys: abort_below"),
+        ({"target__kind": ABSENT}, "streamed.target: lacks kind"),
+        ({"checkpoints": prefix(tokens=ABSENT)}, "streamed.checkpoints[1]: lacks tokens"),
+        (
+            {"checkpoints": prefix(calibration={"kind": "logistic", "slope": 1})},
+            "streamed.checkpoints[1].calibration: lacks intercept",
+        ),
+    ],
+)
+def test_keys_missing_or_too_many_in_rules_for_streams_are_named(
+    changes: dict[str, object], message: str
+) -> None:
+    assert complaint(streaming(**changes)) == message
+
+
+STREAMED_DEFECTS: list[tuple[str, object, str]] = [
+    ("n", 0, "n"),
+    ("bound", "none", "bound"),
+    ("target__kind", 1, "target.kind"),
+    ("target__value", None, "target.value"),
+    ("end", [], "end"),
+    ("end__threshold", 1.5, "end.threshold"),
+    ("end__abort_below", None, "end.abort_below"),
+    ("end__abort_below", -0.5, "end.abort_below"),
+    ("end__score", 1, "end.score"),
+    ("end__score__signals", ["mood"], "end.score.signals[0]"),
+    ("end__calibration__slope", -1, "end.calibration.slope"),
+    ("arguments", None, "arguments"),
+    ("arguments__calibration__kind", "isotonic", "arguments.calibration.kind"),
+    ("checkpoints", None, "checkpoints"),
+    ("checkpoints", {"8": {}}, "checkpoints"),
+    ("checkpoints", [], "checkpoints"),
+    ("checkpoints", [None], "checkpoints[0]"),
+    *(("checkpoints", prefix(tokens=each), "checkpoints") for each in (1, 7, 8)),
+    *(("checkpoints", prefix(tokens=each), "checkpoints[1].tokens") for each in (0, 8.5, True)),
+    ("checkpoints", prefix(abort_below=0.8), "checkpoints[1].abort_below"),
+    ("checkpoints", prefix(threshold="high"), "checkpoints[1].threshold"),
+]
+
+
+@pytest.mark.parametrize(("where", "value", "path"), STREAMED_DEFECTS, ids=shown)
+def test_single_defect_in_rules_for_streams_is_refused_by_its_path(
+    where: str, value: object, path: str
+) -> None:
+    assert begins_with(complaint(streaming(**{where: value})), f"streamed.{path}")
+
+
+def test_calibration_of_a_streams_rule_that_is_none_is_called_so() -> None:
+    with pytest.raises(CalibrationError):
+        read(streaming(end__calibration__slope=-1))
+
+
+# --- whatever stands there ---
+
+
 @given(
     st.recursive(
         st.none() | st.booleans() | st.floats() | st.integers() | st.text(),
         lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
         max_leaves=5,
     ),
-    st.sampled_from(sorted(json.loads(DOCUMENT))),
+    st.sampled_from(sorted([*json.loads(DOCUMENT), "streamed"])),
 )
 def test_whatever_stands_in_the_file_is_read_or_refused_with_a_policy_error(
     value: object, key: str

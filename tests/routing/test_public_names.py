@@ -6,6 +6,8 @@ import routing
 
 # A name that leaves this list breaks someone's import.
 PUBLIC_NAMES = [
+    "DEFAULT_ABORT_BELOW",
+    "DEFAULT_CHECKPOINTS",
     "DEFAULT_THRESHOLD",
     "FAILURES_TO_OPEN",
     "NOTHING_USED",
@@ -19,13 +21,17 @@ PUBLIC_NAMES = [
     "Breaker",
     "Calibration",
     "CalibrationError",
+    "Checkpoint",
     "Confidence",
     "Defer",
     "Degraded",
     "Denied",
+    "Doubt",
     "Draft",
+    "Gate",
     "Grant",
     "Granted",
+    "Hold",
     "Keep",
     "Kind",
     "Logistic",
@@ -38,12 +44,16 @@ PUBLIC_NAMES = [
     "Price",
     "Reason",
     "Refuse",
+    "Release",
     "Role",
+    "Rule",
     "Score",
     "ServeDraft",
     "Signals",
+    "StreamedRules",
     "Structure",
     "Threshold",
+    "Token",
     "Uncalibrated",
     "Usage",
     "Verdict",
@@ -58,6 +68,7 @@ PUBLIC_NAMES = [
     "signals_of",
     "total_of",
     "uncalibrated_default",
+    "uncalibrated_streamed",
     "usd",
 ]
 
@@ -81,7 +92,7 @@ def test_every_public_name_can_be_imported() -> None:
 
 
 @pytest.mark.parametrize("name", PUBLIC_NAMES)
-def test_every_value_is_frozen_and_only_the_breaker_has_state(name: str) -> None:
+def test_every_value_is_frozen_and_only_the_breaker_and_the_gate_have_state(name: str) -> None:
     value = getattr(routing, name)
     if isinstance(value, type) and is_dataclass(value):
         assert vars(value)["__dataclass_params__"].frozen is (name != "Breaker")

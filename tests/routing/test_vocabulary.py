@@ -10,6 +10,7 @@ from routing.vocabulary import (
     Confidence,
     Degraded,
     Draft,
+    Handover,
     Kind,
     Need,
     Reason,
@@ -34,6 +35,8 @@ NO_PROBABILITIES = [JUST_BELOW_0, JUST_ABOVE_1, -1.0, 100.0, math.inf, -math.inf
             Reason,
             [
                 "confident",
+                "valid_structure",
+                "late_doubt",
                 "low_confidence",
                 "no_signal",
                 "invalid_structure",
@@ -42,9 +45,10 @@ NO_PROBABILITIES = [JUST_BELOW_0, JUST_ABOVE_1, -1.0, 100.0, math.inf, -math.inf
             ],
         ),
         (Degraded, ["teacher_failed", "teacher_busy"]),
-        (Kind, ["served", "wasted"]),
+        (Kind, ["served", "wasted", "audit"]),
         (Need, ["vision", "tools"]),
         (WhenDenied, ["serve", "refuse"]),
+        (Handover, ["never", "continue", "restart"]),
         (Structure, ["not_asked", "valid", "invalid"]),
     ],
 )

@@ -105,6 +105,9 @@ def test_the_gateway_accepts_the_configuration(tmp_path: Path) -> None:
     assert asked == [TEACHER_KEY_VARIABLE]
     assert cascade.policy.threshold.value == KEEP_AT_LEAST
     assert not cascade.config.teacher.outputs_may_train
+    # Without these, what is counted depends on the clock and on dice.
+    assert cascade.config.student.extra_body == {"timings_per_token": True}
+    assert cascade.config.audit.complete_drafts == 0
 
 
 def test_a_key_is_not_shown() -> None:

@@ -55,13 +55,15 @@ async def store(store_url: str) -> AsyncIterator[Redis]:
         yield store
 
 
-def completion(text: str, finish_reason: str | None = "stop") -> dict[str, object]:
-    return {"choices": [{"message": {"content": text}, "finish_reason": finish_reason}]}
+def completion(text: str) -> dict[str, object]:
+    return {"choices": [{"message": {"content": text}}]}
 
 
-async def add(store: Redis, request_id: str, draft: object = None) -> None:
-    record = json.dumps({"request_id": request_id, "draft": draft})
-    await store.xadd(PAIRS_KEY, {"pair": record})
+async def add(
+    store: Redis, request_id: str, draft: object = None, *, is_complete: bool = False
+) -> None:
+    record = {"request_id": request_id, "draft": draft, "draft_complete": is_complete}
+    await store.xadd(PAIRS_KEY, {"pair": json.dumps(record)})
 
 
 def test_metrics_are_read_to_the_pico_dollar_and_of_this_cascade_alone() -> None:
@@ -103,8 +105,8 @@ async def test_more_pairs_than_one_page_are_read(
 
 
 async def test_a_draft_that_was_cut_short_is_none(store: Redis) -> None:
-    await add(store, "whole", completion("42"))
-    await add(store, "cut", completion("4", finish_reason=None))
+    await add(store, "whole", completion("42"), is_complete=True)
+    await add(store, "cut", completion("4"))
     pairs = await pairs_since(store, Mark(0, FROM_THE_START))
     assert pairs == [Pair("whole", "42"), Pair("cut", None)]
 

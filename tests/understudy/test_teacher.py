@@ -6,7 +6,15 @@ import httpx2
 import openai
 import pytest
 
-from understudy.demo.teacher import CANNOT, MAX_BODY_BYTES, OWNER, Pace, create_teacher
+from gateway.upstream.probe import PREFIX, QUESTION
+from understudy.demo.teacher import (
+    CANNOT,
+    MAX_BODY_BYTES,
+    MOST_NUMBERS,
+    OWNER,
+    Pace,
+    create_teacher,
+)
 from understudy.demo.teacher_wire import MODEL, pieces_of
 from understudy.demo.workload import generate
 
@@ -104,6 +112,87 @@ async def test_the_official_client_reads_a_stream(official: openai.AsyncOpenAI) 
     assert chunks[-1].usage.completion_tokens == len(pieces_of(text))
 
 
+async def test_a_stream_tells_its_running_usage_where_that_is_wanted(
+    client: httpx.AsyncClient,
+) -> None:
+    options = {"include_usage": True, "continuous_usage_stats": True}
+    reply = await client.post(CHAT, json=chat(stream=True, stream_options=options))
+    made = [chunk["usage"]["completion_tokens"] for chunk in chunks_of(reply.text)]  # type: ignore[index]
+    assert made == [0, 1, 2, 2, 2]
+    # vLLM too wants include_usage beside it.
+    options = {"continuous_usage_stats": True}
+    reply = await client.post(CHAT, json=chat(stream=True, stream_options=options))
+    assert not any("usage" in chunk for chunk in chunks_of(reply.text))
+
+
+ORDER = {"role": "user", "content": "Order to JSON: 3 mugs at 4 dollars each"}
+GO_ON = {"continue_final_message": True, "add_generation_prompt": False}
+
+
+def given(text: object, **fields: object) -> dict[str, object]:
+    return chat(messages=[ORDER, {"role": "assistant", "content": text}], **GO_ON | fields)
+
+
+@pytest.mark.parametrize("is_stream", [False, True])
+@pytest.mark.parametrize(
+    "parts",
+    [
+        ('{"item": "mu', 'gs", "quantity": 3, "price": 4}'),
+        ('{"item":', ' "mugs", "quantity": 3, "price": 4}'),
+        ("", '{"item": "mugs", "quantity": 3, "price": 4}'),
+        ('{"item": "mugs", "quantity": 3, "price": 4}', ""),
+        ("An order of", '\n{"item": "mugs", "quantity": 3, "price": 4}'),
+    ],
+)
+async def test_it_goes_on_from_given_words(
+    client: httpx.AsyncClient, parts: tuple[str, str], *, is_stream: bool
+) -> None:
+    reply = await client.post(CHAT, json=given(parts[0], stream=is_stream))
+    if is_stream:
+        chunks = [chunk["choices"][0] for chunk in chunks_of(reply.text)]  # type: ignore[index]
+        assert "".join(choice["delta"].get("content", "") for choice in chunks) == parts[1]
+        assert chunks[-1]["finish_reason"] == "stop"
+        return
+    (choice,) = reply.json()["choices"]
+    assert choice["message"]["content"] == parts[1]
+    assert choice["finish_reason"] == "stop"
+
+
+async def test_given_words_are_part_of_the_prompt_and_not_of_the_answer(
+    client: httpx.AsyncClient,
+) -> None:
+    usage = (await client.post(CHAT, json=given('{"item":'))).json()["usage"]
+    asked, words = len(pieces_of(str(ORDER["content"]))), len(pieces_of('{"item":'))
+    assert usage["prompt_tokens"] == 2 * 5 + asked + words
+    rest = ' "mugs", "quantity": 3, "price": 4}'
+    assert usage["completion_tokens"] == len(pieces_of(rest))
+    cut = (await client.post(CHAT, json=given('{"item":', max_tokens=2))).json()
+    assert cut["choices"][0]["message"]["content"] == ' "mugs'
+
+
+async def test_words_of_an_assistant_are_a_turn_of_its_own_unless_it_is_told_to_go_on(
+    client: httpx.AsyncClient,
+) -> None:
+    body = given("An order of", continue_final_message=False, add_generation_prompt=True)
+    assert (await client.post(CHAT, json=body)).json()["choices"][0]["message"]["content"] == CANNOT
+    last_is_the_user = chat(**GO_ON)
+    reply = (await client.post(CHAT, json=last_is_the_user)).json()
+    assert reply["choices"][0]["message"]["content"] == "42"
+
+
+async def test_it_counts_for_those_who_want_to_see_it_go_on(client: httpx.AsyncClient) -> None:
+    messages = [
+        {"role": "user", "content": QUESTION},
+        {"role": "assistant", "content": PREFIX.text},
+    ]
+    reply = (await client.post(CHAT, json=chat(messages=messages, **GO_ON))).json()
+    assert reply["choices"][0]["message"]["content"] == " 4, 5, 6, 7, 8, 9, 10"
+    too_many = "Write the numbers from 1 to 999999, separated by commas."
+    ask = [{"role": "user", "content": too_many}]
+    reply = (await client.post(CHAT, json=chat(messages=ask))).json()
+    assert reply["choices"][0]["message"]["content"].endswith(f" {MOST_NUMBERS}")
+
+
 async def test_an_answer_ends_at_the_token_limit(client: httpx.AsyncClient) -> None:
     ask = [{"role": "user", "content": "Rewrite as YYYY-MM-DD: 5 March 2021"}]
     reply = (await client.post(CHAT, json=chat(messages=ask, max_tokens=9))).json()
@@ -145,6 +234,12 @@ async def test_health_is_ok(client: httpx.AsyncClient) -> None:
         (json.dumps(chat(model="gpt")).encode(), 404, "model", "model_not_found"),
         (json.dumps(chat(stream="yes")).encode(), 400, "stream", "invalid_value"),
         (json.dumps(chat(max_tokens=0)).encode(), 400, "max_tokens", "invalid_value"),
+        (
+            json.dumps(chat(continue_final_message=True)).encode(),
+            400,
+            "continue_final_message",
+            "invalid_value",
+        ),
         (b" " * (MAX_BODY_BYTES + 1), 413, None, "request_too_large"),
     ],
 )

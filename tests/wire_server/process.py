@@ -5,7 +5,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,11 +37,16 @@ class GatewayProcess:
 
 @contextlib.contextmanager
 def gateway_process(
-    folder: Path, student_url: str, teacher_url: str, **environment: str
+    folder: Path,
+    student_url: str,
+    teacher_url: str,
+    changes: Mapping[str, Any] | None = None,
+    /,
+    **environment: str,
 ) -> Iterator[GatewayProcess]:
-    """Start `understudy serve`; killed at the end where it still runs."""
+    """Start `understudy serve`, its cascade with ``changes``; killed at the end where it runs."""
     config = folder / "cascades.yaml"
-    cascade = cascade_document(student_url, teacher_url)
+    cascade = cascade_document(student_url, teacher_url, **(changes or {}))
     config.write_text(yaml.safe_dump({"cascades": {"assistant": cascade}}))
     port, log_path = free_port(), folder / "gateway.log"
     command = [sys.executable, "-m", "understudy", "serve", "--config", str(config)]

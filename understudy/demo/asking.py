@@ -21,7 +21,7 @@ TIMEOUT_SECONDS = 120.0
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """What the gateway's response headers say of one answer.
+    """What the gateway says of one answer: in headers, or in the last chunk of a stream.
 
     ``cost_usd`` is None where the gateway does not know it, ``degraded`` where it is not so.
     """
@@ -110,7 +110,7 @@ async def _ask_plain(client: openai.AsyncOpenAI, model: str, task: Task) -> Repl
     )
     completion = raw.parse()
     text = completion.choices[0].message.content or ""
-    return _reply(task, text, raw.headers, completion.usage)
+    return _reply(task, text, _served(raw.headers), completion.usage)
 
 
 async def _ask_streamed(client: openai.AsyncOpenAI, model: str, task: Task) -> Reply:
@@ -123,23 +123,23 @@ async def _ask_streamed(client: openai.AsyncOpenAI, model: str, task: Task) -> R
         stream_options={"include_usage": True},
     )
     text, usage = "", None
+    told: Mapping[str, str | None] = {}
     async for chunk in raw.parse():
         usage = chunk.usage or usage
         text += "".join(choice.delta.content or "" for choice in chunk.choices)
-    return _reply(task, text, raw.headers, usage)
+        told = (chunk.model_extra or {}).get("understudy") or told
+    return _reply(task, text, _served_stream(raw.headers, told), usage)
 
 
 def _messages(task: Task) -> list[ChatCompletionMessageParam]:
     return cast(list[ChatCompletionMessageParam], list(task.messages))
 
 
-def _reply(
-    task: Task, text: str, headers: Mapping[str, str], usage: CompletionUsage | None
-) -> Reply:
+def _reply(task: Task, text: str, served: Served | None, usage: CompletionUsage | None) -> Reply:
     return Reply(
         task,
         text=text,
-        served=_served(headers),
+        served=served,
         input_tokens=None if usage is None else usage.prompt_tokens,
         output_tokens=None if usage is None else usage.completion_tokens,
     )
@@ -155,4 +155,17 @@ def _served(headers: Mapping[str, str]) -> Served | None:
         by=by,
         cost_usd=None if cost is None else Decimal(cost),
         degraded=headers.get("x-understudy-degraded"),
+    )
+
+
+def _served_stream(headers: Mapping[str, str], told: Mapping[str, str | None]) -> Served | None:
+    """The headers of a stream leave before its cost is known; its last chunk tells all."""
+    by, cost = told.get("served_by"), told.get("cost_usd")
+    if by is None:
+        return None
+    return Served(
+        request_id=headers["x-request-id"],
+        by=by,
+        cost_usd=None if cost is None else Decimal(cost),
+        degraded=told.get("degraded"),
     )

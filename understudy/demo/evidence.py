@@ -129,11 +129,10 @@ def _exact(usd: float) -> Decimal:
 
 def _pair(fields: Mapping[bytes | str, bytes | str] | None) -> Pair:
     record = json.loads((fields or {})[b"pair"])
-    if record["draft"] is None:
+    if not record["draft_complete"]:
         return Pair(record["request_id"], draft=None)
     (choice, *_) = record["draft"]["choices"]
-    is_whole = choice["finish_reason"] is not None
-    return Pair(record["request_id"], choice["message"]["content"] if is_whole else None)
+    return Pair(record["request_id"], choice["message"]["content"])
 
 
 def _text(entry_id: bytes | str | None) -> str:

@@ -30,6 +30,7 @@ TEACHER_PRICE = {"input": "0.60", "output": "2.40"}
 KEEP_AT_LEAST = 0.8
 
 DRAIN_SECONDS = 3
+HOLD_SECONDS = 60
 
 
 def student_program(port: int) -> tuple[Program, Model]:
@@ -120,10 +121,16 @@ def write_config(path: Path, student_model: Model, teacher_model: Model) -> None
             "model": student_model.name,
             "version": student.MODEL_VERSION,
             "price": _yaml_price(STUDENT_PRICE),
+            # llama.cpp's way to say with every token what the answer costs so far.
+            "extra_body": {"timings_per_token": True},
         },
         "teacher": teacher,
         "objective": {"kind": "confidence", "at_least": KEEP_AT_LEAST},
         "pairs": {"store": True},
+        # What is decided by the clock differs from run to run, and a draft that is finished later
+        # comes as a pair more: the figures would not be the same to everybody who counts.
+        "streaming": {"hold_seconds": HOLD_SECONDS},
+        "audit": {"complete_drafts": 0},
     }
     beside = path.with_suffix(".part")
     beside.write_text(yaml.safe_dump({"cascades": {CASCADE: cascade}}, sort_keys=False))

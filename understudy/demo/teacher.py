@@ -8,8 +8,9 @@ import argparse
 import asyncio
 import contextlib
 import itertools
+import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -34,7 +35,7 @@ from understudy.demo.teacher_wire import (
     read_chat,
     stream_events,
 )
-from understudy.demo.workload import solve
+from understudy.demo.workload import Message, solve
 
 OWNER = "understudy-demo-stand-in"
 DESCRIPTION = "Not a model: a stand-in that solves the demo's own tasks by rule."
@@ -43,6 +44,8 @@ CANNOT = (
     "Start the demo with --teacher-url, --teacher-model and --teacher-key "
     "to use a real model in my place."
 )
+_COUNTING = re.compile(r"Write the numbers from (\d{1,6}) to (\d{1,6}), separated by commas\.")
+MOST_NUMBERS = 1000
 MAX_BODY_BYTES = 2**20
 # Longer than a client keeps an idle connection, so that none is closed in a client's face.
 KEEP_ALIVE_SECONDS = 75
@@ -81,7 +84,7 @@ def _completer(pace: Pace) -> Callable[[Request], Awaitable[Response]]:
         reply = _answer(chat, next(numbers))
         await asyncio.sleep(pace.delay_seconds)
         if chat.stream:
-            events = _paced(reply, pace, wants_usage=chat.wants_usage)
+            events = _paced(stream_events(reply, chat.told_usage), pace)
             return StreamingResponse(events, media_type="text/event-stream")
         await asyncio.sleep(pace.seconds_for(len(reply.pieces)))
         return _json(200, completion(reply))
@@ -90,7 +93,7 @@ def _completer(pace: Pace) -> Callable[[Request], Awaitable[Response]]:
 
 
 def _answer(chat: Chat, number: int) -> Reply:
-    pieces = pieces_of(solve(chat.messages) or CANNOT)
+    pieces = pieces_of(_text(chat))
     limits = (chat.max_tokens, chat.max_completion_tokens)
     most = min((limit for limit in limits if limit is not None), default=len(pieces))
     return Reply(
@@ -102,8 +105,30 @@ def _answer(chat: Chat, number: int) -> Reply:
     )
 
 
-async def _paced(reply: Reply, pace: Pace, *, wants_usage: bool) -> AsyncIterator[bytes]:
-    for event in stream_events(reply, wants_usage=wants_usage):
+def _text(chat: Chat) -> str:
+    """What there is to say, or what of it is missing where the first words are given."""
+    given = chat.given
+    asked = chat.messages if given is None else chat.messages[:-1]
+    answer = solve(asked) or _count(asked) or CANNOT
+    if given is None:
+        return answer
+    # What does not begin like the answer was wrong: the answer follows it, on a line of its own.
+    return answer.removeprefix(given) if answer.startswith(given) else f"\n{answer}"
+
+
+def _count(messages: Sequence[Message]) -> str | None:
+    """The numbers that the last message asks for: who wants to know whether a server goes on from
+    given words asks for something that everybody knows."""
+    asked = str(messages[-1].get("content")) if messages else ""
+    found = _COUNTING.fullmatch(asked)
+    if found is None:
+        return None
+    numbers = range(int(found[1]), int(found[2]) + 1)
+    return ", ".join(str(number) for number in numbers[:MOST_NUMBERS])
+
+
+async def _paced(events: Iterable[bytes], pace: Pace) -> AsyncIterator[bytes]:
+    for event in events:
         yield event
         await asyncio.sleep(pace.seconds_for(1))
     yield STREAM_END

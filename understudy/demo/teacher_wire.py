@@ -6,6 +6,7 @@ Nothing here knows how an answer is found or how slowly it is sent.
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from enum import Enum, auto
 
 import msgspec
 
@@ -17,10 +18,19 @@ _TOKEN = re.compile(r"\s*(?:[^\W\d_]{1,6}|\S)|\s+")
 STREAM_END = b"data: [DONE]\n\n"
 
 
+class Told(Enum):
+    """When a stream tells its usage: not at all, in one last chunk, or in that and all others."""
+
+    NEVER = auto()
+    AT_THE_END = auto()
+    ALWAYS = auto()
+
+
 class StreamOptions(msgspec.Struct):
     """``stream_options`` of a chat request."""
 
     include_usage: bool = False
+    continuous_usage_stats: bool = False
 
 
 class Chat(msgspec.Struct):
@@ -32,11 +42,23 @@ class Chat(msgspec.Struct):
     stream_options: StreamOptions | None = None
     max_tokens: int | None = None
     max_completion_tokens: int | None = None
+    continue_final_message: bool = False
+    add_generation_prompt: bool = True
 
     @property
-    def wants_usage(self) -> bool:
-        """Whether a stream is to end with a chunk that tells the usage."""
-        return self.stream_options is not None and self.stream_options.include_usage
+    def given(self) -> str | None:
+        """The first words of the answer, where the stand-in is to go on from them."""
+        if not self.continue_final_message or self.messages[-1].get("role") != "assistant":
+            return None
+        return "".join(_texts(self.messages[-1].get("content")))
+
+    @property
+    def told_usage(self) -> Told:
+        """When a stream tells its usage."""
+        options = self.stream_options or StreamOptions()
+        if not options.include_usage:
+            return Told.NEVER
+        return Told.ALWAYS if options.continuous_usage_stats else Told.AT_THE_END
 
 
 class Refusal(Exception):
@@ -76,6 +98,9 @@ def read_chat(body: bytes) -> Chat:
         raise Refusal(404, message, param="model", code="model_not_found")
     if not chat.messages:
         raise Refusal(400, "messages must not be empty", param="messages", code="empty_array")
+    if chat.continue_final_message and chat.add_generation_prompt:
+        message = "continue_final_message and add_generation_prompt cannot both be true"
+        raise Refusal(400, message, param="continue_final_message", code="invalid_value")
     limits = {"max_tokens": chat.max_tokens, "max_completion_tokens": chat.max_completion_tokens}
     for name, limit in limits.items():
         if limit is not None and limit < 1:
@@ -103,18 +128,30 @@ def completion(reply: Reply) -> dict[str, object]:
         "logprobs": None,
         "finish_reason": reply.finish_reason,
     }
-    return _head(reply, "chat.completion") | {"choices": [choice], "usage": _usage(reply)}
+    usage = _usage(reply, len(reply.pieces))
+    return _head(reply, "chat.completion") | {"choices": [choice], "usage": usage}
 
 
-def stream_events(reply: Reply, *, wants_usage: bool) -> Iterator[bytes]:
+def stream_events(reply: Reply, told: Told) -> Iterator[bytes]:
     """The server-sent events of a streamed answer, without the ``[DONE]`` that ends the stream."""
-    head = _head(reply, "chat.completion.chunk") | ({"usage": None} if wants_usage else {})
-    yield _event(head | _delta({"role": "assistant", "content": ""}, None))
-    for piece in reply.pieces:
-        yield _event(head | _delta({"content": piece}, None))
-    yield _event(head | _delta({}, reply.finish_reason))
-    if wants_usage:
-        yield _event(head | {"choices": [], "usage": _usage(reply)})
+    head = _head(reply, "chat.completion.chunk")
+
+    def usage(made: int) -> dict[str, object]:
+        match told:
+            case Told.NEVER:
+                return {}
+            case Told.AT_THE_END:
+                return {"usage": None}
+            case Told.ALWAYS:
+                return {"usage": _usage(reply, made)}
+
+    yield _event(head | _delta({"role": "assistant", "content": ""}, None) | usage(0))
+    for made, piece in enumerate(reply.pieces, start=1):
+        yield _event(head | _delta({"content": piece}, None) | usage(made))
+    made = len(reply.pieces)
+    yield _event(head | _delta({}, reply.finish_reason) | usage(made))
+    if told is not Told.NEVER:
+        yield _event(head | {"choices": [], "usage": _usage(reply, made)})
 
 
 def error_body(message: str, *, param: str | None, code: str) -> dict[str, object]:
@@ -136,8 +173,7 @@ def _event(chunk: dict[str, object]) -> bytes:
     return b"data: " + msgspec.json.encode(chunk) + b"\n\n"
 
 
-def _usage(reply: Reply) -> dict[str, int]:
-    made = len(reply.pieces)
+def _usage(reply: Reply, made: int) -> dict[str, int]:
     return {
         "prompt_tokens": reply.prompt_tokens,
         "completion_tokens": made,

@@ -3,9 +3,11 @@ import json
 import logging
 from typing import Any
 
-from gateway.facts import Leg
-from gateway.telemetry.log import ServerLogHandler, log_settled, new_log
-from routing.vocabulary import Confidence, Role
+import pytest
+
+from gateway.facts import ABORTED, Leg, TeacherProbed
+from gateway.telemetry.log import ServerLogHandler, log_probed, log_settled, new_log
+from routing.vocabulary import Confidence, Handover, Role
 from tests.gateway.telemetry.test_metrics import fact
 
 
@@ -25,6 +27,18 @@ def test_a_request_is_one_line_of_json() -> None:
     assert line["cost_usd"] == "0.000000000005"
     assert line["tokens"] == 110
     assert line["level"] == "info"
+
+
+def test_a_stream_tells_its_first_byte_and_no_draft_given_up_is_a_failure() -> None:
+    stream = io.BytesIO()
+    aborted = Leg(Role.STUDENT, None, None, 0.5, ABORTED)
+    of_stream = {"is_stream": True, "first_byte_seconds": 1 / 3, "handover": Handover.CONTINUE}
+    log_settled(new_log("info", stream), fact(legs=(aborted,), **of_stream))
+    log_settled(new_log("info", stream), fact())
+    first, second = lines(stream)
+    assert (first["first_byte_seconds"], first["handover"]) == (0.333333, "continue")
+    assert "failures" not in first
+    assert "handover" not in second
 
 
 def test_lines_below_the_level_are_not_written() -> None:
@@ -85,3 +99,16 @@ def test_a_failed_call_is_told_with_its_cause() -> None:
             "seconds": 0.5,
         }
     ]
+
+
+@pytest.mark.parametrize(
+    ("answer", "attempt", "level"),
+    [(True, 3, "info"), (False, 1, "warning"), (None, 1, "warning"), (None, 2, "debug")],
+)
+def test_what_a_probe_saw_is_told_once(answer: bool | None, attempt: int, level: str) -> None:
+    stream = io.BytesIO()
+    log_probed(new_log("debug", stream), TeacherProbed("a", attempt, answer, "as seen", ()))
+    (line,) = lines(stream)
+    assert (line["event"], line["level"]) == ("continuation", level)
+    assert (line["cascade"], line["can_continue"], line["saw"]) == ("a", answer, "as seen")
+    assert line["attempt"] == attempt

@@ -1,12 +1,12 @@
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from gateway.facts import Ending, Leg, RequestSettled
+from gateway.facts import ABORTED, DraftCompleted, Ending, Leg, RequestSettled, TeacherProbed
 from gateway.telemetry.metrics import Metrics
 from routing.money import PICO_PER_USD, Usage
-from routing.vocabulary import Confidence, Degraded, Reason, Role
+from routing.vocabulary import Confidence, Degraded, Handover, Reason, Role
 
 USAGE = Usage(input=100, output=10, cached_input=40, reasoning=4)
 
@@ -104,6 +104,57 @@ def test_it_says_which_policies_are_calibrated() -> None:
     assert sample(counted, "understudy_build_info", version="1.2.3") == 1
 
 
+def test_a_stream_tells_when_its_first_byte_left() -> None:
+    counted = metrics()
+    name = "understudy_first_byte_seconds_count"
+    counted.settled(fact())
+    assert sample(counted, name, cascade="a", outcome="kept") is None
+    counted.settled(fact(is_stream=True, first_byte_seconds=0.2))
+    assert sample(counted, name, cascade="a", outcome="kept") == 1
+
+
+@pytest.mark.parametrize("handover", list(Handover))
+def test_a_late_doubt_is_counted_by_what_became_of_it(handover: Handover) -> None:
+    counted = metrics()
+    counted.settled(fact(is_stream=True, reason=Reason.LATE_DOUBT, handover=handover))
+    name = "understudy_late_doubts_total"
+    assert sample(counted, name, cascade="a", handover=handover) == 1
+
+
+def test_an_aborted_draft_is_no_failure_of_the_student() -> None:
+    counted = metrics()
+    legs = (Leg(Role.STUDENT, USAGE, 7, 0.1, ABORTED), Leg(Role.TEACHER, USAGE, 70, 0.2))
+    counted.settled(fact(ending=Ending.ESCALATED, served_by=Role.TEACHER, legs=legs))
+    assert sample(counted, "understudy_drafts_aborted_total", cascade="a") == 1
+    assert "understudy_upstream_errors_total{" not in counted.exposition().decode()
+    cost = "understudy_cost_usd_total"
+    assert sample(counted, cost, cascade="a", role="student", kind="wasted") == 7e-12
+
+
+@pytest.mark.parametrize(("error", "outcome"), [(None, "completed"), ("upstream_failed", "failed")])
+def test_a_draft_finished_off_the_path_is_audit(error: str | None, outcome: str) -> None:
+    counted = metrics()
+    counted.draft_completed(DraftCompleted("a", Leg(Role.STUDENT, USAGE, 7, 0.1, error)))
+    name = "understudy_drafts_completed_total"
+    assert sample(counted, name, cascade="a", outcome=outcome) == 1
+    cost = "understudy_cost_usd_total"
+    assert sample(counted, cost, cascade="a", role="student", kind="audit") == 7e-12
+
+
+@pytest.mark.parametrize(("answer", "shown"), [(True, 1), (False, 0), (None, 0)])
+def test_a_probe_of_a_teacher_is_audit(answer: bool | None, shown: int) -> None:
+    counted = metrics()
+    assert sample(counted, "understudy_teacher_continues", cascade="a") is None
+    counted.continuation_wanted("a")
+    assert sample(counted, "understudy_teacher_continues", cascade="a") == 0
+    leg = Leg(Role.TEACHER, USAGE, 9, 0.1)
+    counted.teacher_probed(TeacherProbed("a", 1, answer, "as seen", (leg,)))
+    assert sample(counted, "understudy_teacher_continues", cascade="a") == shown
+    cost = "understudy_cost_usd_total"
+    assert sample(counted, cost, cascade="a", role="teacher", kind="audit") == 9e-12
+
+
+@settings(deadline=None)  # a busy machine may take its time
 @given(st.lists(st.integers(min_value=0, max_value=10**15), min_size=1, max_size=50))
 def test_dollars_add_up_to_the_pico(costs: list[int]) -> None:
     counted = metrics()

@@ -9,23 +9,35 @@ from gateway.wire.chat import (
     MAX_CHOICES,
     MAX_TOP_LOGPROBS,
     OPERATOR_ONLY,
+    Dialect,
+    Prefix,
     parse_chat,
     upstream_body,
+    upstream_stream_body,
 )
 from routing.vocabulary import Need
 
 QUESTION: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "x"}]}
 
 
+def dialect(**changes: Any) -> Dialect:
+    fields: dict[str, Any] = {"is_evidence_wanted": True, "has_running_usage": False, "extra": {}}
+    return Dialect(**({"model": "theirs"} | fields | changes))
+
+
 def sent(*, is_evidence_wanted: bool = True, **changes: Any) -> dict[str, Any]:
     chat = parse_chat(json.dumps(QUESTION | changes).encode())
-    body = upstream_body(
-        chat,
-        model="theirs",
-        is_evidence_wanted=is_evidence_wanted,
-        extra={"priority": msgspec.Raw(b"5")},
-    )
+    extra = {"priority": msgspec.Raw(b"5")}
+    body = upstream_body(chat, dialect(is_evidence_wanted=is_evidence_wanted, extra=extra))
     decoded: dict[str, Any] = json.loads(body)
+    return decoded
+
+
+def streamed(prefix: Prefix | None = None, **changes: Any) -> dict[str, Any]:
+    """What a model without evidence is asked for a stream; ``running`` is its dialect's."""
+    spoken = dialect(is_evidence_wanted=False, has_running_usage=changes.pop("running", False))
+    chat = parse_chat(json.dumps(QUESTION | changes).encode())
+    decoded: dict[str, Any] = json.loads(upstream_stream_body(chat, spoken, prefix))
     return decoded
 
 
@@ -44,7 +56,12 @@ def test_unknown_fields_pass_and_the_model_name_is_replaced() -> None:
 
 def test_numbers_pass_byte_for_byte() -> None:
     chat = parse_chat(b'{"model":"m","messages":[{"role":"user","content":"x"}],"seed":1.50e3}')
-    assert b'"seed":1.50e3' in upstream_body(chat, model="m", is_evidence_wanted=False, extra={})
+    for body in (
+        upstream_body(chat, dialect()),
+        upstream_stream_body(chat, dialect(), None),
+        upstream_stream_body(chat, dialect(), Prefix("a", 1)),
+    ):
+        assert b'"seed":1.50e3' in body
 
 
 @pytest.mark.parametrize(("asked", "given"), [(0, 2), (1, 2), (2, 2), (5, 5), (20, 20)])
@@ -55,6 +72,72 @@ def test_as_few_log_probabilities_are_asked_for_as_suffice(asked: int, given: in
 def test_a_teacher_is_asked_for_what_the_client_asked_and_no_more() -> None:
     assert "logprobs" not in sent(is_evidence_wanted=False)
     assert sent(is_evidence_wanted=False, logprobs=True, top_logprobs=1)["top_logprobs"] == 1
+
+
+@pytest.mark.parametrize(
+    "wish",
+    [
+        {},
+        {"stream": False},
+        {"stream": True},
+        {"stream": True, "stream_options": {"include_usage": False}},
+    ],
+)
+def test_a_stream_is_asked_for_with_its_usage_whatever_the_client_wants(
+    wish: dict[str, Any],
+) -> None:
+    body = streamed(**wish)
+    assert body["stream"] is True
+    assert body["stream_options"] == {"include_usage": True}
+
+
+def test_a_running_bill_is_asked_for_where_there_is_one() -> None:
+    running = {"include_usage": True, "continuous_usage_stats": True}
+    assert streamed(running=True)["stream_options"] == running
+
+
+def test_a_stream_asks_for_evidence_as_a_whole_answer_does() -> None:
+    chat = parse_chat(json.dumps(QUESTION).encode())
+    body = json.loads(upstream_stream_body(chat, dialect(), None))
+    assert body["logprobs"] is True
+    assert body["top_logprobs"] == 2
+    assert "logprobs" not in streamed()
+
+
+def test_a_model_that_is_to_go_on_gets_the_words_without_the_blanks_behind_them() -> None:
+    body = streamed(Prefix("The capital is \n", 4))
+    last = {"role": "assistant", "content": "The capital is"}
+    assert body["messages"] == [*QUESTION["messages"], last]
+    assert body["continue_final_message"] is True
+    assert body["add_generation_prompt"] is False
+
+
+def test_a_model_that_begins_is_not_told_to_go_on() -> None:
+    body = streamed()
+    assert body["messages"] == QUESTION["messages"]
+    assert not {"continue_final_message", "add_generation_prompt"} & body.keys()
+
+
+@pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens"])
+@pytest.mark.parametrize(("most", "left"), [(100, 68), (33, 1), (32, 1), (20, 1)])
+def test_what_is_out_counts_against_the_limit(name: str, most: int, left: int) -> None:
+    assert streamed(Prefix("a", 32), **{name: most})[name] == left
+    assert streamed(None, **{name: most})[name] == most
+
+
+def test_no_limit_stays_no_limit() -> None:
+    body = streamed(Prefix("a", 32), max_tokens=None)
+    assert body["max_tokens"] is None
+    assert "max_completion_tokens" not in body
+
+
+@pytest.mark.parametrize(
+    ("text", "stem", "seam"),
+    [("", "", ""), ("a", "a", ""), ("a b", "a b", ""), ("a \n", "a", " \n"), (" \n", "", " \n")],
+)
+def test_a_prefix_is_a_stem_and_the_blanks_behind_it(text: str, stem: str, seam: str) -> None:
+    prefix = Prefix(text, 1)
+    assert (prefix.stem, prefix.seam) == (stem, seam)
 
 
 @pytest.mark.parametrize("name", sorted(OPERATOR_ONLY))

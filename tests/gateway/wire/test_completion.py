@@ -77,31 +77,36 @@ def test_a_server_without_candidates_gives_empty_rows() -> None:
     assert draft.top_logprobs == ((),)
 
 
-def call(arguments: str | None) -> dict[str, Any]:
-    return {"id": "1", "type": "function", "function": {"name": "f", "arguments": arguments}}
+def call(arguments: str | None, name: str | None = "f") -> dict[str, Any]:
+    return {"id": "1", "type": "function", "function": {"name": name, "arguments": arguments}}
+
+
+TOOL = {"type": "function", "function": {"name": "f"}}
+JSON_MODE = {"response_format": {"type": "json_object"}}
 
 
 @pytest.mark.parametrize(
-    ("message", "is_json_wanted", "structure"),
+    ("message", "changes", "structure"),
     [
-        ({"content": '{"a": 1}'}, True, Structure.VALID),
-        ({"content": '{"a": 1'}, True, Structure.INVALID),
-        ({"content": "[" * 100_000}, True, Structure.INVALID),
-        ({"content": "null"}, True, Structure.INVALID),
-        ({"content": None}, True, Structure.INVALID),
-        ({"content": "no JSON"}, False, Structure.NOT_ASKED),
-        ({"tool_calls": [call('{"a": 1}')]}, False, Structure.VALID),
-        ({"tool_calls": [call('{"a": 1}'), call("{")]}, False, Structure.INVALID),
-        ({"tool_calls": [call("[1]")]}, False, Structure.INVALID),
-        ({"tool_calls": [call(None)]}, False, Structure.INVALID),
-        ({"tool_calls": []}, False, Structure.NOT_ASKED),
+        ({"content": '{"a": 1}'}, JSON_MODE, Structure.VALID),
+        ({"content": '{"a": 1'}, JSON_MODE, Structure.INVALID),
+        ({"content": None}, JSON_MODE, Structure.INVALID),
+        ({"content": "no JSON"}, {}, Structure.NOT_ASKED),
+        ({"tool_calls": [call('{"a": 1}')]}, {}, Structure.VALID),
+        ({"tool_calls": [call('{"a": 1}')]}, JSON_MODE, Structure.VALID),
+        ({"tool_calls": [call('{"a": 1}'), call("{")]}, {}, Structure.INVALID),
+        ({"tool_calls": [call(None)]}, {}, Structure.VALID),
+        ({"tool_calls": [call("{}", None)]}, {}, Structure.INVALID),
+        ({"tool_calls": [{"id": "1", "type": "custom", "custom": {}}]}, {}, Structure.INVALID),
+        ({"tool_calls": [], "function_call": None}, {}, Structure.NOT_ASKED),
+        ({"function_call": {"name": "f", "arguments": "{}"}}, {}, Structure.VALID),
+        ({"function_call": {"name": "g", "arguments": "{}"}}, {}, Structure.INVALID),
     ],
 )
 def test_structure_is_checked_where_it_was_asked_for(
-    message: dict[str, Any], is_json_wanted: bool, structure: Structure
+    message: dict[str, Any], changes: dict[str, Any], structure: Structure
 ) -> None:
-    changes = {"response_format": {"type": "json_object"}} if is_json_wanted else {}
-    (draft,) = drafts(completion(message=message), **changes)
+    (draft,) = drafts(completion(message=message), tools=[TOOL], **changes)
     assert draft.structure is structure
 
 

@@ -1,0 +1,106 @@
+"""A report as tables to read."""
+
+from collections.abc import Iterator, Sequence
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from bench.measure import Report
+from bench.streams import OpenStreams, StreamMeasurement, StreamReport
+from bench.whole import Measurement
+
+
+def tables(report: Report) -> Iterator[Table | str]:
+    """What there is to show, in order."""
+    if report.measurements:
+        yield _whole(report)
+    if report.streams is not None:
+        yield _streams(report.streams)
+        if report.streams.open_streams is not None:
+            yield _weight(report.streams.open_streams)
+
+
+def _table(title: str, caption: str, columns: Sequence[str]) -> Table:
+    table = Table(
+        title=title, caption=caption, box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0)
+    )
+    table.add_column("path", no_wrap=True)
+    for name in columns:
+        table.add_column(name, justify="right")
+    return table
+
+
+def _whole(report: Report) -> Table:
+    place = "the gateway alone on one core" if report.is_pinned else "cores not told apart"
+    table = _table(
+        "What a request costs the gateway",
+        f"Python {report.versions['python']}, {report.cpu_count} cores, {place}. CPU: "
+        "microseconds a request, user and system, all threads of its process; least: in the "
+        "quietest of ten rounds, because a busy machine only adds. Times in ms; direct: the same "
+        "load without a gateway.",
+        (
+            "at once",
+            "sent",
+            "CPU µs",
+            "least",
+            "req/s",
+            "median",
+            "p99",
+            "direct median",
+            "direct p99",
+            "RSS MiB",
+        ),
+    )
+    for each in report.measurements:
+        table.add_row(each.scenario, *_whole_cells(each))
+    return table
+
+
+def _whole_cells(each: Measurement) -> list[str]:
+    return [
+        str(each.concurrency),
+        str(each.requests),
+        f"{each.gateway_cpu_us_per_request:.0f}",
+        f"{each.gateway_cpu_us_least:.0f}",
+        f"{each.requests_per_second:.0f}",
+        f"{each.latency_ms_median:.2f}",
+        f"{each.latency_ms_p99:.2f}",
+        f"{each.direct_ms_median:.2f}",
+        f"{each.direct_ms_p99:.2f}",
+        f"{each.resident_mib:.0f}",
+    ]
+
+
+def _streams(report: StreamReport) -> Table:
+    table = _table(
+        "When the first token comes, and what a token costs the gateway",
+        f"{report.tokens} tokens, one a chunk, {report.pause_ms} ms each, by student and teacher. "
+        "Times in ms, first: to the first token. direct: the student without a gateway. buffered: "
+        "the same request not streamed, because a gateway that buffers has the first token when it "
+        "has the last. CPU: all that a request costs, in microseconds over its answer's tokens; "
+        "least: in the quietest round.",
+        ("at once", "sent", "first, median", "first, p99", "whole, median", "CPU µs", "least"),
+    )
+    for each in report.measurements:
+        table.add_row(each.path, *_stream_cells(each))
+    return table
+
+
+def _stream_cells(each: StreamMeasurement) -> list[str]:
+    costs = (each.gateway_cpu_us_per_token, each.gateway_cpu_us_least)
+    return [
+        str(each.concurrency),
+        str(each.streams),
+        f"{each.first_token_ms_median:.1f}",
+        f"{each.first_token_ms_p99:.1f}",
+        f"{each.whole_ms_median:.1f}",
+        *("" if cost is None else f"{cost:.0f}" for cost in costs),
+    ]
+
+
+def _weight(weighed: OpenStreams) -> str:
+    return (
+        f"{weighed.streams} open streams: {weighed.kib_each:.0f} KiB each "
+        f"(RSS {weighed.resident_mib_before:.0f} MiB before, "
+        f"{weighed.resident_mib_open:.0f} MiB at most)"
+    )

@@ -1,0 +1,292 @@
+"""THE LIFE OF ONE STREAMED REQUEST: ``gateway/answer.py``, for an answer that goes out as it grows.
+
+Top to bottom, a step each: hold, escalate, degrade; and once something is out: flow, take over,
+teach.  ``routing/`` decides all of it; here its word is carried out.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from gateway.answer import Cascade, denied
+from gateway.drafting import Decision, Drafting, Window
+from gateway.errors import TeacherUnavailable, UpstreamError, UpstreamRefused
+from gateway.facts import ABORTED, CANCELLED
+from gateway.legs import Legs, OpenLeg
+from gateway.wire.assemble import Assembly
+from gateway.wire.chat import Chat, Prefix
+from gateway.wire.chunk import Chunk
+from routing.cascade import AskTeacher, Defer, Keep, ServeDraft, Verdict, defer, plan, settle
+from routing.handover import Seam, hand_over
+from routing.streaming import Doubt, Gate, Hold, Release
+from routing.vocabulary import Degraded, Denied, Granted, Handover, NoDraft, Reason, Role
+
+Chunks = Sequence[Chunk]
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What one request asks of its stream.
+
+    ``is_live`` False: nobody reads along, so all is held to the end and only abandoned early.
+    ``is_restart_wanted``: the client can throw away what it has.  ``is_completed``: a draft that
+    is abandoned shall be finished off the path, to learn from.
+    """
+
+    is_live: bool = True
+    is_restart_wanted: bool = False
+    is_completed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Splice:
+    """Where the teacher took over from a draft that was half out, and how."""
+
+    handover: Handover
+    prefix: Prefix
+
+
+@dataclass(slots=True)
+class Course:
+    """What is known of one streamed answer so far: headers, facts and the pair are made from it.
+
+    ``draft`` is None where there was none, ``answer`` where the teacher wrote nothing.
+    ``is_unfinished``: the draft's leg was left open, for whoever finishes it.
+    """
+
+    served_by: Role | None = None
+    degraded: Degraded | None = None
+    doubt: Doubt | None = None
+    splice: Splice | None = None
+    draft: Drafting | None = None
+    answer: Assembly | None = None
+    is_unfinished: bool = False
+
+
+class AnswerStream:
+    """One streamed request.  ``course`` fills while it is read; ``close`` it in the end."""
+
+    def __init__(self, chat: Chat, cascade: Cascade, legs: Legs, wishes: Wishes) -> None:
+        self.course = Course()
+        self._chat = chat
+        self._cascade = cascade
+        self._legs = legs
+        self._wishes = wishes
+        self._is_reasoning_released = wishes.is_live and cascade.streaming.is_reasoning_released
+        self._teacher: OpenLeg | None = None
+        self._verdict: Verdict
+        self._decision: Decision = Hold()
+        self._failure: UpstreamError | None = None
+        self._is_handed_on = False
+        self._step: Callable[[], Awaitable[Chunks]] | None = self._begin
+
+    async def read(self) -> Chunks:
+        """What the client gets next; empty at the end.
+
+        Raises TeacherUnavailable where there is nothing to serve, UpstreamRefused where the model
+        that had the last word blames the request, and UpstreamError where a model fails whose
+        words are out already.
+        """
+        while self._step is not None:
+            if part := await self._step():
+                return part
+        return ()
+
+    def close(self) -> None:
+        """End the calls that are still open."""
+        if self._teacher is not None:
+            self._teacher.close()
+        if self.course.draft is not None and not self._is_handed_on:
+            self.course.draft.leg.close(ABORTED if self.course.is_unfinished else CANCELLED)
+
+    def hand_on_draft(self, legs: Legs) -> Drafting | None:
+        """The draft that was given up and is still being written: the caller's, from now on.
+
+        What is still to come of it will be noted in ``legs``.
+        """
+        draft = self.course.draft
+        if draft is None or not self.course.is_unfinished:
+            return None
+        self._is_handed_on = True
+        draft.leg.hand_on(legs)
+        return draft
+
+    async def _begin(self) -> Chunks:
+        """Have the student write, where it can."""
+        first = plan(self._chat.needs, self._cascade.student_cannot)  # pure
+        opened: NoDraft | Decision = first if isinstance(first, NoDraft) else Hold()
+        if not isinstance(first, NoDraft):
+            try:
+                opened = await self._open_draft()  # I/O: student
+            except UpstreamError:
+                opened = NoDraft(Reason.STUDENT_FAILED)
+            except UpstreamRefused as refusal:
+                if not refusal.is_too_long:
+                    raise
+                opened = NoDraft(Reason.STUDENT_CANNOT)
+        if isinstance(opened, NoDraft):
+            return self._defer(defer(opened, self._cascade.policy))
+        return self._defer(opened) if isinstance(opened, Defer) else ()
+
+    async def _hold(self) -> Chunks:
+        """Nothing is out: the student writes until the gate knows what to do with it."""
+        draft = self._draft
+        try:
+            self._decision = await draft.advance()  # I/O: student
+        except UpstreamError:
+            self.course.draft = None
+            return self._defer(defer(NoDraft(Reason.STUDENT_FAILED), self._cascade.policy))
+        if isinstance(self._decision, Defer):
+            return self._defer(self._decision)
+        if isinstance(self._decision, Hold):
+            return draft.take_reasoning() if self._is_reasoning_released else ()
+        self._legs.verdict = draft.gate.verdict
+        self.course.served_by, self._step = Role.STUDENT, self._flow
+        return ()
+
+    def _defer(self, verdict: Verdict) -> Chunks:
+        self._verdict = self._legs.verdict = verdict
+        self._step = self._escalate
+        return ()
+
+    async def _escalate(self) -> Chunks:
+        """The draft is not enough, and nothing of it is out: the teacher's answer in its place."""
+        verdict, draft, teacher = self._verdict, self.course.draft, self._cascade.teacher
+        outcome = settle(verdict, teacher.chat.reserve(), self._cascade.when_denied)  # pure
+        if isinstance(outcome, AskTeacher):
+            if draft is not None:
+                self._give_up(draft)
+            try:
+                return await self._ask_teacher(None)  # I/O: teacher
+            except (UpstreamError, UpstreamRefused) as failure:
+                if isinstance(failure, UpstreamRefused) and draft is None:
+                    raise  # too long for both, or wrong in the eyes of the only one who could
+                outcome = settle(verdict, denied(failure), self._cascade.when_denied)  # pure
+        if not isinstance(outcome, ServeDraft):
+            raise _nothing_to_serve()
+        self.course.degraded = outcome.degraded
+        self._step = self._degrade
+        return ()
+
+    async def _degrade(self) -> Chunks:
+        """The teacher is not to be had: the draft as it comes; one given up is written anew."""
+        self.course.is_unfinished = False
+        if self.course.draft is None or self.course.draft.is_given_up:
+            try:
+                opened = await self._open_draft(is_bounded=False)  # I/O: student
+            except (UpstreamError, UpstreamRefused):
+                raise _nothing_to_serve() from None
+            if isinstance(opened, NoDraft):
+                raise _nothing_to_serve()
+        self.course.served_by = Role.STUDENT
+        self._decision, self._step = self._draft.open_gate(), self._flow
+        return ()
+
+    async def _flow(self) -> Chunks:
+        """The draft goes out at the student's pace."""
+        draft, decision = self._draft, self._decision
+        if isinstance(decision, Release | Doubt) and (part := draft.take(decision.tokens)):
+            return part
+        if isinstance(decision, Doubt):
+            return await self._take_over(decision)
+        if draft.is_over:
+            if isinstance(draft.gate.verdict, Keep):  # a tool call may have been the weakest part
+                self._legs.verdict = draft.gate.verdict
+            self._step = None
+            return ()
+        try:
+            self._decision = await draft.advance()
+        except UpstreamError as failure:
+            self._failure = failure
+            self._decision = Doubt(draft.releasable, Reason.STUDENT_FAILED, None)
+        return ()
+
+    async def _take_over(self, doubt: Doubt) -> Chunks:
+        """Half is out, and it is in doubt: the teacher goes on, or starts again, or nobody does."""
+        draft, teacher = self._draft, self._cascade.teacher
+        self.course.doubt = doubt
+        seam = Seam(
+            is_text=draft.has_only_text,
+            is_half=not draft.is_over and bool(draft.prefix.text),
+            can_continue=teacher.chat.can_continue,
+            is_restart_wanted=self._wishes.is_restart_wanted,
+        )
+        way = hand_over(self._cascade.streaming.handover, seam)  # pure
+        if way is not Handover.NEVER and isinstance(teacher.chat.reserve(), Granted):
+            try:
+                first = await self._ask_teacher(way)  # I/O: teacher
+            except (UpstreamError, UpstreamRefused):
+                pass  # the student has gone on meanwhile
+            else:
+                draft.leg.close(None if way is Handover.CONTINUE else ABORTED)
+                self.course.splice = Splice(way, draft.prefix)
+                return first
+        if self._failure is not None:
+            raise self._failure
+        self._decision = draft.gate.carry_on()
+        return ()
+
+    async def _ask_teacher(self, way: Handover | None) -> Chunks:
+        """The first of the teacher's answer.  Raises what the teacher raises."""
+        prefix = self._draft.prefix if way is Handover.CONTINUE else None
+        leg = self._teacher = await self._legs.stream(self._cascade.teacher, self._chat, prefix)
+        first = await leg.read() or ()
+        self.course.served_by, self.course.answer = Role.TEACHER, Assembly()
+        return self._taught(first)
+
+    async def _teach(self) -> Chunks:
+        """The teacher's answer goes out at the teacher's pace."""
+        return self._taught(() if self._teacher is None else await self._teacher.read() or ())
+
+    def _taught(self, part: Chunks) -> Chunks:
+        self._step = self._teach if part else None
+        if not part and self._teacher is not None:
+            self._teacher.close()
+        if self.course.answer is not None:
+            for chunk in part:
+                self.course.answer.add(chunk)
+        return part
+
+    async def _open_draft(self, *, is_bounded: bool = True) -> NoDraft | Decision:
+        """Have the student write; a draft that was there before is forgotten.
+
+        The time bound of the window, where there is one, holds for its beginning too.
+        """
+        student, streaming = self._cascade.student, self._cascade.streaming
+        if isinstance(student.chat.reserve(), Denied):
+            return NoDraft(Reason.STUDENT_FAILED)
+        if self._wishes.is_live:
+            hold_tokens = None if self._chat.is_json_wanted else streaming.hold_tokens
+            gate = Gate(self._cascade.policy.streamed, hold_tokens)
+        else:
+            hold_tokens = None
+            gate = Gate(self._cascade.policy.early_abort, None)
+        until = asyncio.get_running_loop().time() + streaming.hold_seconds
+        window = Window(
+            streaming.handover if self._wishes.is_live else Handover.NEVER,
+            until if is_bounded and hold_tokens is not None else None,
+        )
+        try:
+            leg = await self._legs.stream(student, self._chat, until=window.until)
+        except TimeoutError:
+            return gate.expire()
+        self.course.draft = Drafting(leg, gate, self._chat, window)
+        self._step = self._hold
+        return Hold()
+
+    def _give_up(self, draft: Drafting) -> None:
+        """Free the student's slot, unless the draft is to be finished off the path."""
+        if not draft.is_over:
+            self.course.is_unfinished = self._wishes.is_completed
+            if not self._wishes.is_completed:
+                draft.leg.close(ABORTED)
+
+    @property
+    def _draft(self) -> Drafting:
+        if self.course.draft is None:
+            raise RuntimeError("there is no draft")
+        return self.course.draft
+
+
+def _nothing_to_serve() -> TeacherUnavailable:
+    return TeacherUnavailable("No model could answer this request at the moment.")

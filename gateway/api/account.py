@@ -1,0 +1,189 @@
+"""What is told of one request: headers to the client, facts to the operator, a pair to learn."""
+
+from dataclasses import dataclass, field
+
+from gateway.answer_stream import Course
+from gateway.api.context import Context, Served
+from gateway.errors import GatewayError, RequestError, UpstreamRefused
+from gateway.facts import Ending, RequestSettled
+from gateway.legs import Legs
+from gateway.pairs import Provenance, Rescue, pair_record
+from gateway.wire.chat import Chat
+from gateway.wire.errors import status_of
+from routing.money import Usage, baseline_of, cost_of, total_of, usd
+from routing.vocabulary import Handover, Reason, Role
+
+
+@dataclass(slots=True)
+class Account:
+    """What is known of one request so far."""
+
+    context: Context
+    request_id: str
+    started: float
+    legs: Legs
+    tenant: str | None = None
+    chat: Chat | None = None
+    served: Served | None = None
+    course: Course = field(default_factory=Course)
+    first_byte_seconds: float | None = None
+
+    @property
+    def complete_drafts(self) -> float:
+        """The share of abandoned drafts that are finished all the same."""
+        if self.served is None or not self.is_storing:
+            return 0.0
+        return self.served.cascade.streaming.complete_drafts
+
+    @property
+    def reason(self) -> Reason | None:
+        """Why the answer comes from where it comes, as far as that is known."""
+        if self.course.doubt is not None:
+            return Reason.LATE_DOUBT
+        return None if self.legs.verdict is None else self.legs.verdict.reason
+
+    @property
+    def ending(self) -> Ending:
+        """How the request ends if nothing more goes wrong."""
+        if self.course.served_by is Role.TEACHER:
+            return Ending.ESCALATED
+        return Ending.DEGRADED if self.course.degraded is not None else Ending.KEPT
+
+    def headers(self) -> dict[str, str]:
+        """What the response says of the answer, by now."""
+        headers = {"x-request-id": self.request_id}
+        course, verdict = self.course, self.legs.verdict
+        if self.served is not None:
+            cascade = self.served.cascade
+            headers["x-understudy-cascade"] = cascade.name
+            headers["x-understudy-policy"] = cascade.policy.version
+        if course.served_by is not None:
+            headers["x-understudy-served-by"] = course.served_by.value
+        if self.reason is not None:
+            headers["x-understudy-reason"] = self.reason.value
+        if verdict is not None and verdict.confidence is not None:
+            headers["x-understudy-confidence"] = f"{verdict.confidence.value:.6f}"
+        if course.degraded is not None:
+            headers["x-understudy-degraded"] = course.degraded.value
+        return headers
+
+    def trailer(self) -> dict[str, object]:
+        """The same, for the last chunk of a stream: by then all of it is known, cost included."""
+        verdict, splice, cost = self.legs.verdict, self.course.splice, self._cost_pico()
+        told: dict[str, object] = {
+            "served_by": self.course.served_by,
+            "reason": self.reason,
+            "confidence": verdict and verdict.confidence and round(verdict.confidence.value, 6),
+            "degraded": self.course.degraded,
+            "cost_usd": None if cost is None else usd(cost),
+        }
+        if splice is not None:
+            told["handover"] = {
+                "kind": splice.handover,
+                "after_tokens": splice.prefix.tokens,
+                "after_characters": len(splice.prefix.text),
+            }
+        return told
+
+    def add_cost(self, headers: dict[str, str]) -> None:
+        """Say in headers what the request cost: only where all its calls are over."""
+        cost = self._cost_pico()
+        if cost is not None:
+            headers["x-understudy-cost-usd"] = usd(cost)
+
+    def log_pair(self, rescue: Rescue) -> str | None:
+        """Write a pair to the journal, where that is allowed; its id."""
+        chat, served = self.chat, self.served
+        if chat is None or served is None or not self.is_storing:
+            return None
+        provenance = Provenance(
+            id=self.context.new_id(),
+            time=self.context.epoch(),
+            request_id=self.request_id,
+            tenant=self.tenant,
+            cascade=served.cascade.name,
+            student_version=served.student_version,
+            teacher_model=served.teacher_model,
+            policy_version=served.cascade.policy.version,
+            may_train=served.may_train,
+        )
+        record = pair_record(provenance, chat, rescue, self.legs)
+        self.context.pairs.append(served.cascade.name, record)
+        return provenance.id
+
+    @property
+    def is_storing(self) -> bool:
+        """Whether a pair may be kept of this request."""
+        return (
+            self.served is not None
+            and self.served.is_storing
+            and self.chat is not None
+            and self.chat.is_store_allowed
+        )
+
+    def settle_with(self, error: GatewayError, status: int | None = None) -> None:
+        """Tell that the request ended with this error; ``status`` is what the client saw of it."""
+        is_client_mistake = isinstance(error, RequestError | UpstreamRefused)
+        ending = Ending.REJECTED if is_client_mistake else Ending.FAILED
+        self.settle(ending, status or status_of(error), error.code)
+
+    def settle(self, ending: Ending, status: int, error_code: str | None = None) -> None:
+        """Tell how the request ended."""
+        chat, served, course = self.chat, self.served, self.course
+        cascade = None if served is None else served.cascade
+        verdict = self.legs.verdict
+        is_answered = ending in (Ending.KEPT, Ending.ESCALATED, Ending.DEGRADED)
+        self.context.observer.settled(
+            RequestSettled(
+                request_id=self.request_id,
+                ending=ending,
+                status=status,
+                seconds=self.context.clock() - self.started,
+                first_byte_seconds=self.first_byte_seconds,
+                cascade=None if cascade is None else cascade.name,
+                tenant=self.tenant,
+                is_stream=chat is not None and chat.is_stream,
+                served_by=course.served_by,
+                reason=self.reason,
+                degraded=course.degraded,
+                handover=self._handover(),
+                confidence=None if verdict is None else verdict.confidence,
+                policy_version=None if cascade is None else cascade.policy.version,
+                legs=self.legs.made,
+                baseline_pico=self._baseline() if is_answered else None,
+                error_code=error_code,
+            )
+        )
+
+    def _handover(self) -> Handover | None:
+        if self.course.splice is not None:
+            return self.course.splice.handover
+        return None if self.course.doubt is None else Handover.NEVER
+
+    def _cost_pico(self) -> int | None:
+        return total_of([leg.cost_pico for leg in self.legs.made])
+
+    def _baseline(self) -> int | None:
+        legs = {leg.role: leg for leg in self.legs.made if leg.error is None}
+        student, teacher = legs.get(Role.STUDENT), legs.get(Role.TEACHER)
+        price = None if self.served is None else self.served.cascade.teacher.price
+        splice = self.course.splice
+        if splice is not None and splice.handover is Handover.CONTINUE:
+            return cost_of(self.spliced_usage(), price)
+        return baseline_of(
+            None if student is None else student.usage,
+            None if teacher is None else teacher.cost_pico,
+            price,
+        )
+
+    def spliced_usage(self) -> Usage | None:
+        """What the client received of both models; None where that is unknown."""
+        legs = {leg.role: leg.usage for leg in self.legs.made}
+        student, teacher = legs.get(Role.STUDENT), legs.get(Role.TEACHER)
+        if student is None or teacher is None or self.course.splice is None:
+            return None
+        return Usage(
+            input=student.input,
+            output=self.course.splice.prefix.tokens + teacher.output,
+            cached_input=student.cached_input,
+        )

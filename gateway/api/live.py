@@ -1,0 +1,205 @@
+"""Streams: an answer's chunks to server-sent events, while the answer is being written.
+
+Status and headers wait for the verdict, so that they tell the truth and a failure is an ordinary
+error response; only a client that would wait too long gets a comment first.  What was not known by
+then stands in the last chunk, and a failure is one event and the end.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+
+import msgspec
+from starlette.types import Send
+
+from gateway.answer_stream import AnswerStream, Chunks
+from gateway.api.account import Account
+from gateway.api.afterwards import finish_draft
+from gateway.api.exchange import encoded_headers
+from gateway.legs import Legs
+from gateway.pairs import Rescue
+from gateway.wire.assemble import Assembly
+from gateway.wire.chat import Chat
+from gateway.wire.chunk import Chunk, ChunkEditor
+from routing.vocabulary import Handover
+
+STATUS = 200
+_COMMENT = b": waiting for the model\n\n"
+
+
+class EventSender:
+    """The response of one stream.  ``headers`` is asked once, when the first byte goes out."""
+
+    def __init__(
+        self, send: Send, headers: Callable[[], Mapping[str, str]], keepalive_seconds: float
+    ) -> None:
+        self.is_started = False
+        self._send = send
+        self._headers = headers
+        self._keepalive_seconds = keepalive_seconds
+        self._loop = asyncio.get_running_loop()
+        self._last = self._loop.time()
+        self._is_busy = False
+        self._comment: asyncio.Task[None] | None = None
+        self._timer = self._loop.call_later(keepalive_seconds, self._look)
+
+    async def write(self, events: bytes, *, is_last: bool = False) -> None:
+        """Send some events; waits while the client reads slowly."""
+        self._is_busy = True
+        try:
+            with suppress(RuntimeError):  # uvloop's word for a client that left this very moment
+                if not self.is_started:
+                    self.is_started = True
+                    headers = encoded_headers(self._headers())
+                    start = {"type": "http.response.start", "status": STATUS, "headers": headers}
+                    await self._send(start)
+                body = {"type": "http.response.body", "body": events, "more_body": not is_last}
+                await self._send(body)
+        finally:
+            self._is_busy = False
+            self._last = self._loop.time()
+
+    def close(self) -> None:
+        """Send no more comments."""
+        self._timer.cancel()
+        if self._comment is not None:
+            self._comment.cancel()
+
+    def _look(self) -> None:
+        """A proxy cuts a silent connection: after a while without an event, send a comment."""
+        idle_seconds = self._loop.time() - self._last
+        if idle_seconds >= self._keepalive_seconds and not self._is_busy:
+            self._comment = asyncio.create_task(self.write(_COMMENT))
+            idle_seconds = 0.0
+        wait = max(self._keepalive_seconds - idle_seconds, 0.01)
+        self._timer = self._loop.call_later(wait, self._look)
+
+
+class LiveAnswer:
+    """One request whose answer goes out while it is written."""
+
+    def __init__(self, account: Account, chat: Chat, stream: AnswerStream) -> None:
+        self._account = account
+        self._chat = chat
+        self._stream = stream
+        self._editor = ChunkEditor(chat)
+        self._last: list[Chunk] = []
+        self._usage: msgspec.Raw | None = None
+        self._handover: Handover | None = None
+        self._seam = ""
+
+    async def relay(self, sender: EventSender) -> bytes:
+        """Send all but the end, which is returned.  Raises what the models raise."""
+        account = self._account
+        while part := await self._stream.read():
+            if events := self._events(part):
+                if account.first_byte_seconds is None:
+                    account.first_byte_seconds = account.context.clock() - account.started
+                del part  # not to be kept for as long as a slow reader takes
+                await sender.write(events)
+        tell(account, self._stream)
+        return self._end()
+
+    def _events(self, part: Chunks) -> bytes:
+        """What goes out at once; the chunk that ends the answer waits until the bill is known."""
+        events = []
+        splice = self._stream.course.splice
+        if splice is not None and self._handover is None:
+            self._handover, self._seam = splice.handover, splice.prefix.seam
+            self._last.clear()
+            if splice.handover is Handover.RESTART:
+                events.append(self._editor.restart_event(len(splice.prefix.text)))
+        is_continuation = self._handover is Handover.CONTINUE
+        for chunk in part:
+            if chunk.usage is not None and self._chat.is_usage_wanted:
+                self._usage = chunk.usage_as_sent() or self._usage
+            if chunk.finish_reason is not None or self._last:
+                self._last.append(chunk)
+            elif is_continuation:
+                events.append(self._continued(chunk))
+            else:
+                events.append(self._editor.edit(chunk))
+        return b"".join(events)
+
+    def _continued(self, chunk: Chunk) -> bytes:
+        """An event of the teacher's part of a spliced answer, without what the client has."""
+        content = self._after_seam(chunk.content)
+        if not (content or chunk.reasoning or chunk.is_tool_call):
+            return b""
+        return self._editor.edit(chunk, is_continuation=True, content=content)
+
+    def _after_seam(self, content: str) -> str:
+        """Without the blanks that are out: the teacher, which did not see them, writes them too."""
+        while self._seam and content:
+            if not content.startswith(self._seam[0]):
+                self._seam = ""
+                break
+            content, self._seam = content[1:], self._seam[1:]
+        return content
+
+    def _end(self) -> bytes:
+        """The chunk that ends the answer, with what is known by now; the usage; the end."""
+        is_continuation = self._handover is Handover.CONTINUE
+        trailer = self._account.trailer()
+        carrier = None if self._chat.is_usage_wanted else _last_choice(self._last)
+        events = [
+            self._editor.edit(
+                chunk,
+                is_continuation=is_continuation,
+                understudy=trailer if chunk is carrier else None,
+            )
+            for chunk in self._last
+        ]
+        if self._chat.is_usage_wanted:
+            events.append(self._editor.usage_event(self._client_usage(), trailer))
+        return b"".join([*events, self._editor.done()])
+
+    def _client_usage(self) -> msgspec.Raw | Mapping[str, object] | None:
+        """What the client received: the server's own words, or the sum where two have written."""
+        if self._handover is None:
+            return self._usage
+        usage = self._account.spliced_usage()
+        if usage is None:
+            return None
+        total = usage.input + usage.output
+        return {
+            "prompt_tokens": usage.input,
+            "completion_tokens": usage.output,
+            "total_tokens": total,
+        }
+
+
+async def collect(account: Account, stream: AnswerStream) -> Assembly:
+    """The same for a client that does not stream: the whole answer.  Raises what models raise."""
+    whole = Assembly()
+    while part := await stream.read():
+        for chunk in part:
+            whole.add(chunk)
+    tell(account, stream)
+    return whole
+
+
+def tell(account: Account, stream: AnswerStream) -> None:
+    """Tell the facts and write the pair: the answer is whole, and its end has not left yet."""
+    course = stream.course
+    afterwards = Legs(account.context.clock)
+    unfinished = stream.hand_on_draft(afterwards)
+    stream.close()
+    if course.answer is not None:
+        rescue = Rescue(
+            draft=None if course.draft is None else course.draft.assembly.body(),
+            is_draft_complete=course.draft is not None and course.draft.is_over,
+            answer=course.answer.body(),
+            reason=account.reason,
+            splice=course.splice,
+        )
+        pair_id = account.log_pair(rescue)
+        if unfinished is not None and pair_id is not None:
+            later = replace(rescue, completes=pair_id, propensity=account.complete_drafts)
+            finish_draft(account, unfinished, afterwards, later)
+    account.settle(account.ending, STATUS)
+
+
+def _last_choice(chunks: list[Chunk]) -> Chunk | None:
+    return next((chunk for chunk in reversed(chunks) if chunk.has_choice), None)

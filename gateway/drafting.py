@@ -1,0 +1,198 @@
+"""A draft that is being written, with the gate that watches it and what is held back of it."""
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+
+from gateway.legs import OpenLeg
+from gateway.wire.assemble import Assembly
+from gateway.wire.chat import Chat, Prefix
+from gateway.wire.chunk import Chunk
+from gateway.wire.completion import drafts_of, read_completion
+from routing.cascade import Defer, Keep
+from routing.streaming import Doubt, Gate, Hold, Release, Token
+from routing.vocabulary import Handover, Need, Structure
+
+# How an answer ends that was not broken off by the server.
+_WHOLE = frozenset({"stop", "length", "tool_calls", "function_call", "content_filter"})
+
+# Longer than any word: what comes in so many pieces is a number, a key, an address.
+MAX_WORD_CHUNKS = 16
+
+Decision = Hold | Release | Defer | Doubt
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """How long a draft is held back, and what may become of it later.
+
+    ``until`` is by the running loop's clock; None has no end.
+    """
+
+    handover: Handover
+    until: float | None
+
+
+class Drafting:
+    """Reads a student's stream, asks the gate, and keeps what may not go out yet.
+
+    Where the teacher may continue, a word waits until it is whole, and blanks for the word after
+    them: a model that is to go on from half a word, or from a blank, derails.  ``assembly`` is the
+    draft as far as somebody may still ask for it.  ``is_over`` says that the student is through.
+    """
+
+    def __init__(self, leg: OpenLeg, gate: Gate, chat: Chat, window: Window) -> None:
+        self.leg = leg
+        self.gate = gate
+        self.is_over = False
+        self.has_only_text = not chat.is_json_wanted
+        self.assembly = Assembly()
+        self._chat = chat
+        self._handover = window.handover
+        self._until = window.until
+        self._is_gated = True
+        self._has_tool_call = False
+        self._may_call = Need.TOOLS in chat.needs
+        self._unclear: list[Token] = []
+        self._unread: deque[Chunk] = deque()
+        self._held: deque[tuple[int, Chunk]] = deque()
+        self._released: list[str] = []
+        self._released_tokens = 0
+        self._finish_reason: str | None = None
+
+    async def advance(self) -> Decision:
+        """Read on, and say what the gate makes of it.  Raises UpstreamError."""
+        if not self._unread:
+            chunks = await self.leg.read(self._until)
+            if chunks is None:
+                self._until = None
+                return self.gate.expire()
+            if not chunks:
+                return self._end()
+            self._unread.extend(chunks)
+        decision: Decision = Hold()
+        while self._unread and isinstance(decision, Hold | Release):
+            decision = self._take_in(self._unread.popleft())
+        if isinstance(decision, Hold) and self.releasable:
+            return Release(self.releasable)  # a tool call holds back no text that came before it
+        return decision
+
+    def open_gate(self) -> Release:
+        """Have the gate judge no more: the draft is served whatever it is, however slowly."""
+        self._is_gated = False
+        self._until = None
+        return Release(self._tokens)
+
+    def take(self, tokens: int) -> Sequence[Chunk]:
+        """What may go out now that so many tokens are released, and is not out yet."""
+        ready = []
+        while self._held and self._held[0][0] <= tokens:
+            ready.append(self._held.popleft())
+        if self._handover is Handover.CONTINUE and not self.is_over:
+            seam = _seam([chunk.content for _, chunk in ready])
+            self._held.extendleft(reversed(ready[seam:]))
+            del ready[seam:]
+        if self._handover is not Handover.NEVER:
+            self._released += [chunk.content for _, chunk in ready]
+        if ready:
+            self._released_tokens = ready[-1][0]
+        return [chunk for _, chunk in ready]
+
+    def take_reasoning(self) -> Sequence[Chunk]:
+        """What has come of reasoning before the first word of the answer, and is not out yet."""
+        before = takewhile(lambda held: not (held[0] or _is_answer(held[1])), self._held)
+        ready = [chunk for _, chunk in before]
+        if not any(chunk.reasoning for chunk in ready):
+            return ()  # a role alone would send the headers, which know no verdict yet
+        for _ in ready:
+            self._held.popleft()
+        return ready
+
+    @property
+    def prefix(self) -> Prefix:
+        """The text that is out."""
+        return Prefix("".join(self._released), self._released_tokens)
+
+    @property
+    def releasable(self) -> int:
+        """How many tokens may be out by now: half a tool call is none of them."""
+        return self.gate.released if self._is_gated else self._tokens
+
+    @property
+    def is_given_up(self) -> bool:
+        """Whether the student was stopped before it was through."""
+        return self.leg.is_closed and not self.is_over
+
+    @property
+    def _tokens(self) -> int:
+        return self.gate.tokens
+
+    def _take_in(self, chunk: Chunk) -> Decision:
+        is_out = isinstance(self.gate.verdict, Keep)
+        if not is_out or chunk.is_tool_call or self._handover is not Handover.NEVER:
+            self.assembly.add(chunk)
+        self._finish_reason = chunk.finish_reason or self._finish_reason
+        self._has_tool_call |= chunk.is_tool_call
+        if chunk.is_tool_call or chunk.reasoning:
+            self.has_only_text = False
+        decision = self._judge(chunk) if self._is_gated else Release(self._tokens)
+        self._held.append((self._tokens, chunk))
+        return decision
+
+    def _judge(self, chunk: Chunk) -> Decision:
+        """What the gate says to the chunk's tokens.
+
+        Where tools are offered, tokens without any text may be the beginning of a call, some twenty
+        of them before its first word comes: what they are is known by what follows them.
+        """
+        if self._may_call and not _is_answer(chunk):
+            self._unclear.extend(chunk.tokens)
+            return self.gate.feed(())
+        tokens = [*self._unclear, *chunk.tokens]
+        self._unclear.clear()
+        if chunk.is_tool_call or (self._has_tool_call and not chunk.content):
+            return self.gate.tool_call(tokens)
+        return self.gate.feed(tokens)
+
+    def _end(self) -> Decision:
+        self.is_over = True
+        self.leg.close()
+        if not self._is_gated:
+            return Release(self._tokens)
+        return self.gate.end(self._structure())
+
+    def _structure(self) -> Structure:
+        if self._finish_reason not in _WHOLE:
+            return Structure.INVALID
+        if not (self._has_tool_call or self._chat.is_json_wanted):
+            return Structure.NOT_ASKED
+        try:
+            (draft,) = drafts_of(read_completion(self.assembly.body()), self._chat)
+        except (ValueError, RecursionError):
+            return Structure.INVALID
+        return draft.structure
+
+
+def _is_answer(chunk: Chunk) -> bool:
+    return bool(chunk.content) or chunk.is_tool_call or chunk.finish_reason is not None
+
+
+def _seam(texts: Sequence[str]) -> int:
+    """How many of the texts end where a word ends, as far as can be known before the next."""
+    after: str | None = None
+    for place in range(len(texts), 0, -1):
+        text = texts[place - 1]
+        if text:
+            may_go_on = _is_of_word(text[-1]) and (after is None or _is_of_word(after))
+            if not (may_go_on or text.isspace()):
+                return place
+            after = text[0]
+        if len(texts) - place >= MAX_WORD_CHUNKS:
+            return len(texts)
+    return 0
+
+
+def _is_of_word(character: str) -> bool:
+    """Whether words have more of such; in the scripts from U+2E80 on each character may be one."""
+    return character.isalnum() and character < "\u2e80"

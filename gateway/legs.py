@@ -1,0 +1,150 @@
+"""The calls that one request makes to models, and what each of them came to."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from gateway.errors import UpstreamError, UpstreamRefused
+from gateway.facts import ABORTED, CANCELLED, Leg
+from gateway.ports import ChatModel, ChatStream, Clock
+from gateway.wire.chat import Chat, Prefix
+from gateway.wire.chunk import Chunk
+from gateway.wire.completion import Completion
+from routing.cascade import Verdict
+from routing.money import NOTHING_USED, Price, Usage, cost_of
+from routing.vocabulary import Role
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """One of a cascade's models: how to ask it and what it costs (None: nobody said)."""
+
+    role: Role
+    chat: ChatModel
+    price: Price | None
+
+
+@dataclass(slots=True)
+class Legs:
+    """The calls that one request made, in order, and the verdict, once there is one.
+
+    Kept apart from the answer, because they are facts even where no answer comes of them.
+    """
+
+    clock: Clock
+    made: list[Leg] = field(default_factory=list)
+    verdict: Verdict | None = None
+
+    async def ask(self, model: Model, chat: Chat) -> Completion:
+        """Ask a model and note what came of it.  Raises what the model raises."""
+        started = self.clock()
+        usage: Usage | None = None
+        error: str | None = CANCELLED
+        detail: str | None = None
+        try:
+            completion = await model.chat.complete(chat)
+            usage, error = completion.usage, None
+            return completion
+        except (UpstreamError, UpstreamRefused) as failure:
+            error, detail = failure.code, failure.detail()
+            usage = None if failure.is_usage_unknown else NOTHING_USED
+            raise
+        finally:
+            self.note(model, started, usage, error, detail)
+
+    async def stream(
+        self, model: Model, chat: Chat, prefix: Prefix | None = None, until: float | None = None
+    ) -> "OpenLeg":
+        """Have a model write, and the stream noted once it is closed.  Raises as ``ask`` does.
+
+        Raises TimeoutError where it has not begun by that time of the running loop's clock.
+        """
+        started = self.clock()
+        usage: Usage | None = None
+        error, detail = CANCELLED, None
+        try:
+            async with asyncio.timeout_at(until):
+                stream = await model.chat.stream(chat, prefix)
+        except BaseException as failure:
+            if isinstance(failure, UpstreamError | UpstreamRefused):
+                error, detail = failure.code or error, failure.detail()
+                usage = None if failure.is_usage_unknown else NOTHING_USED
+            elif isinstance(failure, TimeoutError):
+                error = ABORTED
+            self.note(model, started, usage, error, detail)
+            raise
+        return OpenLeg(self, model, stream, started)
+
+    def note(
+        self,
+        model: Model,
+        started: float,
+        usage: Usage | None,
+        error: str | None,
+        detail: str | None = None,
+    ) -> None:
+        """Note one call that is over."""
+        cost, seconds = cost_of(usage, model.price), self.clock() - started
+        self.made.append(Leg(model.role, usage, cost, seconds, error, detail))
+
+
+class OpenLeg:
+    """A call whose answer is still coming.  ``close`` it: then it is noted, and the server free."""
+
+    def __init__(self, legs: Legs, model: Model, stream: ChatStream, started: float) -> None:
+        self.model = model
+        self._legs = legs
+        self._stream = stream
+        self._started = started
+        self._before: Usage | None = None
+        self._is_closed = False
+
+    @property
+    def usage(self) -> Usage | None:
+        """What the call has cost so far, as far as the server says."""
+        return self._stream.usage
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether nothing more can come."""
+        return self._is_closed
+
+    async def read(self, until: float | None = None) -> Sequence[Chunk] | None:
+        """The chunks that came; none at the end; None where none came until then."""
+        try:
+            return await self._stream.read(until)
+        except UpstreamError as failure:
+            self._end(failure.code, failure.detail())
+            raise
+
+    def close(self, code: str | None = CANCELLED) -> None:
+        """End the call.  One that was not over is noted under ``code``, None being a success."""
+        self._end(None if self._stream.is_over else code)
+
+    def hand_on(self, legs: Legs) -> None:
+        """Note what came so far as given up; what is still to come will be noted in other legs."""
+        self._legs.note(self.model, self._started, self._stream.usage, ABORTED)
+        self._before = self._stream.usage
+        self._legs, self._started = legs, legs.clock()
+
+    def _end(self, code: str | None, detail: str | None = None) -> None:
+        if not self._is_closed:
+            self._is_closed = True
+            self._stream.close()
+            usage = _rest_of(self._stream.usage, self._before)
+            self._legs.note(self.model, self._started, usage, code, detail)
+
+
+def _rest_of(usage: Usage | None, before: Usage | None) -> Usage | None:
+    """What has been used since; all of it where nobody knows what was before."""
+    if usage is None or before is None:
+        return usage
+    try:
+        return Usage(
+            input=usage.input - before.input,
+            output=usage.output - before.output,
+            cached_input=usage.cached_input - before.cached_input,
+            reasoning=usage.reasoning - before.reasoning,
+        )
+    except ValueError:  # the server takes back what it had counted
+        return None

@@ -1,0 +1,372 @@
+"""HTTP/1.1 towards one model server: POST over kept connections, and nothing that a POST needs not.
+
+A general client costs more than the whole decision, docs/decisions/0003, so here is the little that
+lies between two libraries: httptools parses, aiohappyeyeballs connects.  A call that is cancelled
+closes its connection at once, so that the server stops working for nobody; a slow reader slows the
+server; and a failure says whether the request was sent, the difference between "cost nothing" and
+"cost unknown".  A failed call is never repeated here.
+"""
+
+import asyncio
+import socket
+from collections import deque
+from collections.abc import Mapping
+
+import aiohappyeyeballs
+import httptools
+
+from gateway.upstream.target import target_of
+
+CONNECT_SECONDS = 2.0
+# uvicorn, and so vLLM, closes a connection after 5 idle seconds: be the first.
+IDLE_SECONDS = 4.0
+# llama.cpp's server closes the connection after a stream, against its own `keep-alive`: a call that
+# came at once would be sent into a connection that is just about to end.
+SETTLE_SECONDS = 0.02
+DNS_SECONDS = 10.0
+# The second address family gets its chance after so long: RFC 8305, section 5.
+HAPPY_EYEBALLS_SECONDS = 0.25
+# So many bytes may come without more of a body: a head, interim answers, trailers.
+MAX_HEAD_BYTES = 64 * 2**10
+# So much of a stream waits here for its reader before the server is made to wait.
+MAX_UNREAD_BYTES = 256 * 2**10
+
+
+class Unreachable(Exception):  # a state, like the two below
+    """No connection could be made: nothing was sent."""
+
+
+class BrokenOff(Exception):
+    """The connection ended, or ceased to be HTTP, before the answer was whole."""
+
+
+class TooLarge(Exception):
+    """The answer is larger than the caller takes."""
+
+
+class _Connection(asyncio.Protocol):
+    """One connection, which carries one exchange after another."""
+
+    def __init__(self) -> None:
+        self.idle_since = 0.0
+        self.status = 0
+        self.is_complete = True
+        self._is_reusable = False
+        self._is_whole = True
+        self._is_head_complete = False
+        self._is_ended_by_close = False
+        self._has_more = False
+        self._is_paused = False
+        self._bytes_without_body = 0
+        self._pieces: list[bytes] = []
+        self._size = 0
+        self._most = 0
+        self._failure: Exception | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._deadline: asyncio.TimerHandle | None = None
+        self.loop = asyncio.get_running_loop()
+        self._parser = httptools.HttpResponseParser(self)
+        self._transport: asyncio.Transport
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether another exchange may begin."""
+        return self._is_reusable and self.is_complete and not self._transport.is_closing()
+
+    def send(self, request: bytes, *, seconds: float, most: int | None) -> None:
+        """Begin an exchange, whole up to ``most`` bytes, or as a stream where that is None."""
+        self.is_complete = self._is_head_complete = False
+        self._is_whole, self._most = most is not None, most or 0
+        self._bytes_without_body = self._size = 0
+        self._deadline = self.loop.call_later(seconds, self._fail, TimeoutError())
+        self._transport.write(request)
+
+    def finish(self) -> bool:
+        """End the exchange, and say whether another may follow.
+
+        What is not complete is broken off, so that the server hears of it.
+        """
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+        self._pieces.clear()
+        self._resume()
+        # A server may answer before it has read the request, and never read the rest of it.
+        if self.is_usable and not self._transport.get_write_buffer_size():
+            return True
+        self._transport.abort()
+        return False
+
+    def abort(self) -> None:
+        """Close without ceremony."""
+        self._transport.abort()
+
+    async def head(self) -> None:
+        """Wait until the answer's status is known."""
+        while not self._is_head_complete:
+            await self._wait(None)
+
+    async def whole(self) -> bytes:
+        """Wait for the whole answer."""
+        while not self.is_complete:
+            await self._wait(None)
+        return self._take()
+
+    async def some(self, until: float | None) -> bytes | None:
+        """Wait for more of a stream: empty at its end, None where nothing came until then."""
+        while not self._pieces and not self.is_complete:
+            if until is not None and self.loop.time() >= until:
+                return None
+            await self._wait(until)
+        return self._take()
+
+    def _take(self) -> bytes:
+        pieces = self._pieces
+        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        pieces.clear()
+        self._size = 0
+        self._resume()
+        return data
+
+    def _resume(self) -> None:
+        if self._is_paused:
+            self._is_paused = False
+            self._transport.resume_reading()
+
+    async def _wait(self, until: float | None) -> None:
+        if self._failure is not None:
+            raise self._failure
+        self._waiter = self.loop.create_future()
+        timer = None if until is None else self.loop.call_at(until, self._wake)
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+            if timer is not None:
+                timer.cancel()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _fail(self, failure: Exception) -> None:
+        """End the connection; no answer becomes complete any more."""
+        if self._failure is None:
+            self._failure = failure
+        self._transport.abort()
+        self._wake()
+
+    # What asyncio calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport  # type: ignore[assignment]  # create_connection makes no other
+
+    def data_received(self, data: bytes) -> None:
+        if self.is_complete:
+            self._fail(BrokenOff("nobody asked"))
+            return
+        self._bytes_without_body += len(data)
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            self._fail(BrokenOff("no HTTP"))
+        if self._bytes_without_body > MAX_HEAD_BYTES and not self.is_complete:
+            self._fail(BrokenOff("an endless head"))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._is_ended_by_close and exc is None:
+            self.on_message_complete()
+        self._fail(BrokenOff(str(exc) if exc else "closed"))
+
+    # What httptools calls.
+
+    def on_message_begin(self) -> None:
+        self._is_ended_by_close = True  # until a header says otherwise
+        self._has_more = self.is_complete
+        if self._has_more:  # a second answer to one request
+            self._is_reusable = False
+
+    def on_header(self, name: bytes, _: bytes) -> None:
+        if name.lower() in (b"content-length", b"transfer-encoding"):
+            self._is_ended_by_close = False
+
+    def on_headers_complete(self) -> None:
+        if self._has_more:
+            return
+        self.status = self._parser.get_status_code()
+        if self.status < 200:  # it only announces the answer
+            return
+        self._is_head_complete = True
+        self._is_reusable = self._parser.should_keep_alive()
+        if not self._is_whole:
+            self._wake()
+
+    def on_body(self, body: bytes) -> None:
+        if self._has_more:
+            return
+        self._bytes_without_body = 0
+        self._pieces.append(body)
+        self._size += len(body)
+        if self._is_whole:
+            if self._size > self._most:
+                self._fail(TooLarge())
+            return
+        self._wake()
+        if self._size > MAX_UNREAD_BYTES and not self._is_paused:
+            self._is_paused = True
+            self._transport.pause_reading()
+
+    def on_message_complete(self) -> None:
+        if self._is_head_complete and self._failure is None:
+            self.is_complete = True
+            self._wake()
+
+
+class Reply:
+    """A streamed answer.  ``close`` it, or the server goes on."""
+
+    def __init__(self, client: "HttpClient", connection: _Connection) -> None:
+        self.status = connection.status
+        self._client = client
+        self._connection: _Connection | None = connection
+
+    async def read(self, until: float | None = None) -> bytes | None:
+        """What has come since the last time; empty at the end of the answer.
+
+        None where nothing came until that time of the loop's clock; the answer goes on.  Raises
+        BrokenOff and TimeoutError.
+        """
+        if self._connection is None:
+            raise BrokenOff("closed")
+        return await self._connection.some(until)
+
+    async def rest(self, most: int) -> bytes:
+        """All that is still to come, cut off once it has more bytes than that."""
+        parts = bytearray()
+        while part := await self.read():
+            parts += part
+            if len(parts) > most:
+                break
+        return bytes(parts[:most])
+
+    def close(self) -> None:
+        """End the exchange; where the answer is not whole, the server's work ends too."""
+        connection, self._connection = self._connection, None
+        if connection is not None:  # another exchange may have it by now
+            self._client.give_back(connection, settles=SETTLE_SECONDS)
+
+
+class HttpClient:
+    """POST to one URL.  As many connections as there are calls at once, kept while they are used.
+
+    ``headers`` are sent with every request.  Raises ValueError for an URL or a header that cannot
+    be written into a request.
+    """
+
+    def __init__(self, url: str, headers: Mapping[str, str]) -> None:
+        self._target = target_of(url, headers)
+        self._idle: deque[_Connection] = deque()
+        self._sweep: asyncio.TimerHandle | None = None
+        self._addresses: list[aiohappyeyeballs.AddrInfoType] = []
+        self._resolved_at = float("-inf")
+        self._resolving = asyncio.Lock()
+
+    async def post(self, body: bytes, *, seconds: float, most: int) -> tuple[int, bytes]:
+        """Status and body of the whole answer.
+
+        Raises Unreachable, BrokenOff, TooLarge beyond ``most`` bytes, and TimeoutError once that
+        many seconds have passed since the request was sent.
+        """
+        connection = await self._connection()
+        try:
+            connection.send(self._request(body), seconds=seconds, most=most)
+            answer = await connection.whole()
+            return connection.status, answer
+        finally:
+            self.give_back(connection)
+
+    async def stream(self, body: bytes, *, seconds: float) -> Reply:
+        """The answer as it comes, once its status is known.  Raises as ``post`` does."""
+        connection = await self._connection()
+        try:
+            connection.send(self._request(body), seconds=seconds, most=None)
+            await connection.head()
+            return Reply(self, connection)
+        except BaseException:
+            self.give_back(connection)
+            raise
+
+    def close(self) -> None:
+        """Close the kept connections."""
+        if self._sweep is not None:
+            self._sweep.cancel()
+            self._sweep = None
+        while self._idle:
+            self._idle.pop().abort()
+
+    def give_back(self, connection: _Connection, settles: float = 0.0) -> None:
+        """End a connection's exchange; keep the connection, which is idle in so many seconds."""
+        if not connection.finish():
+            return
+        connection.idle_since = connection.loop.time() + settles
+        self._idle.append(connection)
+        if self._sweep is None:
+            self._sweep = connection.loop.call_later(IDLE_SECONDS, self._close_idle)
+
+    def _request(self, body: bytes) -> bytes:
+        return b"%b%d\r\n\r\n%b" % (self._target.head, len(body), body)
+
+    async def _connection(self) -> _Connection:
+        settling: list[_Connection] = []
+        try:
+            while self._idle:
+                connection = self._idle.pop()  # the one used last is the likeliest to be open still
+                idle_seconds = connection.loop.time() - connection.idle_since
+                if not connection.is_usable or idle_seconds >= IDLE_SECONDS:
+                    connection.abort()
+                elif idle_seconds < 0:
+                    settling.append(connection)
+                else:
+                    return connection
+        finally:
+            self._idle.extend(reversed(settling))
+        return await self._connect()
+
+    def _close_idle(self) -> None:
+        loop = asyncio.get_running_loop()
+        oldest = loop.time() - IDLE_SECONDS
+        while self._idle and self._idle[0].idle_since <= oldest:
+            self._idle.popleft().abort()
+        self._sweep = None
+        if self._idle:
+            self._sweep = loop.call_at(self._idle[0].idle_since + IDLE_SECONDS, self._close_idle)
+
+    async def _connect(self) -> _Connection:
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                opened = await aiohappyeyeballs.start_connection(
+                    await self._resolve(), happy_eyeballs_delay=HAPPY_EYEBALLS_SECONDS, interleave=1
+                )
+                name = None if self._target.tls is None else self._target.host
+                _, connection = await loop.create_connection(
+                    _Connection, sock=opened, ssl=self._target.tls, server_hostname=name
+                )
+        except OSError as error:  # a timeout and a certificate that will not do are such too
+            raise Unreachable(str(error)) from error
+        return connection
+
+    async def _resolve(self) -> list[aiohappyeyeballs.AddrInfoType]:
+        loop = asyncio.get_running_loop()
+        async with self._resolving:
+            if loop.time() - self._resolved_at > DNS_SECONDS:
+                self._addresses = [
+                    (family, kind, protocol, name, address)
+                    for family, kind, protocol, name, address in await loop.getaddrinfo(
+                        self._target.host, self._target.port, type=socket.SOCK_STREAM
+                    )
+                ]
+                self._resolved_at = loop.time()
+            addresses = self._addresses
+            self._addresses = addresses[1:] + addresses[:1]  # replicas of one name take turns
+            return addresses

@@ -1,0 +1,122 @@
+"""An answer that a model server is still writing: bytes of a socket, read as chunks."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from gateway.errors import UpstreamError, UpstreamFailed, UpstreamMalformed, UpstreamUnavailable
+from gateway.upstream.faults import NETWORK_ERRORS, fault_of
+from gateway.upstream.http1 import Reply
+from gateway.wire.chunk import Chunk, decode
+from gateway.wire.sse import EventSplitter, is_done
+from routing.money import Usage
+
+# After the last event a server still ends its response.  Waiting so long for that keeps the
+# connection for the next call; the answer itself does not wait.
+END_SECONDS = 0.05
+
+_NO_STREAM = "The model server's answer is no stream of chat completion chunks."
+
+
+class UpstreamStream:
+    """One streamed answer.  ``on_end`` is told once how it ended: None is a success.
+
+    ``usage`` is what the server has said so far of what the answer costs, if anything.
+    """
+
+    def __init__(
+        self,
+        reply: Reply,
+        on_end: Callable[[BaseException | None], None],
+        *,
+        is_evidence_wanted: bool,
+    ) -> None:
+        self.usage: Usage | None = None
+        self.is_over = False
+        self._is_evidence_wanted = is_evidence_wanted
+        self._reply = reply
+        self._on_end = on_end
+        self._splitter = EventSplitter()
+        self._has_choice = False
+        self._has_finish = False
+        self._is_done = False
+        self._is_closed = False
+        self._failure: UpstreamError | None = None
+
+    async def read(self, until: float | None = None) -> Sequence[Chunk] | None:
+        """The chunks that came; none at the end; None where none came until then.
+
+        Raises UpstreamError, after which the stream is closed.
+        """
+        if self.is_over:
+            return ()
+        try:
+            while True:
+                chunks = await self._read_some(until)
+                if chunks is None or chunks or self.is_over:
+                    return chunks
+        except NETWORK_ERRORS as failure:
+            error = fault_of(failure)
+            self._close(error)
+            raise error from failure
+        except UpstreamError as error:
+            self._close(error)
+            raise
+
+    def close(self) -> None:
+        """Give the connection back, or have the server stop where it is not through."""
+        self._close(None if self.is_over else asyncio.CancelledError())
+
+    async def _read_some(self, until: float | None) -> Sequence[Chunk] | None:
+        if self._failure is not None:
+            raise self._failure
+        if self._is_done:
+            loop = asyncio.get_running_loop()
+            await self._reply.read(loop.time() + END_SECONDS)
+            return self._end()
+        received = await self._reply.read(until)
+        if received is None:
+            return None
+        if not received:
+            if self._has_choice and not self._has_finish:
+                raise UpstreamUnavailable(
+                    "The model server broke off its answer.", is_usage_unknown=True
+                )
+            return self._end()
+        chunks: list[Chunk] = []
+        try:
+            self._take_in(self._splitter.feed(received), chunks)
+        except (ValueError, RecursionError) as error:
+            self._failure = UpstreamMalformed(_NO_STREAM, is_usage_unknown=True)
+            self._failure.__cause__ = error
+        except UpstreamFailed as failure:
+            self._failure = failure
+        return chunks  # those before a failure count, however many came in one packet with it
+
+    def _take_in(self, payloads: Sequence[bytes], chunks: list[Chunk]) -> None:
+        for payload in payloads:
+            if is_done(payload):
+                self._is_done = True
+                break
+            chunk = decode(payload, is_evidence_wanted=self._is_evidence_wanted)
+            if chunk.error is not None:
+                raise UpstreamFailed(
+                    "The model server failed amid its answer.", is_usage_unknown=True
+                )
+            if chunk.usage is not None:
+                self.usage = chunk.usage
+            self._has_choice |= chunk.has_choice
+            self._has_finish |= chunk.finish_reason is not None
+            chunks.append(chunk)
+
+    def _end(self) -> Sequence[Chunk]:
+        if not self._has_choice:
+            raise UpstreamMalformed(_NO_STREAM, is_usage_unknown=True)
+        self.is_over = True
+        self._close(None)
+        return ()
+
+    def _close(self, error: BaseException | None) -> None:
+        if not self._is_closed:
+            self._is_closed = True
+            self._reply.close()
+            self._on_end(error)

@@ -1,0 +1,351 @@
+"""One chunk of a streamed chat completion: what is read of it, and what the client is given.
+
+Only what the gateway needs is decoded; the rest is carried over undecoded, so that fields nobody
+here has heard of reach the client as they came.  Streams of one choice are read, no others.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from gateway.wire.chat import Chat
+from gateway.wire.completion import (
+    InputDetails,
+    Logprobs,
+    UsageCounts,
+    answer_tokens,
+    client_logprobs,
+    part_of,
+    usage_of,
+)
+from gateway.wire.raw import is_too_deep
+from gateway.wire.replay import event
+from gateway.wire.sse import DONE
+from routing.money import Usage
+from routing.streaming import Token
+
+_NULL = msgspec.Raw(b"null")
+# Something was written, and the server said nothing of how sure it was.
+_SILENCE = (Token(None, ()),)
+
+
+# gc=False: a chunk is a tree, so the collector need not walk its objects for cycles.
+class _Delta(msgspec.Struct, gc=False):
+    content: str | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+    tool_calls: list[msgspec.Raw] | None = None
+    function_call: msgspec.Raw = _NULL
+
+
+class _BareChoice(msgspec.Struct, gc=False):
+    index: int = 0
+    delta: _Delta | None = None
+    finish_reason: str | None = None
+
+
+class _Choice(_BareChoice, gc=False):
+    logprobs: Logprobs | None = None
+
+
+class _Timings(msgspec.Struct, gc=False):
+    """How llama.cpp counts: the input is what it had cached and what it had to read."""
+
+    cache_n: int = 0
+    prompt_n: int = 0
+    predicted_n: int = 0
+
+
+class _BareChunk(msgspec.Struct, gc=False):
+    choices: list[_BareChoice] | None = None
+    usage: UsageCounts | None = None
+    timings: _Timings | None = None
+    error: msgspec.Raw = _NULL
+
+
+class _Chunk(msgspec.Struct, gc=False):
+    choices: list[_Choice] | None = None
+    usage: UsageCounts | None = None
+    timings: _Timings | None = None
+    error: msgspec.Raw = _NULL
+
+
+class _Loose(msgspec.Struct):
+    choices: list[dict[str, msgspec.Raw]] | None = None
+    usage: msgspec.Raw = _NULL
+    timings: msgspec.Raw = _NULL
+    error: msgspec.Raw = _NULL
+
+
+_NOTHING = _Delta()
+# Stands for a usage that is there and cannot be read: no count is negative.
+_UNREADABLE = UsageCounts(prompt_tokens=-1, completion_tokens=-1)
+
+_chunk = msgspec.json.Decoder(_Chunk)
+_bare_chunk = msgspec.json.Decoder(_BareChunk)
+_loose = msgspec.json.Decoder(_Loose)
+_index = msgspec.json.Decoder(int)
+_text = msgspec.json.Decoder(str | None)
+_calls = msgspec.json.Decoder(list[msgspec.Raw] | None)
+_logprobs = msgspec.json.Decoder(Logprobs | None)
+_usage = msgspec.json.Decoder(UsageCounts | None)
+_timings = msgspec.json.Decoder(_Timings | None)
+_any = msgspec.json.Decoder()
+_fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_fields_or_null = msgspec.json.Decoder(dict[str, msgspec.Raw] | None)
+_choices = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
+
+
+# A struct and no dataclass: one is built for every token, at a tenth of the cost.
+class Chunk(msgspec.Struct, frozen=True, gc=False):
+    """One chunk: ``body`` as the server sent it, and what it adds to the answer.
+
+    ``tokens`` are those of the answer alone, without reasoning and the end-of-sequence token; where
+    text or a tool call came without log-probabilities, one token without evidence.  ``usage`` is
+    what all chunks so far cost, None where this one does not say.  ``is_usage_report`` tells the
+    chunk that has no choices and only ends the stream's bill.  ``error`` is the server's message
+    where this is no chunk but the news that the stream broke off; nothing else is then set.
+    """
+
+    body: bytes
+    content: str = ""
+    reasoning: str = ""
+    is_tool_call: bool = False
+    finish_reason: str | None = None
+    tokens: Sequence[Token] = ()
+    usage: Usage | None = None
+    has_choice: bool = False
+    is_usage_report: bool = False
+    error: str | None = None
+
+    def usage_as_sent(self) -> msgspec.Raw | None:
+        """The usage object with all that the server put into it; None where there is none."""
+        raw = _fields.decode(self.body).get("usage", _NULL)
+        return None if raw == _NULL else raw
+
+
+def decode(payload: bytes, *, is_evidence_wanted: bool = True) -> Chunk:
+    """Read the payload of one event.  Raises ValueError where it is no chunk of a first choice.
+
+    Without ``is_evidence_wanted`` log-probabilities are passed over and ``tokens`` is empty.
+    """
+    payload.decode()  # what passes undecoded goes into pairs too, where it must be readable
+    if is_too_deep(payload):
+        raise ValueError("a chunk that is nested too deeply")
+    decoder = _chunk if is_evidence_wanted else _bare_chunk
+    has_unread_text = False
+    try:
+        parsed: _Chunk | _BareChunk = decoder.decode(payload)
+    except msgspec.ValidationError:
+        parsed, has_unread_text = _salvaged(payload)
+    if parsed.error != _NULL:
+        return Chunk(body=payload, error=_message_of(parsed.error))
+    usage = _usage_of(parsed)
+    if not parsed.choices:
+        if parsed.choices is None and parsed.usage is None:
+            raise ValueError("a chunk without choices")
+        return Chunk(body=payload, usage=usage, is_usage_report=parsed.usage is not None)
+    choice = parsed.choices[0]
+    if len(parsed.choices) > 1 or choice.index != 0:
+        raise ValueError("a chunk of another choice than the first")
+    delta = choice.delta or _NOTHING
+    is_tool_call = bool(delta.tool_calls) or delta.function_call != _NULL
+    tokens: Sequence[Token] = ()
+    if is_evidence_wanted:
+        tokens = _tokens(choice, has_words=bool(delta.content) or is_tool_call or has_unread_text)
+    return Chunk(
+        body=payload,
+        content=delta.content or "",
+        reasoning=delta.reasoning_content or delta.reasoning or "",
+        is_tool_call=is_tool_call,
+        finish_reason=choice.finish_reason,
+        tokens=tokens,
+        usage=usage,
+        has_choice=True,
+    )
+
+
+def _tokens(choice: _BareChoice, *, has_words: bool) -> Sequence[Token]:
+    """The answer's tokens; where the server said nothing of the words, one without evidence."""
+    logprobs = choice.logprobs if isinstance(choice, _Choice) else None
+    entries = (logprobs and logprobs.content) or ()
+    if not entries:
+        return _SILENCE if has_words else ()
+    delta = choice.delta or _NOTHING
+    reasoning = delta.reasoning if delta.reasoning_content is None else delta.reasoning_content
+    kept = answer_tokens(
+        entries,
+        delta.content or "",
+        has_end=choice.finish_reason not in (None, "length"),
+        # A piece of reasoning without any text is half a character: its token is no answer either.
+        has_reasoning=bool(reasoning) or (reasoning is not None and not has_words),
+    )
+    # Lists inside: a tuple of a generator costs twice as much, here for every token.
+    return [
+        Token(entry.logprob, [top.logprob for top in entry.top_logprobs or ()]) for entry in kept
+    ]
+
+
+def _usage_of(chunk: _Chunk | _BareChunk) -> Usage | None:
+    if chunk.usage is not None:
+        return usage_of(chunk.usage)
+    timings = chunk.timings
+    if timings is None:
+        return None
+    counts = UsageCounts(
+        prompt_tokens=timings.cache_n + timings.prompt_n,
+        completion_tokens=timings.predicted_n,
+        prompt_tokens_details=InputDetails(cached_tokens=timings.cache_n),
+    )
+    return usage_of(counts)
+
+
+def _message_of(error: msgspec.Raw) -> str:
+    said = _any.decode(error)
+    message = said.get("message") if isinstance(said, dict) else said
+    return message if isinstance(message, str) else "no message"
+
+
+def _salvaged(payload: bytes) -> tuple[_Chunk, bool]:
+    """A chunk of which a part is not as it should be: that part is unknown, the rest counts.
+
+    Says too whether there is something in place of text that cannot be read as text.
+    """
+    loose = _loose.decode(payload)
+    usage = part_of(_usage, loose.usage)
+    if usage is None and loose.usage != _NULL:
+        usage = _UNREADABLE
+    choices, has_unread_text = [], False
+    for fields in loose.choices or ():
+        parts = _fields_or_null.decode(fields.get("delta", _NULL)) or {}
+        content = part_of(_text, parts.get("content", _NULL))
+        has_unread_text |= content is None and parts.get("content", _NULL) != _NULL
+        delta = _Delta(
+            content=content,
+            reasoning_content=part_of(_text, parts.get("reasoning_content", _NULL)),
+            reasoning=part_of(_text, parts.get("reasoning", _NULL)),
+            tool_calls=part_of(_calls, parts.get("tool_calls", _NULL)),
+            function_call=parts.get("function_call", _NULL),
+        )
+        choice = _Choice(
+            index=_index.decode(fields["index"]) if "index" in fields else 0,
+            delta=delta,
+            finish_reason=part_of(_text, fields.get("finish_reason", _NULL)),
+            logprobs=part_of(_logprobs, fields.get("logprobs", _NULL)),
+        )
+        choices.append(choice)
+    return _Chunk(
+        choices=choices if loose.choices is not None else None,
+        usage=usage,
+        timings=part_of(_timings, loose.timings),
+        error=loose.error,
+    ), has_unread_text
+
+
+class ChunkEditor:
+    """Makes of a model server's chunks the events of one client's stream.
+
+    All chunks get the id and the time of the first, also where a second server goes on with the
+    answer of a first; the model is the client's word for it, log-probabilities are what it asked
+    for, and so is usage.
+    """
+
+    def __init__(self, chat: Chat) -> None:
+        self._chat = chat
+        self._identity: dict[str, object] | None = None
+        self._report: dict[str, object] = {}
+
+    def edit(
+        self,
+        chunk: Chunk,
+        *,
+        is_continuation: bool = False,
+        content: str | None = None,
+        understudy: Mapping[str, object] | None = None,
+    ) -> bytes:
+        """The event for the client; empty where it gets none, as of a usage report.
+
+        ``is_continuation`` leaves out the role, which the client has from the server before;
+        ``content`` then takes the place of the chunk's own, where it is given.
+        ``understudy`` is what the gateway says of the answer, in the last chunk.
+        """
+        fields = self._envelope(chunk)
+        if chunk.is_usage_report:
+            self._report = fields
+            return b""
+        if chunk.has_choice:
+            (choice,) = _choices.decode(fields["choices"])  # type: ignore[arg-type]  # a Raw is a buffer
+            fields["choices"] = [self._choice(choice, content, is_continuation=is_continuation)]
+        if understudy is not None:
+            fields["understudy"] = understudy
+        return event(fields)
+
+    def usage_event(
+        self,
+        usage: Mapping[str, object] | msgspec.Raw | None,
+        understudy: Mapping[str, object] | None = None,
+    ) -> bytes:
+        """The last chunk of a client that asked for usage: no choices, and the bill if it is known.
+
+        Whatever else the server's own usage report said goes along.
+        """
+        fields = {"object": "chat.completion.chunk", **(self._identity or {}), **self._report}
+        fields |= {"model": self._chat.model, "choices": [], "usage": usage}
+        if understudy is not None:
+            fields["understudy"] = understudy
+        return event(fields)
+
+    def restart_event(self, discarded_characters: int) -> bytes:
+        """The chunk after which the answer starts again: what came before it is to be thrown away.
+
+        It is a chunk like any other, with an empty delta, because official clients read every
+        event as one.
+        """
+        delta = {"role": "assistant", "content": ""}
+        fields: dict[str, object] = {"object": "chat.completion.chunk", **(self._identity or {})}
+        fields["model"] = self._chat.model
+        fields["choices"] = [{"index": 0, "delta": delta, "finish_reason": None}]
+        if self._chat.is_usage_wanted:
+            fields["usage"] = None
+        fields["understudy"] = {
+            "event": "restart",
+            "discarded_characters": discarded_characters,
+        }
+        return event(fields)
+
+    def done(self) -> bytes:
+        """The event that ends the stream."""
+        return b"data: " + DONE + b"\n\n"
+
+    def _envelope(self, chunk: Chunk) -> dict[str, object]:
+        fields: dict[str, object] = {**_fields.decode(chunk.body)}
+        if self._identity is None:
+            self._identity = {key: fields[key] for key in ("id", "created") if key in fields}
+        fields |= self._identity
+        fields["model"] = self._chat.model
+        if self._chat.is_usage_wanted:
+            fields["usage"] = None
+        else:
+            fields.pop("usage", None)
+        return fields
+
+    def _choice(
+        self, choice: dict[str, msgspec.Raw], content: str | None, *, is_continuation: bool
+    ) -> dict[str, object]:
+        edited: dict[str, object] = {**choice}
+        if "logprobs" in choice:
+            edited["logprobs"] = self._logprobs(choice["logprobs"])
+        if is_continuation:
+            sent = _fields_or_null.decode(choice.get("delta", _NULL)) or {}
+            delta: dict[str, object] = {**sent}
+            delta.pop("role", None)
+            if content is not None:
+                delta["content"] = content
+            edited["delta"] = delta
+        return edited
+
+    def _logprobs(self, sent: msgspec.Raw) -> object:
+        try:
+            return client_logprobs(sent, self._chat.top_logprobs)
+        except msgspec.ValidationError:
+            return None  # too few may be asked for to pass on what cannot be read

@@ -1,0 +1,190 @@
+"""A client that leaves stops both models at once, and pays for what they had written."""
+
+import openai
+import pytest
+
+from routing.vocabulary import Role
+from tests.fakes.listener import Listener
+from tests.fakes.script import (
+    ROLE,
+    Played,
+    Queued,
+    Step,
+    Until,
+    Words,
+    finish,
+    tool_call,
+    whole,
+)
+from tests.fakes.trial import AT_ONCE, HOPELESS, UNSURE, Trial, joined, words
+
+PATIENCE_SECONDS = 0.2
+
+
+def leave(listener: Listener) -> float:
+    """Wait until the client has had enough; when that was."""
+    listener.wait_for_end()
+    assert isinstance(listener.error, openai.APITimeoutError)
+    assert listener.ended_at is not None
+    return listener.ended_at
+
+
+def is_stopped(trial: Trial, played: Played, left_at: float) -> None:
+    """The model's reader left as soon as the client did, and not before."""
+    trial.wait_for_left(played, left_at)
+    assert played.left is not None
+    assert played.left > left_at - AT_ONCE
+
+
+def is_cancelled(trial: Trial, cascade: str = "assistant") -> None:
+    assert trial.fact.ending == "cancelled"
+    assert trial.fact.status == 499
+    labels = {"cascade": cascade, "outcome": "cancelled"}
+    assert trial.counted("understudy_requests_total", **labels) == 1
+    assert trial.pairs() == []
+
+
+def test_while_the_student_is_queued(trial: Trial) -> None:
+    trial.student_says(Queued(trial.event()), *whole(words(20)))
+    left_at = leave(trial.ask(patience=PATIENCE_SECONDS))
+    is_stopped(trial, trial.drafted, left_at)
+    is_cancelled(trial)
+    assert trial.legs == [("student", "cancelled", None)]
+
+
+def test_while_the_draft_is_held(trial: Trial) -> None:
+    trial.student_says(ROLE, Words(words(5), is_counted=True), Until(trial.event()))
+    listener = trial.ask(patience=PATIENCE_SECONDS)
+    left_at = leave(listener)
+    assert listener.heard == []
+    is_stopped(trial, trial.drafted, left_at)
+    is_cancelled(trial)
+    assert trial.legs == [("student", "cancelled", 5)]
+    cost = trial.fact.cost_pico
+    assert cost == 2_000_000 + 5 * 60_000
+    name = "understudy_cost_usd_total"
+    wasted = trial.counted(name, cascade="assistant", role="student", kind="wasted")
+    assert wasted == pytest.approx(cost / 10**12)
+    assert trial.counted("understudy_tokens_total", cascade="assistant", role="student",
+                         type="output") == 5  # fmt: skip
+
+
+def test_while_the_draft_flows(trial: Trial) -> None:
+    trial.student_says(ROLE, Words(words(20), is_counted=True), Until(trial.event()))
+    listener = trial.ask(patience=PATIENCE_SECONDS)
+    left_at = leave(listener)
+    assert listener.text == joined(words(20))
+    is_stopped(trial, trial.drafted, left_at)
+    is_cancelled(trial)
+    assert trial.legs == [("student", "cancelled", 20)]
+    assert trial.fact.first_byte_seconds is not None
+
+
+def test_while_a_tool_call_is_held(trial: Trial) -> None:
+    trial.student_says(ROLE, *tool_call("f", ["{"]), Until(trial.event()))
+    left_at = leave(trial.ask(patience=PATIENCE_SECONDS))
+    is_stopped(trial, trial.drafted, left_at)
+    is_cancelled(trial)
+
+
+def test_while_the_teacher_is_awaited(trial: Trial) -> None:
+    trial.student_says(ROLE, Words(words(8), UNSURE, is_counted=True), Until(trial.event()))
+    trial.teacher_says(Queued(trial.event()), *whole(words(5)))
+    listener = trial.ask(patience=PATIENCE_SECONDS)
+    left_at = leave(listener)
+    assert listener.heard == []
+    is_stopped(trial, trial.taught, left_at)
+    is_cancelled(trial)
+    assert trial.legs == [("student", "aborted", 8), ("teacher", "cancelled", None)]
+    assert trial.fact.reason == "low_confidence"
+
+
+@pytest.mark.parametrize("is_counted", [False, True], ids=["no bill", "running bill"])
+def test_while_the_teacher_streams(trial: Trial, is_counted: bool) -> None:
+    trial.student_says(*whole(words(5), UNSURE))
+    trial.teacher_says(ROLE, Words(words(7, "t"), is_counted=is_counted), Until(trial.event()))
+    listener = trial.ask(patience=PATIENCE_SECONDS)
+    left_at = leave(listener)
+    assert listener.text == joined(words(7, "t"))
+    is_stopped(trial, trial.taught, left_at)
+    is_cancelled(trial)
+    output = 7 if is_counted else None
+    assert trial.legs == [("student", None, 10), ("teacher", "cancelled", output)]
+    unknown = trial.counted("understudy_cost_unknown_total", cascade="assistant", role="teacher",
+                            cause="usage")  # fmt: skip
+    assert unknown == (0 if is_counted else 1)
+
+
+def falling_into_doubt(trial: Trial) -> list[Step]:
+    doubted = Words(words(16, "d"), HOPELESS, is_counted=True)
+    return [ROLE, Words(words(16), is_counted=True), doubted, Until(trial.event())]
+
+
+def test_while_a_teacher_is_to_take_over(trial: Trial) -> None:
+    """Both models have a call open then, and both are stopped."""
+    trial.student_says(*falling_into_doubt(trial))
+    trial.teacher_says(Queued(trial.event()), *whole(words(5)))
+    listener = trial.ask("continuing", patience=PATIENCE_SECONDS)
+    left_at = leave(listener)
+    assert listener.text == joined(words(16), words(16, "d"))
+    is_stopped(trial, trial.drafted, left_at)
+    is_stopped(trial, trial.taught, left_at)
+    is_cancelled(trial, "continuing")
+    assert trial.legs == [("teacher", "cancelled", None), ("student", "cancelled", 32)]
+
+
+def test_while_a_teacher_goes_on_with_the_answer(trial: Trial) -> None:
+    trial.student_says(*falling_into_doubt(trial))
+    trial.teacher_says(ROLE, Words(["t "], is_counted=True), Until(trial.event()))
+    listener = trial.ask("continuing", patience=PATIENCE_SECONDS)
+    left_at = leave(listener)
+    assert listener.text.endswith("t ")
+    is_stopped(trial, trial.taught, left_at)
+    is_cancelled(trial, "continuing")
+    assert trial.legs == [("student", None, 32), ("teacher", "cancelled", 1)]
+
+
+def test_while_a_degraded_draft_flows(trial: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trial.upstream("crowded", Role.TEACHER), "open_calls", 1)
+    trial.student_says(ROLE, Words(words(9), UNSURE, is_counted=True), Until(trial.event()))
+    listener = trial.ask("crowded", patience=PATIENCE_SECONDS)
+    left_at = leave(listener)
+    assert listener.text == joined(words(9))
+    is_stopped(trial, trial.drafted, left_at)
+    is_cancelled(trial, "crowded")
+    assert trial.legs == [("student", "cancelled", 9)]
+
+
+def test_while_an_abandoned_draft_waits_to_be_finished(trial: Trial) -> None:
+    """Nobody learns from a request that came to nothing: the draft is dropped with it."""
+    trial.stage.gateway.context.dice = lambda: 0.0
+    trial.student_says(ROLE, Words(words(8), UNSURE, is_counted=True), Until(trial.event()))
+    trial.teacher_says(ROLE, Words(words(2, "t")), Until(trial.event()))
+    listener = trial.ask("learning", patience=PATIENCE_SECONDS)
+    left_at = leave(listener)
+    assert listener.text == joined(words(2, "t"))
+    is_stopped(trial, trial.drafted, left_at)
+    is_stopped(trial, trial.taught, left_at)
+    is_cancelled(trial, "learning")
+    assert trial.legs == [("teacher", "cancelled", None), ("student", "aborted", 8)]
+    assert trial.observer.completed_facts == []
+
+
+def test_a_client_without_a_stream_leaves_too(trial: Trial) -> None:
+    """Its draft is streamed all the same, so that it can be given up early, and is stopped."""
+    trial.student_says(ROLE, Words(words(20), is_counted=True), Until(trial.event()))
+    with pytest.raises(openai.APITimeoutError):
+        trial.answer("aborting", timeout=PATIENCE_SECONDS)
+    trial.wait_for_left(trial.drafted, trial.drafted.began + PATIENCE_SECONDS)
+    is_cancelled(trial, "aborting")
+    assert trial.legs == [("student", "cancelled", 20)]
+
+
+def test_a_client_that_takes_what_it_has_and_goes(trial: Trial) -> None:
+    """It closes its end amid the flow, without a timeout."""
+    trial.student_says(ROLE, Words(words(500), seconds_each=0.002), *finish())
+    question = trial.stage.question | {"stream": True}
+    with trial.stage.client.stream("POST", "/v1/chat/completions", json=question) as response:
+        next(response.iter_text())
+    assert trial.fact.ending == "cancelled"
+    assert trial.drafted.left is not None or not trial.drafted.is_over

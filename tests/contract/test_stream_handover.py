@@ -1,0 +1,293 @@
+"""Half an answer is out, and it falls into doubt: the teacher goes on from exactly there."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from routing.vocabulary import Role
+from tests.fakes.chunks import chunk
+from tests.fakes.script import (
+    ROLE,
+    BreakOff,
+    Queued,
+    Raw,
+    Step,
+    Until,
+    Words,
+    finish,
+    thoughts,
+    used,
+    whole,
+)
+from tests.fakes.trial import AT_ONCE, HOPELESS, Trial, joined, text_of, words
+from tests.fakes.upstream import Reply
+
+SURE_WORDS, DOUBTED = words(16), words(16, "d")
+OUT = joined(SURE_WORDS, DOUBTED)
+CONTINUED = [" t0", " t1", "."]
+
+
+def falling_into_doubt(*after: Step) -> tuple[Step, ...]:
+    """A student that the window lets out, and that is in doubt at the checkpoint of 32 tokens."""
+    doubted = Words(DOUBTED, HOPELESS, is_counted=True)
+    return (ROLE, Words(SURE_WORDS, is_counted=True), doubted, *after)
+
+
+def test_the_teacher_goes_on_where_the_student_fell_into_doubt(trial: Trial) -> None:
+    more = trial.event()
+    trial.student_says(*falling_into_doubt(Until(trial.event())))
+    trial.teacher_says(ROLE, Words(CONTINUED[:1]), Until(more), Words(CONTINUED[1:]), *finish())
+    listener = trial.ask("continuing")
+    listener.wait_for(OUT + "t0")
+    trial.wait_for_left(trial.drafted, trial.drafted.sent_at[-1])
+    assert trial.taught.began - trial.drafted.sent_at[-1] < AT_ONCE
+    more.set()
+    assert listener.whole().text == OUT + "t0 t1."
+    assert listener.finish_reason == "stop"
+    assert len({(each.id, each.created, each.model) for each in listener.heard}) == 1
+    roles = [each.choices[0].delta.role for each in listener.heard]
+    assert roles == ["assistant", *[None] * (len(roles) - 1)]
+
+
+def test_what_the_teacher_is_asked_at_a_hand_over(trial: Trial) -> None:
+    trial.student_says(*falling_into_doubt(Until(trial.event())))
+    trial.teacher_says(*whole(CONTINUED))
+    trial.ask("continuing", max_tokens=100, max_completion_tokens=40, seed=7).whole()
+    question = trial.stage.question["messages"]
+    assert trial.taught.request == {
+        "model": "upstream-teacher",
+        "messages": [*question, {"role": "assistant", "content": OUT.rstrip()}],
+        "continue_final_message": True,
+        "add_generation_prompt": False,
+        "max_tokens": 100 - 32,
+        "max_completion_tokens": 40 - 32,
+        "seed": 7,
+        "stream": True,
+        "stream_options": {"include_usage": True},
+    }
+
+
+def test_what_is_told_of_a_hand_over(trial: Trial) -> None:
+    trial.student_says(*falling_into_doubt(Until(trial.event())))
+    trial.teacher_says(*whole(CONTINUED))
+    listener = trial.ask("continuing", stream_options={"include_usage": True}).whole()
+    assert listener.headers["x-understudy-served-by"] == "student"  # as far as was known
+    assert listener.headers["x-understudy-reason"] == "confident"
+    handover = {"kind": "continue", "after_tokens": 32, "after_characters": len(OUT)}
+    assert listener.said["served_by"] == "teacher"
+    assert listener.said["reason"] == "late_doubt"
+    assert listener.said["handover"] == handover
+    # 100 input tokens and 32 output tokens of the student, 100 and 10 of the teacher.
+    assert listener.said["cost_usd"] == "0.00008792"
+    usage = listener.heard[-1].usage
+    assert usage is not None
+    assert (usage.prompt_tokens, usage.completion_tokens, usage.total_tokens) == (100, 42, 142)
+    (pair,) = trial.pairs()
+    assert pair["splice"] == {"handover": "continue", "after_tokens": 32, "released": OUT}
+    assert text_of(pair["draft"]) == OUT
+    assert pair["draft_complete"] is False
+    assert text_of(pair["answer"]) == joined(CONTINUED)
+    assert pair["reason"] == "late_doubt"
+    assert trial.fact.ending == "escalated"
+    assert trial.legs == [("student", None, 32), ("teacher", None, 10)]
+    cascade = {"cascade": "continuing"}
+    assert trial.counted("understudy_late_doubts_total", **cascade, handover="continue") == 1
+    name = "understudy_cost_usd_total"
+    for role, dollars in (("student", 0.00000392), ("teacher", 0.000084)):
+        served = trial.counted(name, **cascade, role=role, kind="served")
+        assert served == pytest.approx(dollars)
+    baseline = trial.counted("understudy_baseline_usd_total", **cascade)
+    assert baseline == pytest.approx(100 * 0.6e-6 + 42 * 2.4e-6)
+
+
+def test_where_the_students_bill_is_unknown_so_is_the_sum(trial: Trial) -> None:
+    trial.student_says(ROLE, Words(SURE_WORDS), Words(DOUBTED, HOPELESS), Until(trial.event()))
+    trial.teacher_says(*whole(CONTINUED))
+    listener = trial.ask("continuing", stream_options={"include_usage": True}).whole()
+    assert listener.heard[-1].usage is None
+    assert listener.said["cost_usd"] is None
+
+
+@pytest.mark.parametrize(
+    ("last", "taught", "prefix", "text"),
+    [
+        pytest.param([" big"], [" red", " car"], "", " red car", id="a word that may go on waits"),
+        pytest.param([" big", " "], [" red"], " big", " big red", id="so does a blank"),
+        pytest.param([" a", "\n", "\n"], ["\n\n", "B"], " a", " a\n\nB", id="and several"),
+        pytest.param([" big "], [" red"], " big", " big red", id="one that is out comes once"),
+        pytest.param([" big "], ["red"], " big", " big red", id="also if it is not repeated"),
+        pytest.param([" big "], [" ", "red"], " big", " big red", id="also if it comes alone"),
+        pytest.param([" a:\n"], ["\n", "\n- b"], " a:", " a:\n\n- b", id="more are kept"),
+        pytest.param([" a:\n"], ["\n\n  b"], " a:", " a:\n\n  b", id="and so is an indent"),
+        pytest.param([" big."], [" Red"], " big.", " big. Red", id="a full stop does not wait"),
+        pytest.param([" big."], ["\n\nRed"], " big.", " big.\n\nRed", id="nothing is taken away"),
+        pytest.param([" 東"], ["京"], " 東", " 東京", id="nor does a script without blanks"),
+    ],
+)
+def test_blanks_at_the_seam_are_neither_doubled_nor_lost(
+    lone_trial: Trial, last: Sequence[str], taught: Sequence[str], prefix: str, text: str
+) -> None:
+    trial = lone_trial
+    sure = [f" w{number}" for number in range(16)]
+    doubted = [f" d{number}" for number in range(16 - len(last))]
+    start = joined(sure, doubted)
+    tail = Words([*doubted, *last], HOPELESS)
+    trial.student_says(ROLE, Words(sure), tail, Until(trial.event()))
+    trial.teacher_says(*whole(taught))
+    listener = trial.ask("continuing").whole()
+    assert trial.taught.request["messages"][-1]["content"] == start + prefix
+    assert listener.text == start + text
+
+
+def test_what_waits_does_not_count_as_out(trial: Trial) -> None:
+    tail = Words([*DOUBTED[:15], "half"], HOPELESS)
+    trial.student_says(ROLE, Words(SURE_WORDS), tail, Until(trial.event()))
+    trial.teacher_says(*whole(CONTINUED))
+    listener = trial.ask("continuing", max_tokens=100).whole()
+    assert listener.said["handover"]["after_tokens"] == 31
+    assert trial.taught.request["max_tokens"] == 100 - 31
+    assert trial.pairs()[0]["splice"]["released"] == joined(SURE_WORDS, DOUBTED[:15])
+
+
+def test_a_server_that_tells_its_role_again_and_again_does_so_once(trial: Trial) -> None:
+    said = [Raw(chunk({"role": "assistant", "content": text})) for text in CONTINUED]
+    trial.student_says(*falling_into_doubt(Until(trial.event())))
+    trial.teacher_says(*said, *finish())
+    listener = trial.ask("continuing").whole()
+    assert listener.text == OUT + "t0 t1."
+    roles = [each.choices[0].delta.role for each in listener.heard]
+    assert [role for role in roles if role] == ["assistant"]
+
+
+def test_a_word_waits_until_it_is_whole(trial: Trial) -> None:
+    """A model that is to go on from half a word derails."""
+    more = trial.event()
+    trial.student_says(ROLE, Words([*SURE_WORDS, "half"]), Until(more), Words(["way "]), *finish())
+    listener = trial.ask("continuing")
+    listener.wait_for(joined(SURE_WORDS))
+    trial.wait_for_events(trial.stage.student, 18)
+    assert listener.text == joined(SURE_WORDS)
+    more.set()
+    assert listener.whole().text == joined(SURE_WORDS) + "halfway "
+
+
+def test_a_teacher_that_was_not_seen_to_go_on_is_not_asked(trial: Trial) -> None:
+    trial.upstream("continuing", Role.TEACHER).can_continue = False
+    trial.student_says(*falling_into_doubt(Words(words(2, "r")), *finish()))
+    listener = trial.ask("continuing").whole()
+    _is_a_late_doubt(trial, "continuing")
+    assert listener.text == OUT + joined(words(2, "r"))
+    assert trial.stage.teacher.requests == []
+
+
+def test_after_reasoning_nobody_takes_over(trial: Trial) -> None:
+    """What goes on from an answer would have to know the thoughts that led to it."""
+    trial.student_says(ROLE, *thoughts(["Hm. "]), *falling_into_doubt()[1:], *finish())
+    assert trial.ask("continuing").whole().text == OUT
+    _is_a_late_doubt(trial, "continuing")
+    assert trial.stage.teacher.requests == []
+
+
+def test_an_answer_that_is_over_needs_nobody_to_go_on(trial: Trial) -> None:
+    trial.student_says(ROLE, Words(SURE_WORDS), Words(DOUBTED[:4], HOPELESS), *finish())
+    assert trial.ask("continuing").whole().text == joined(SURE_WORDS, DOUBTED[:4])
+    _is_a_late_doubt(trial, "continuing")
+    assert trial.stage.teacher.requests == []
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        Reply(status=500),
+        Reply(status=400, body={"error": {"message": "no such field"}}),
+        Reply(steps=[BreakOff()]),
+        Reply(steps=[]),
+    ],
+    ids=["fails", "refuses", "breaks off", "says nothing"],
+)
+def test_where_the_teacher_does_not_take_over_the_student_goes_on(
+    lone_trial: Trial, failure: Reply
+) -> None:
+    trial = lone_trial
+    rest = words(5, "r")
+    trial.student_says(*falling_into_doubt(Words(rest), *finish(usage=used(37))))
+    trial.stage.teacher.reply = failure
+    listener = trial.ask("continuing").whole()
+    assert listener.text == OUT + joined(rest)
+    assert listener.said["served_by"] == "student"
+    assert "handover" not in listener.said
+    _is_a_late_doubt(trial, "continuing")
+    assert trial.pairs() == []
+    assert [leg.error is None for leg in trial.fact.legs] == [False, True]
+
+
+def test_a_busy_teacher_is_not_asked_to_take_over(
+    trial: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    teacher = trial.upstream("continuing", Role.TEACHER)
+    monkeypatch.setattr(teacher, "open_calls", 256)
+    trial.student_says(*falling_into_doubt(*finish()))
+    assert trial.ask("continuing").whole().text == OUT
+    _is_a_late_doubt(trial, "continuing")
+
+
+def test_where_the_student_breaks_off_the_teacher_goes_on(trial: Trial) -> None:
+    trial.student_says(ROLE, Words(words(20), is_counted=True), BreakOff())
+    trial.teacher_says(*whole(CONTINUED))
+    listener = trial.ask("continuing", stream_options={"include_usage": True}).whole()
+    assert listener.text == joined(words(20)) + "t0 t1."
+    assert listener.said["reason"] == "late_doubt"
+    assert listener.said["handover"]["after_tokens"] == 20
+    assert listener.heard[-1].usage is not None
+    assert listener.heard[-1].usage.completion_tokens == 30
+    assert trial.fact.ending == "escalated"
+    assert trial.legs == [("student", "upstream_unavailable", 20), ("teacher", None, 10)]
+
+
+def test_where_the_teacher_fails_too_the_stream_ends_with_an_error(trial: Trial) -> None:
+    trial.student_says(ROLE, Words(words(20)), BreakOff())
+    trial.stage.teacher.reply = Reply(status=500)
+    listener = trial.ask("continuing").wait_for_end()
+    assert listener.text == joined(words(20))
+    assert getattr(listener.error, "body", {})["code"] == "upstream_unavailable"
+    assert trial.fact.ending == "failed"
+
+
+def test_a_doubt_that_nobody_acts_on_is_told_at_the_end(trial: Trial) -> None:
+    more = trial.event()
+    rest = words(5, "r")
+    trial.student_says(*falling_into_doubt(Until(more), Words(rest), *finish(usage=used(37))))
+    listener = trial.ask()
+    listener.wait_for(OUT)  # the doubt holds nothing up
+    more.set()
+    assert listener.whole().text == OUT + joined(rest)
+    assert listener.headers["x-understudy-reason"] == "confident"
+    assert listener.said["served_by"] == "student"
+    assert listener.said["reason"] == "late_doubt"
+    assert listener.said["degraded"] is None
+    _is_a_late_doubt(trial, "assistant")
+    assert trial.stage.teacher.requests == []
+    assert trial.pairs() == []
+
+
+def test_while_the_teacher_is_awaited_nothing_more_of_the_draft_goes_out(trial: Trial) -> None:
+    begin = trial.event()
+    trial.student_says(*falling_into_doubt(Words(words(5, "r"), HOPELESS), Until(trial.event())))
+    trial.teacher_says(Queued(begin), *whole(CONTINUED))
+    listener = trial.ask("continuing")
+    listener.wait_for(OUT)
+    trial.wait_for_events(trial.stage.teacher, 0)
+    assert listener.text == OUT
+    begin.set()
+    assert listener.whole().text == OUT + "t0 t1."
+
+
+def _is_a_late_doubt(trial: Trial, cascade: str) -> None:
+    """The draft was served to its end; the quality promise covers it, and the metric shows it."""
+    assert trial.fact.reason == "late_doubt"
+    assert trial.fact.ending == "kept"
+    assert trial.fact.handover == "never"
+    labels = {"cascade": cascade}
+    assert trial.counted("understudy_late_doubts_total", **labels, handover="never") == 1
+    assert trial.counted("understudy_requests_total", **labels, outcome="kept") == 1
+    assert trial.counted("understudy_deferrals_total", **labels, reason="late_doubt") == 0

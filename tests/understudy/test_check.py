@@ -1,0 +1,30 @@
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.fakes.serving import cascade_document, closed_port_url
+from understudy.check import CONFIG_EXIT_CODE, check
+
+
+def test_a_valid_file_is_told_so_and_nobody_is_asked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    url = closed_port_url()
+    path = tmp_path / "c.yaml"
+    path.write_text(yaml.safe_dump({"cascades": {"assistant": cascade_document(url, url)}}))
+    assert check(path) == 0
+    said = capsys.readouterr().out
+    for words in ("upstream-student", "upstream-teacher", url, "0.02/0.06", "No policy", "valid"):
+        assert words in said
+
+
+def test_an_invalid_file_is_told_so_with_the_place(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "c.yaml"
+    document = cascade_document("http://a", "http://b", streaming={"hold_tokens": 17})
+    path.write_text(yaml.safe_dump({"cascades": {"assistant": document}}))
+    assert check(path) == CONFIG_EXIT_CODE
+    assert "streaming.hold_tokens" in capsys.readouterr().err

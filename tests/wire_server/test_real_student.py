@@ -1,0 +1,127 @@
+"""Live streams of a real small model: SmolLM2 behind llama.cpp's own server."""
+
+import json
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.fakes.arrivals import arrivals
+from tests.fakes.serving import Stage, free_port, stage, wait_until
+from tests.fakes.upstream import Reply, completion
+
+HOLD_TOKENS = 16
+TRIALS = 5
+# Two processes on a busy machine: what the gateway itself may add to the window.
+SLACK_SECONDS = 0.15
+STORY = {
+    "model": "assistant",
+    "messages": [{"role": "user", "content": "Tell me a long story about a lighthouse."}],
+    "temperature": 0,
+    "max_tokens": 48,
+    "stream": True,
+}
+
+
+@pytest.fixture(scope="module")
+def student_url() -> Iterator[str]:
+    port = free_port()
+    command = [sys.executable, "-m", "understudy.demo.student", "--port", str(port)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        url = f"http://127.0.0.1:{port}"
+
+        def is_ready() -> bool:
+            assert process.poll() is None
+            with suppress(httpx.TransportError):
+                return httpx.get(url + "/health", trust_env=False).status_code == 200
+            return False
+
+        wait_until(is_ready, seconds=40)
+        try:
+            yield url
+        finally:
+            process.kill()
+
+
+def scene_of(folder: Path, student_url: str, at_least: float) -> Any:
+    cascade = {
+        "objective": {"kind": "confidence", "at_least": at_least},
+        "streaming": {"hold_tokens": HOLD_TOKENS},
+        "student": {
+            "base_url": student_url + "/v1",
+            "extra_body": {"timings_per_token": True},
+        },
+        "audit": {"complete_drafts": 0},
+    }
+    return stage(folder, cascade=cascade)
+
+
+def test_the_first_token_comes_no_later_than_the_window_ends(
+    tmp_path: Path, student_url: str
+) -> None:
+    direct_url = student_url + "/v1/chat/completions"
+    with scene_of(tmp_path, student_url, at_least=0) as scene:
+        live_url = scene.url + "/v1/chat/completions"
+        _, expected = arrivals(direct_url, STORY)
+        over, firsts, wholes = [], [], []
+        for _ in range(TRIALS):
+            direct, _ = arrivals(direct_url, STORY)
+            live, text = arrivals(live_url, STORY)
+            assert text == expected
+            over.append(live[0] - direct[HOLD_TOKENS - 1])
+            firsts.append(live[0])
+            wholes.append(live[-1])
+        assert statistics.median(over) < SLACK_SECONDS
+        # It did stream: the first token came well before the last.
+        assert statistics.median(firsts) < 0.7 * statistics.median(wholes)
+
+
+def test_an_aborted_draft_frees_its_slot_and_is_billed(tmp_path: Path, student_url: str) -> None:
+    with scene_of(tmp_path, student_url, at_least=1) as scene:
+        scene.teacher.reply = Reply(body=completion("Once, and no more."))
+        _, text = arrivals(scene.url + "/v1/chat/completions", STORY | {"max_tokens": 400})
+        assert text == "Once, and no more."
+        wait_until(lambda: not is_busy(student_url), seconds=1)
+        assert scene.metric("understudy_drafts_aborted_total", cascade="assistant") == 1
+        (pair,) = [json.loads(line)["pair"] for line in scene.pairs()]
+        student, _ = pair["legs"]
+        assert student["error"] == "aborted"
+        assert 8 <= student["output_tokens"] < 400
+        assert student["cost_usd"] is not None
+        assert pair["draft_complete"] is False
+
+
+def test_a_client_that_leaves_frees_the_slot(tmp_path: Path, student_url: str) -> None:
+    with scene_of(tmp_path, student_url, at_least=0) as scene:
+        question = STORY | {"max_tokens": 1000}
+        with scene.client.stream("POST", "/v1/chat/completions", json=question) as response:
+            lines = response.iter_lines()
+            next(lines)
+            assert is_busy(student_url)
+        wait_until(lambda: not is_busy(student_url), seconds=1)
+        wait_until(lambda: cancelled(scene) == 1, seconds=1)
+
+
+def test_a_call_right_after_a_stream_finds_a_sound_connection(
+    tmp_path: Path, student_url: str
+) -> None:
+    with scene_of(tmp_path, student_url, at_least=0) as scene:
+        for _ in range(5):
+            arrivals(scene.url + "/v1/chat/completions", STORY | {"max_tokens": 2})
+            response = scene.ask(max_tokens=2)
+            assert response.headers["x-understudy-served-by"] == "student"
+
+
+def cancelled(scene: Stage) -> float:
+    return scene.metric("understudy_requests_total", cascade="assistant", outcome="cancelled")
+
+
+def is_busy(student_url: str) -> bool:
+    slots = httpx.get(student_url + "/slots", trust_env=False).json()
+    return any(slot["is_processing"] for slot in slots)

@@ -1,0 +1,1 @@
+"""``understudy doctor``: asks the servers of a configuration what the gateway relies on."""

@@ -1,0 +1,179 @@
+"""Asks one model what the doctor wants to know, by the very code with which the gateway asks."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import httpx
+import msgspec
+
+from gateway.app import build_model
+from gateway.cascades import LoadedCascade
+from gateway.errors import GatewayError
+from gateway.legs import Legs, Model
+from gateway.upstream.openai import OpenAIModel
+from gateway.upstream.probe import QUESTION, Continuation, probe
+from gateway.wire.chat import Chat, parse_chat
+from gateway.wire.chunk import Chunk
+from gateway.wire.completion import Completion, drafts_of
+from routing.vocabulary import Handover, Role
+from understudy.doctor.findings import (
+    Answered,
+    Evidence,
+    Fault,
+    Finding,
+    Seen,
+    Texts,
+    Unlisted,
+    Wanted,
+    findings_of,
+    unreachable,
+)
+
+# Enough that a server which streams sends several pieces.
+ANSWER_TOKENS = 16
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Which model is asked, and how many seconds each of its answers may take."""
+
+    loaded: LoadedCascade
+    role: Role
+    seconds: float
+
+
+async def examine(question: Question, legs: Legs) -> list[Finding]:
+    """Ask one model everything; the calls are noted in ``legs``."""
+    loaded, role = question.loaded, question.role
+    config = loaded.config.student if role is Role.STUDENT else loaded.config.teacher
+    key = loaded.student_key if role is Role.STUDENT else loaded.teacher_key
+    wanted = Wanted(role, config.model, config.running_usage, loaded.config.streaming.handover)
+    listing = await _listing(config.base_url, key, question.seconds)
+    if isinstance(listing, Fault):
+        return [unreachable(listing)]
+    streamed = await _ask(question, lambda model: _streamed(model, legs))
+    whole = await _ask(question, lambda model: _whole(model, legs))
+    continuation = None
+    is_wanted = role is Role.TEACHER and wanted.handover is Handover.CONTINUE
+    if is_wanted and isinstance(streamed, Answered):
+        found = await _ask(question, lambda model: probe(model, legs))
+        continuation = Continuation(None, found.saw) if isinstance(found, Fault) else found
+    return findings_of(wanted, Seen(listing, streamed, whole, continuation))
+
+
+async def _listing(base_url: str, key: str | None, seconds: float) -> Texts | Unlisted | Fault:
+    headers = {} if key is None else {"authorization": f"Bearer {key}"}
+    try:
+        async with httpx.AsyncClient(timeout=seconds, trust_env=False) as client:
+            response = await client.get(base_url.rstrip("/") + "/models", headers=headers)
+    except httpx.HTTPError as error:
+        return Fault(f"not reached: {str(error) or type(error).__name__}")
+    try:
+        return [str(entry["id"]) for entry in response.raise_for_status().json()["data"]]
+    except httpx.HTTPStatusError:
+        return Unlisted(f"lists no models (status {response.status_code})")
+    except (ValueError, KeyError, TypeError):
+        return Unlisted("lists no models")
+
+
+async def _ask(question: Question, ask: Callable[[Model], Awaitable[_T]]) -> _T | Fault:
+    """What came of one question.  Each has a connection of its own, so that none spoils another."""
+    model = build_model(question.loaded, question.role, lambda _: None)
+    try:
+        async with asyncio.timeout(question.seconds):
+            return await ask(model)
+    except GatewayError as failure:
+        return Fault(failure.detail())
+    except TimeoutError:
+        return Fault(f"no answer within {question.seconds:g} s")
+    finally:
+        if isinstance(model.chat, OpenAIModel):
+            model.chat.close()
+
+
+async def _streamed(model: Model, legs: Legs) -> Answered:
+    leg = await legs.stream(model, _chat(is_stream=True))
+    chunks: list[Chunk] = []
+    try:
+        while part := await leg.read():
+            chunks.extend(part)
+    finally:
+        leg.close()
+    tokens = [token for chunk in chunks for token in chunk.tokens]
+    sure = [token for token in tokens if token.logprob is not None]
+    words = [chunk for chunk in chunks if chunk.content or chunk.reasoning]
+    return Answered(
+        chunks=sum(bool(chunk.content) for chunk in chunks),
+        evidence=Evidence(
+            tokens=len(tokens),
+            with_logprob=len(sure),
+            fewest_candidates=min((len(token.top_logprobs) for token in sure), default=0),
+        ),
+        has_reasoning=any(chunk.reasoning for chunk in chunks),
+        has_usage=leg.usage is not None,
+        has_running_usage=bool(words) and words[0].usage is not None,
+        has_cached_tokens=any(_tells_cached_tokens(chunk.usage_as_sent()) for chunk in chunks),
+    )
+
+
+async def _whole(model: Model, legs: Legs) -> Answered:
+    chat = _chat(is_stream=False)
+    completion = await legs.ask(model, chat)
+    (draft, *_) = drafts_of(completion, chat)
+    message = completion.choices[0].message
+    return Answered(
+        chunks=1,
+        evidence=Evidence(
+            # Where a server says nothing there are no tokens to count: one stands for the text.
+            tokens=len(draft.token_logprobs) or bool(message.content),
+            with_logprob=len(draft.token_logprobs),
+            fewest_candidates=min((len(row) for row in draft.top_logprobs), default=0),
+        ),
+        has_reasoning=bool(message.reasoning_content or message.reasoning),
+        has_usage=completion.usage is not None,
+        has_running_usage=False,
+        has_cached_tokens=_tells_cached_tokens(_usage_of(completion)),
+    )
+
+
+class _Details(msgspec.Struct):
+    cached_tokens: int | None = None
+
+
+class _Usage(msgspec.Struct):
+    prompt_tokens_details: _Details | None = None
+
+
+class _Body(msgspec.Struct):
+    usage: msgspec.Raw = msgspec.Raw(b"null")
+
+
+def _usage_of(completion: Completion) -> msgspec.Raw:
+    return msgspec.json.decode(completion.body, type=_Body).usage
+
+
+def _tells_cached_tokens(usage: msgspec.Raw | None) -> bool:
+    """Whether a usage says how much of the prompt was cached, be it nothing."""
+    if usage is None:
+        return False
+    try:
+        told = msgspec.json.decode(usage, type=_Usage | None)
+    except msgspec.ValidationError:
+        return False
+    details = None if told is None else told.prompt_tokens_details
+    return details is not None and details.cached_tokens is not None
+
+
+def _chat(*, is_stream: bool) -> Chat:
+    fields = {
+        "model": "doctor",
+        "messages": [{"role": "user", "content": QUESTION}],
+        "temperature": 0,
+        "max_tokens": ANSWER_TOKENS,
+        "stream": is_stream,
+    }
+    return parse_chat(msgspec.json.encode(fields))
