@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from gateway.answer import Cascade, denied
-from gateway.drafting import Decision, Drafting, Window
+from gateway.drafting import Decision, Drafting, Window, says_something
 from gateway.errors import TeacherUnavailable, UpstreamError, UpstreamRefused
 from gateway.facts import ABORTED, CANCELLED
 from gateway.legs import Legs, OpenLeg
@@ -206,7 +206,7 @@ class AnswerStream:
         draft, teacher = self._draft, self._cascade.teacher
         self.course.doubt = doubt
         seam = Seam(
-            is_text=draft.has_only_text,
+            is_text=draft.has_only_text and not self._chat.is_continuation,
             is_half=not draft.is_over and bool(draft.prefix.text),
             can_continue=teacher.chat.can_continue,
             is_restart_wanted=self._wishes.is_restart_wanted,
@@ -230,7 +230,11 @@ class AnswerStream:
         """The first of the teacher's answer.  Raises what the teacher raises."""
         prefix = self._draft.prefix if way is Handover.CONTINUE else None
         leg = self._teacher = await self._legs.stream(self._cascade.teacher, self._chat, prefix)
-        first = await leg.read() or ()
+        first: list[Chunk] = []
+        while part := await leg.read():  # a role alone is no sign that an answer will come
+            first += part
+            if any(map(says_something, part)):
+                break
         self.course.served_by, self.course.answer = Role.TEACHER, Assembly()
         return self._taught(first)
 
@@ -269,6 +273,7 @@ class AnswerStream:
         try:
             leg = await self._legs.stream(student, self._chat, until=window.until)
         except TimeoutError:
+            student.chat.blame()
             return gate.expire()
         self.course.draft = Drafting(leg, gate, self._chat, window)
         self._step = self._hold

@@ -101,7 +101,7 @@ class Drafting:
 
     def take_reasoning(self) -> Sequence[Chunk]:
         """What has come of reasoning before the first word of the answer, and is not out yet."""
-        before = takewhile(lambda held: not (held[0] or _is_answer(held[1])), self._held)
+        before = takewhile(lambda held: not (held[0] or is_answer(held[1])), self._held)
         ready = [chunk for _, chunk in before]
         if not any(chunk.reasoning for chunk in ready):
             return ()  # a role alone would send the headers, which know no verdict yet
@@ -118,6 +118,11 @@ class Drafting:
     def releasable(self) -> int:
         """How many tokens may be out by now: half a tool call is none of them."""
         return self.gate.released if self._is_gated else self._tokens
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the student came to an end of its own, and was not broken off."""
+        return self.is_over and self._finish_reason in _WHOLE
 
     @property
     def is_given_up(self) -> bool:
@@ -146,7 +151,7 @@ class Drafting:
         Where tools are offered, tokens without any text may be the beginning of a call, some twenty
         of them before its first word comes: what they are is known by what follows them.
         """
-        if self._may_call and not _is_answer(chunk):
+        if self._may_call and not is_answer(chunk):
             self._unclear.extend(chunk.tokens)
             return self.gate.feed(())
         tokens = [*self._unclear, *chunk.tokens]
@@ -174,8 +179,14 @@ class Drafting:
         return draft.structure
 
 
-def _is_answer(chunk: Chunk) -> bool:
+def is_answer(chunk: Chunk) -> bool:
+    """Whether a chunk belongs to the answer, which begins after role and reasoning."""
     return bool(chunk.content) or chunk.is_tool_call or chunk.finish_reason is not None
+
+
+def says_something(chunk: Chunk) -> bool:
+    """Whether a chunk has more to it than a role."""
+    return is_answer(chunk) or bool(chunk.reasoning)
 
 
 def _seam(texts: Sequence[str]) -> int:

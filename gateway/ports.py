@@ -41,6 +41,9 @@ class ChatModel(Protocol):
     def can_continue(self) -> bool:
         """Whether it was seen to go on from the first words of an answer."""
 
+    def blame(self) -> None:
+        """Count a failure of it that only the caller saw: nothing came in time."""
+
     async def complete(self, chat: Chat) -> Completion:
         """Ask it.  Raises UpstreamError where it fails, UpstreamRefused where it refuses."""
 

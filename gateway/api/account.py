@@ -27,6 +27,7 @@ class Account:
     served: Served | None = None
     course: Course = field(default_factory=Course)
     first_byte_seconds: float | None = None
+    is_settled: bool = False
 
     @property
     def complete_drafts(self) -> float:
@@ -128,7 +129,10 @@ class Account:
         self.settle(ending, status or status_of(error), error.code)
 
     def settle(self, ending: Ending, status: int, error_code: str | None = None) -> None:
-        """Tell how the request ended."""
+        """Tell how the request ended, once: what fails after that is another matter."""
+        if self.is_settled:
+            return
+        self.is_settled = True
         chat, served, course = self.chat, self.served, self.course
         cascade = None if served is None else served.cascade
         verdict = self.legs.verdict

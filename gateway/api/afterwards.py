@@ -28,8 +28,9 @@ async def _finish_draft(account: Account, draft: Drafting, legs: Legs, rescue: R
     except UpstreamError:
         pass  # nothing was learnt, and that is all
     else:
-        body = draft.assembly.body()
-        account.log_pair(replace(rescue, draft=body, is_draft_complete=True))
+        if draft.is_whole:
+            body = draft.assembly.body()
+            account.log_pair(replace(rescue, draft=body, is_draft_complete=True))
     finally:
         draft.leg.close()
         if account.served is not None:

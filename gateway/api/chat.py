@@ -22,7 +22,7 @@ from gateway.api.exchange import (
     send_error,
     send_response,
 )
-from gateway.api.live import STATUS, EventSender, LiveAnswer, collect
+from gateway.api.live import STATUS, EventSender, LiveAnswer, collect, tell
 from gateway.errors import (
     GatewayError,
     InternalError,
@@ -61,6 +61,10 @@ class ChatCompletions:
         finally:
             context.open_requests -= 1
             context.observer.metrics.open_requests.set(context.open_requests)
+
+
+def _whole_body(chat: Chat, completion: Completion) -> bytes:
+    return msgspec.json.encode(client_fields(completion, chat))
 
 
 class _Exchange:
@@ -149,18 +153,23 @@ class _Exchange:
                 await self._relay(chat, served, stream)
             else:
                 async with Departure(self._receive):
-                    whole = await collect(account, stream)
-                await self._send_whole(chat, read_completion(whole.body()))
+                    whole = await collect(stream)
+                body = _whole_body(chat, read_completion(whole.body()))
+                tell(account, stream)
+                await self._send_whole(self._whole_headers(), body)
         finally:
             stream.close()
 
     async def _relay(self, chat: Chat, served: Served, stream: AnswerStream) -> None:
         seconds = served.cascade.streaming.keepalive_seconds
-        events = self._events = EventSender(self._send, self._stream_headers, seconds)
+        departure = Departure(self._receive)
+        events = self._events = EventSender(
+            self._send, self._stream_headers, seconds, departure.give_up
+        )
         try:
-            async with Departure(self._receive):
+            async with departure:
                 last = await LiveAnswer(self._account, chat, stream).relay(events)
-            await events.write(last, is_last=True)
+                await events.write(last, is_last=True)
         finally:
             events.close()
 
@@ -173,19 +182,19 @@ class _Exchange:
             account.log_pair(
                 Rescue(draft, draft is not None, given.completion.body, account.reason)
             )
+        if chat.is_stream:
+            headers, body = self._stream_headers(), b"".join(replay(given.completion, chat))
+        else:
+            headers, body = self._whole_headers(), _whole_body(chat, given.completion)
         account.settle(account.ending, STATUS)
-        if not chat.is_stream:
-            await self._send_whole(chat, given.completion)
-            return
-        headers = self._stream_headers()
-        account.add_cost(headers)
-        await send_response(self._send, STATUS, headers, b"".join(replay(given.completion, chat)))
+        await self._send_whole(headers, body)
 
-    async def _send_whole(self, chat: Chat, completion: Completion) -> None:
-        headers = {"content-type": "application/json", **self._account.headers()}
+    async def _send_whole(self, headers: dict[str, str], body: bytes) -> None:
         self._account.add_cost(headers)
-        body = msgspec.json.encode(client_fields(completion, chat))
         await send_response(self._send, STATUS, headers, body)
+
+    def _whole_headers(self) -> dict[str, str]:
+        return {"content-type": "application/json", **self._account.headers()}
 
     def _stream_headers(self) -> dict[str, str]:
         fixed = {

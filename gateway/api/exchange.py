@@ -81,12 +81,16 @@ class Departure:
         self._task = task
         self._watcher = asyncio.create_task(self._watch())
 
+    def give_up(self) -> None:
+        """Take the client as gone."""
+        self._has_left = True
+        self._task.cancel()
+
     async def _watch(self) -> None:
         message: Message = {"type": ""}
         while message["type"] != "http.disconnect":
             message = await self._receive()
-        self._has_left = True
-        self._task.cancel()
+        self.give_up()
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._watcher.cancel()

@@ -25,16 +25,27 @@ from gateway.wire.chunk import Chunk, ChunkEditor
 from routing.vocabulary import Handover
 
 STATUS = 200
+# A client that takes nothing for so long has left without a word, and holds what others wait for.
+STALL_SECONDS = 60.0
 _COMMENT = b": waiting for the model\n\n"
 
 
 class EventSender:
-    """The response of one stream.  ``headers`` is asked once, when the first byte goes out."""
+    """The response of one stream.
+
+    ``headers`` is asked once, when the first byte goes out.  ``on_stall`` is told when the client
+    has read nothing for STALL_SECONDS while there was something to read.
+    """
 
     def __init__(
-        self, send: Send, headers: Callable[[], Mapping[str, str]], keepalive_seconds: float
+        self,
+        send: Send,
+        headers: Callable[[], Mapping[str, str]],
+        keepalive_seconds: float,
+        on_stall: Callable[[], None],
     ) -> None:
         self.is_started = False
+        self._on_stall = on_stall
         self._send = send
         self._headers = headers
         self._keepalive_seconds = keepalive_seconds
@@ -47,6 +58,7 @@ class EventSender:
     async def write(self, events: bytes, *, is_last: bool = False) -> None:
         """Send some events; waits while the client reads slowly."""
         self._is_busy = True
+        self._last = self._loop.time()
         try:
             with suppress(RuntimeError):  # uvloop's word for a client that left this very moment
                 if not self.is_started:
@@ -69,7 +81,11 @@ class EventSender:
     def _look(self) -> None:
         """A proxy cuts a silent connection: after a while without an event, send a comment."""
         idle_seconds = self._loop.time() - self._last
-        if idle_seconds >= self._keepalive_seconds and not self._is_busy:
+        if self._is_busy:
+            if idle_seconds >= STALL_SECONDS:
+                self._on_stall()
+            idle_seconds = 0.0
+        elif idle_seconds >= self._keepalive_seconds:
             self._comment = asyncio.create_task(self.write(_COMMENT))
             idle_seconds = 0.0
         wait = max(self._keepalive_seconds - idle_seconds, 0.01)
@@ -147,10 +163,13 @@ class LiveAnswer:
             self._editor.edit(
                 chunk,
                 is_continuation=is_continuation,
+                content=self._after_seam(chunk.content) if is_continuation else None,
                 understudy=trailer if chunk is carrier else None,
             )
             for chunk in self._last
         ]
+        if carrier is None and not self._chat.is_usage_wanted:  # a server that ended without a word
+            events.append(self._editor.closing_event(trailer))
         if self._chat.is_usage_wanted:
             events.append(self._editor.usage_event(self._client_usage(), trailer))
         return b"".join([*events, self._editor.done()])
@@ -170,13 +189,12 @@ class LiveAnswer:
         }
 
 
-async def collect(account: Account, stream: AnswerStream) -> Assembly:
+async def collect(stream: AnswerStream) -> Assembly:
     """The same for a client that does not stream: the whole answer.  Raises what models raise."""
     whole = Assembly()
     while part := await stream.read():
         for chunk in part:
             whole.add(chunk)
-    tell(account, stream)
     return whole
 
 
@@ -189,7 +207,7 @@ def tell(account: Account, stream: AnswerStream) -> None:
     if course.answer is not None:
         rescue = Rescue(
             draft=None if course.draft is None else course.draft.assembly.body(),
-            is_draft_complete=course.draft is not None and course.draft.is_over,
+            is_draft_complete=course.draft is not None and course.draft.is_whole,
             answer=course.answer.body(),
             reason=account.reason,
             splice=course.splice,

@@ -30,6 +30,8 @@ HAPPY_EYEBALLS_SECONDS = 0.25
 MAX_HEAD_BYTES = 64 * 2**10
 # So much of a stream waits here for its reader before the server is made to wait.
 MAX_UNREAD_BYTES = 256 * 2**10
+# A server that waited for our reader gets that time on top of its own, and at least so much.
+PAUSE_SECONDS = 1.0
 
 
 class Unreachable(Exception):  # a state, like the two below
@@ -56,7 +58,8 @@ class _Connection(asyncio.Protocol):
         self._is_head_complete = False
         self._is_ended_by_close = False
         self._has_more = False
-        self._is_paused = False
+        self._paused_at: float | None = None
+        self._paused_seconds = 0.0
         self._bytes_without_body = 0
         self._pieces: list[bytes] = []
         self._size = 0
@@ -78,7 +81,8 @@ class _Connection(asyncio.Protocol):
         self.is_complete = self._is_head_complete = False
         self._is_whole, self._most = most is not None, most or 0
         self._bytes_without_body = self._size = 0
-        self._deadline = self.loop.call_later(seconds, self._fail, TimeoutError())
+        self._paused_seconds = 0.0
+        self._deadline = self.loop.call_later(seconds, self._expire)
         self._transport.write(request)
 
     def finish(self) -> bool:
@@ -129,8 +133,9 @@ class _Connection(asyncio.Protocol):
         return data
 
     def _resume(self) -> None:
-        if self._is_paused:
-            self._is_paused = False
+        if self._paused_at is not None:
+            self._paused_seconds += self.loop.time() - self._paused_at
+            self._paused_at = None
             self._transport.resume_reading()
 
     async def _wait(self, until: float | None) -> None:
@@ -148,6 +153,18 @@ class _Connection(asyncio.Protocol):
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
+
+    def _expire(self) -> None:
+        """The time is over, but for what the server waited for our own reader."""
+        if self._paused_at is not None:
+            now = self.loop.time()
+            self._paused_seconds += now - self._paused_at
+            self._paused_at = now
+        if self._paused_seconds:
+            seconds, self._paused_seconds = max(self._paused_seconds, PAUSE_SECONDS), 0.0
+            self._deadline = self.loop.call_later(seconds, self._expire)
+        else:
+            self._fail(TimeoutError())
 
     def _fail(self, failure: Exception) -> None:
         """End the connection; no answer becomes complete any more."""
@@ -212,8 +229,8 @@ class _Connection(asyncio.Protocol):
                 self._fail(TooLarge())
             return
         self._wake()
-        if self._size > MAX_UNREAD_BYTES and not self._is_paused:
-            self._is_paused = True
+        if self._size > MAX_UNREAD_BYTES and self._paused_at is None:
+            self._paused_at = self.loop.time()
             self._transport.pause_reading()
 
     def on_message_complete(self) -> None:

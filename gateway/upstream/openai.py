@@ -111,6 +111,10 @@ class OpenAIModel:
         finally:
             reply.close()
 
+    def blame(self) -> None:
+        """Count a failure that only the caller saw: nothing came in time."""
+        self._report(is_down=True)
+
     def _begin(self) -> float:
         self.open_calls += 1
         return self._clock()

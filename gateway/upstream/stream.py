@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from gateway.errors import UpstreamError, UpstreamFailed, UpstreamMalformed, UpstreamUnavailable
 from gateway.upstream.faults import NETWORK_ERRORS, fault_of
@@ -13,6 +14,8 @@ from routing.money import Usage
 # After the last event a server still ends its response.  Waiting so long for that keeps the
 # connection for the next call; the answer itself does not wait.
 END_SECONDS = 0.05
+# What is held back is in memory: no stream may be larger, log-probabilities included.
+MAX_STREAM_BYTES = 64 * 2**20
 
 _NO_STREAM = "The model server's answer is no stream of chat completion chunks."
 
@@ -38,6 +41,7 @@ class UpstreamStream:
         self._splitter = EventSplitter()
         self._has_choice = False
         self._has_finish = False
+        self._bytes = 0
         self._is_done = False
         self._is_closed = False
         self._failure: UpstreamError | None = None
@@ -71,7 +75,8 @@ class UpstreamStream:
             raise self._failure
         if self._is_done:
             loop = asyncio.get_running_loop()
-            await self._reply.read(loop.time() + END_SECONDS)
+            with suppress(*NETWORK_ERRORS):  # the answer is whole, whatever becomes of its end
+                await self._reply.read(loop.time() + END_SECONDS)
             return self._end()
         received = await self._reply.read(until)
         if received is None:
@@ -82,6 +87,11 @@ class UpstreamStream:
                     "The model server broke off its answer.", is_usage_unknown=True
                 )
             return self._end()
+        self._bytes += len(received)
+        if self._bytes > MAX_STREAM_BYTES:
+            raise UpstreamMalformed(
+                "The model server's answer is too large.", is_usage_unknown=True
+            )
         chunks: list[Chunk] = []
         try:
             self._take_in(self._splitter.feed(received), chunks)

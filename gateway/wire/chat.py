@@ -72,6 +72,7 @@ class _Known(msgspec.Struct):
     response_format: _ResponseFormat | None = None
     chat_template_kwargs: dict[str, msgspec.Raw] | None = None
     store: bool | None = None
+    continue_final_message: bool | None = None
 
 
 _known = msgspec.json.Decoder(_Known)
@@ -98,6 +99,7 @@ class Chat:
     is_usage_wanted: bool
     is_json_wanted: bool
     is_store_allowed: bool
+    is_continuation: bool
     top_logprobs: int | None
 
 
@@ -131,6 +133,7 @@ def parse_chat(body: bytes) -> Chat:
         is_usage_wanted=options is not None and bool(options.include_usage),
         is_json_wanted=known.response_format is not None and known.response_format.type in _JSON,
         is_store_allowed=known.store is not False,
+        is_continuation=known.continue_final_message is True,
         top_logprobs=(known.top_logprobs or 0) if known.logprobs else None,
     )
 

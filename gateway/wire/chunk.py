@@ -158,7 +158,7 @@ def decode(payload: bytes, *, is_evidence_wanted: bool = True) -> Chunk:
         content=delta.content or "",
         reasoning=delta.reasoning_content or delta.reasoning or "",
         is_tool_call=is_tool_call,
-        finish_reason=choice.finish_reason,
+        finish_reason=choice.finish_reason or None,
         tokens=tokens,
         usage=usage,
         has_choice=True,
@@ -176,7 +176,7 @@ def _tokens(choice: _BareChoice, *, has_words: bool) -> Sequence[Token]:
     kept = answer_tokens(
         entries,
         delta.content or "",
-        has_end=choice.finish_reason not in (None, "length"),
+        has_end=choice.finish_reason not in (None, "", "length"),
         # A piece of reasoning without any text is half a character: its token is no answer either.
         has_reasoning=bool(reasoning) or (reasoning is not None and not has_words),
     )
@@ -295,6 +295,10 @@ class ChunkEditor:
             fields["understudy"] = understudy
         return event(fields)
 
+    def closing_event(self, understudy: Mapping[str, object]) -> bytes:
+        """A chunk that says nothing but what the gateway has to say of the answer."""
+        return self._own_event({}, understudy)
+
     def restart_event(self, discarded_characters: int) -> bytes:
         """The chunk after which the answer starts again: what came before it is to be thrown away.
 
@@ -302,15 +306,16 @@ class ChunkEditor:
         event as one.
         """
         delta = {"role": "assistant", "content": ""}
+        told = {"event": "restart", "discarded_characters": discarded_characters}
+        return self._own_event(delta, told)
+
+    def _own_event(self, delta: Mapping[str, object], understudy: Mapping[str, object]) -> bytes:
         fields: dict[str, object] = {"object": "chat.completion.chunk", **(self._identity or {})}
         fields["model"] = self._chat.model
         fields["choices"] = [{"index": 0, "delta": delta, "finish_reason": None}]
         if self._chat.is_usage_wanted:
             fields["usage"] = None
-        fields["understudy"] = {
-            "event": "restart",
-            "discarded_characters": discarded_characters,
-        }
+        fields["understudy"] = understudy
         return event(fields)
 
     def done(self) -> bytes:
@@ -319,9 +324,9 @@ class ChunkEditor:
 
     def _envelope(self, chunk: Chunk) -> dict[str, object]:
         fields: dict[str, object] = {**_fields.decode(chunk.body)}
-        if self._identity is None:
+        if self._identity is None and (chunk.has_choice or chunk.is_usage_report):
             self._identity = {key: fields[key] for key in ("id", "created") if key in fields}
-        fields |= self._identity
+        fields |= self._identity or {}
         fields["model"] = self._chat.model
         if self._chat.is_usage_wanted:
             fields["usage"] = None
@@ -334,7 +339,7 @@ class ChunkEditor:
     ) -> dict[str, object]:
         edited: dict[str, object] = {**choice}
         if "logprobs" in choice:
-            edited["logprobs"] = self._logprobs(choice["logprobs"])
+            edited["logprobs"] = client_logprobs(choice["logprobs"], self._chat.top_logprobs)
         if is_continuation:
             sent = _fields_or_null.decode(choice.get("delta", _NULL)) or {}
             delta: dict[str, object] = {**sent}
@@ -343,9 +348,3 @@ class ChunkEditor:
                 delta["content"] = content
             edited["delta"] = delta
         return edited
-
-    def _logprobs(self, sent: msgspec.Raw) -> object:
-        try:
-            return client_logprobs(sent, self._chat.top_logprobs)
-        except msgspec.ValidationError:
-            return None  # too few may be asked for to pass on what cannot be read

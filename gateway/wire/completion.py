@@ -244,10 +244,13 @@ def client_logprobs(logprobs: msgspec.Raw, top_logprobs: int | None) -> object:
         return None
     if top_logprobs >= EVIDENCE_TOP_LOGPROBS:
         return logprobs
-    parsed = _client_tokens.decode(logprobs)
-    if parsed is None:
-        return None
-    return {name: _trimmed(entries, top_logprobs) for name, entries in parsed.items()}
+    try:
+        parsed = _client_tokens.decode(logprobs)
+        if parsed is None:
+            return None
+        return {name: _trimmed(entries, top_logprobs) for name, entries in parsed.items()}
+    except msgspec.ValidationError:
+        return None  # what cannot be read cannot be cut to what was asked for
 
 
 def _trimmed(entries: msgspec.Raw, most: int) -> object:

@@ -325,7 +325,7 @@ def test_a_gateway_that_ends_says_so(tmp_path: Path, is_out: bool) -> None:
 def test_a_failing_teacher_is_left_alone_after_five_streams(lone_trial: Trial) -> None:
     trial = lone_trial
     trial.student_says(*whole(words(5), UNSURE))
-    trial.stage.teacher.reply = Reply(steps=[ROLE, BreakOff()])
+    trial.stage.teacher.reply = Reply(steps=[ROLE, Words(TAUGHT), BreakOff()])
     for _ in range(5):
         assert trial.ask().wait_for_end().error is not None
     listener = trial.ask().whole()

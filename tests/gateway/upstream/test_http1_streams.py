@@ -499,17 +499,29 @@ async def test_closing_a_stream_that_nobody_reads_closes_its_connection_at_once(
             await flood.closed.wait()
 
 
-async def test_deadline_of_a_stream_that_nobody_reads_closes_its_connection(
-    certificate: Path | None,
+async def test_deadline_does_not_pass_while_the_server_waits_for_the_reader(
+    certificate: Path | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    flood = Flood()
-    async with streaming(flood, certificate) as (client, _):
-        reply = await stream(client, seconds=0.5)
-        async with asyncio.timeout(PATIENCE):
-            await flood.closed.wait()
-        assert len(await reply.read() or b"") > MAX_UNREAD_BYTES
-        with pytest.raises(TimeoutError):
+    monkeypatch.setattr(http1, "PAUSE_SECONDS", 0.5)
+    closed = asyncio.Event()
+
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        peer.writer.write(CHUNKED + chunk(2 * PIECE))
+        await peer.wait_closed()
+        closed.set()
+
+    async with streaming(script, certificate) as (client, _):
+        reply = await stream(client, seconds=0.3)
+        await asyncio.sleep(0.6)
+        assert not closed.is_set()
+        size = 0
+        while size < 2 * len(PIECE):
+            size += len(await reply.read() or b"")
+        with pytest.raises(TimeoutError):  # from here on it is the server that is late
             await reply.read()
+        async with asyncio.timeout(PATIENCE):
+            await closed.wait()
         reply.close()
 
 
