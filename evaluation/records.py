@@ -24,9 +24,11 @@ import numpy.typing as npt
 from evaluation.errors import RecordError
 from evaluation.outcomes import Floats, Integers, Outcomes
 from routing import Draft, signals_of
+from routing.signals import SIGNAL_NAMES
 
 MAX_LINE_BYTES = 16 * 2**20  # a record of 100,000 tokens with top-20 log-probabilities fits
 NO_GROUP = -1
+EVIDENCE_PREFIX = "evidence:"
 
 _GZIP = b"\x1f\x8b"
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -111,6 +113,8 @@ def draft_of(student: StudentPart) -> Draft:
     return Draft(
         token_logprobs=tuple(map(_reported, logprobs[first:last])),
         top_logprobs=tuple(tuple(map(_reported, row or ())) for row in rows[first:last]),
+        text=student.text or "",
+        finish_reason=student.finish_reason,
     )
 
 
@@ -118,11 +122,20 @@ def signals_in(record: Record) -> dict[str, float]:
     """All evidence of the record by name: what routing finds, and what the record itself brings.
 
     What routing can compute wins over a value of the same name, as only routing's is to be had
-    over HTTP.
+    over HTTP.  What no gateway can see is named ``evidence:<name>``.
     """
     own = record.student.signals or {}
-    brought = {name: float(value) for name, value in own.items() if value is not None}
+    brought = {
+        _name_of(name, float(value)): float(value)
+        for name, value in own.items()
+        if value is not None
+    }
     return {**brought, **signals_of(draft_of(record.student))}
+
+
+def _name_of(name: str, value: float) -> str:
+    """The name itself where it is one of routing's, and may be."""
+    return name if name in SIGNAL_NAMES and 0.0 <= value <= 1.0 else f"{EVIDENCE_PREFIX}{name}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
