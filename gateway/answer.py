@@ -17,7 +17,7 @@ from gateway.errors import (
 from gateway.legs import Legs, Model
 from gateway.wire.chat import Chat
 from gateway.wire.completion import Completion, drafts_of
-from routing.cascade import AskTeacher, Keep, ServeDraft, Verdict, defer, plan, settle
+from routing.cascade import AskTeacher, Keep, Prospect, ServeDraft, Verdict, defer, plan, settle
 from routing.policy import Policy
 from routing.vocabulary import (
     Degraded,
@@ -100,7 +100,7 @@ async def answer(chat: Chat, cascade: Cascade, legs: Legs) -> Answer:
 
 async def _draft(chat: Chat, cascade: Cascade, legs: Legs) -> Completion | NoDraft:
     """The student's answer, or why there is none."""
-    first = plan(chat.needs, cascade.student_cannot)
+    first = plan(Prospect(chat.needs), cascade.student_cannot, cascade.policy)
     if isinstance(first, NoDraft):
         return first
     if isinstance(cascade.student.chat.reserve(), Denied):

@@ -16,7 +16,17 @@ from gateway.legs import Legs, OpenLeg
 from gateway.wire.assemble import Assembly
 from gateway.wire.chat import Chat, Prefix
 from gateway.wire.chunk import Chunk
-from routing.cascade import AskTeacher, Defer, Keep, ServeDraft, Verdict, defer, plan, settle
+from routing.cascade import (
+    AskTeacher,
+    Defer,
+    Keep,
+    Prospect,
+    ServeDraft,
+    Verdict,
+    defer,
+    plan,
+    settle,
+)
 from routing.handover import Seam, hand_over
 from routing.streaming import Doubt, Gate, Hold, Release
 from routing.vocabulary import Degraded, Denied, Granted, Handover, NoDraft, Reason, Role
@@ -113,7 +123,8 @@ class AnswerStream:
 
     async def _begin(self) -> Chunks:
         """Have the student write, where it can."""
-        first = plan(self._chat.needs, self._cascade.student_cannot)  # pure
+        prospect = Prospect(self._chat.needs)
+        first = plan(prospect, self._cascade.student_cannot, self._cascade.policy)  # pure
         opened: NoDraft | Decision = first if isinstance(first, NoDraft) else Hold()
         if not isinstance(first, NoDraft):
             try:

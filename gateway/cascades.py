@@ -15,7 +15,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from routing.errors import PolicyError
 from routing.money import Price, pico_per_token
-from routing.policy import Policy, policy_from_document, uncalibrated_default
+from routing.policy import Policy, uncalibrated_default
+from routing.policy_file import policy_from_document
 from routing.vocabulary import Handover, Need, Threshold, WhenDenied
 
 NAME = r"^[a-z0-9][a-z0-9._-]{0,63}$"

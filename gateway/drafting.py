@@ -11,7 +11,7 @@ from gateway.wire.chat import Chat, Prefix
 from gateway.wire.chunk import Chunk
 from gateway.wire.completion import drafts_of, read_completion
 from routing.cascade import Defer, Keep
-from routing.streaming import Doubt, Gate, Hold, Release, Token
+from routing.streaming import Doubt, Ending, Gate, Hold, Release, Token
 from routing.vocabulary import Handover, Need, Structure
 
 # How an answer ends that was not broken off by the server.
@@ -165,7 +165,7 @@ class Drafting:
         self.leg.close()
         if not self._is_gated:
             return Release(self._tokens)
-        return self.gate.end(self._structure())
+        return self.gate.end(Ending(self._structure()))
 
     def _structure(self) -> Structure:
         if self._finish_reason not in _WHOLE:

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from routing.policy import Policy, Rule
+from routing.prompt import Prompt
+from routing.sampling import Sampling
 from routing.signals import Signals, signals_of
 from routing.vocabulary import (
     Confidence,
@@ -15,6 +17,7 @@ from routing.vocabulary import (
     Draft,
     Grant,
     Granted,
+    Merit,
     Need,
     NoDraft,
     Reason,
@@ -22,6 +25,19 @@ from routing.vocabulary import (
     Threshold,
     WhenDenied,
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Prospect:
+    """What is known of a request before anybody has answered it.
+
+    ``prompt`` and ``sampling`` may be left out where the policy asks for neither; ``prompt`` None
+    says that nothing is known of it, ``sampling`` None that nothing was said of it.
+    """
+
+    needs: frozenset[Need]
+    prompt: Prompt | None = None
+    sampling: Sampling | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +49,14 @@ class AskStudent:
 class Keep:
     """The draft is good enough to be served.
 
-    ``confidence`` is None where its form alone spoke for it, reason ``valid_structure``.
+    ``confidence`` and ``merit`` are None where its form alone spoke for it, reason
+    ``valid_structure``.
     """
 
     confidence: Confidence | None
     signals: Signals = field(default_factory=dict)
     reason: Reason = Reason.CONFIDENT
+    merit: Merit | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +64,15 @@ class Defer:
     """The draft is not enough, or there is none.
 
     ``confidence`` is None where nothing could be said; ``has_draft`` says whether something could
-    be served in place of the teacher's answer, if only once it is finished.
+    be served in place of the teacher's answer, if only once it is written.  ``merit`` is that of
+    the draft or, where the prompt alone decided, the most that it promised.
     """
 
     reason: Reason
     confidence: Confidence | None = None
     has_draft: bool = False
     signals: Signals = field(default_factory=dict)
+    merit: Merit | None = None
 
 
 Verdict = Keep | Defer
@@ -80,37 +100,55 @@ class Refuse:
 Outcome = ServeDraft | AskTeacher | Refuse
 
 
-def plan(needs: frozenset[Need], student_cannot: frozenset[Need]) -> AskStudent | NoDraft:
-    """Whom to ask first, from the request alone: no draft is paid for that cannot come out well."""
-    if needs & student_cannot:
+def plan(
+    prospect: Prospect, student_cannot: frozenset[Need], policy: Policy
+) -> AskStudent | NoDraft:
+    """Whom to ask first, from the request alone: no draft is paid for that cannot come out well.
+
+    A draft that is sampled in another way than those that the policy was fitted on has no
+    confidence, whatever its tokens say; and one whose prompt promises too little is not worth its
+    price.  Both can still be written, should the teacher fail.
+    """
+    if prospect.needs & student_cannot:
         return NoDraft(Reason.STUDENT_CANNOT)
+    if not policy.covers(prospect.sampling or {}):
+        return NoDraft(Reason.NO_SIGNAL, is_to_be_had=True)
+    if prospect.prompt is not None:
+        bar = policy.bar(prospect.prompt)
+        if bar is not None and not policy.threshold.admits(bar):
+            return NoDraft(Reason.PROMPT_SAYS_SO, bar, is_to_be_had=True)
     return AskStudent()
 
 
-def defer(drafts: Sequence[Draft] | NoDraft, policy: Policy) -> Verdict:
+def defer(drafts: Sequence[Draft] | NoDraft, policy: Policy, group: str | None = None) -> Verdict:
     """Judge what the student wrote.
 
     A request for several choices has a draft each, at least one, and is judged by its weakest: one
     answer goes to the client, and it is as good as its worst part.  No signal is a case of its own
-    and defers.
+    and defers.  ``group`` is the kind of task that the request names.
     """
     if isinstance(drafts, NoDraft):
-        return Defer(drafts.reason)
+        return Defer(drafts.reason, has_draft=drafts.is_to_be_had, merit=drafts.merit)
     whole = policy.whole
-    return weakest([judge(draft, whole, whole.threshold) for draft in drafts])
+    return weakest([judge(draft, whole, whole.threshold, group) for draft in drafts])
 
 
-def judge(draft: Draft, rule: Rule, at_least: Threshold) -> Verdict:
+def judge(draft: Draft, rule: Rule, at_least: Threshold, group: str | None = None) -> Verdict:
     """Judge one draft, or the part of it that is there, by a rule and one of its two bounds."""
     signals = signals_of(draft)
-    confidence = rule.confidence(signals)
+    opinion = rule.opinion(rule.features(signals, draft.text, group), group)
+    confidence = merit = None
+    if opinion is not None:
+        confidence, merit = opinion.confidence, opinion.merit
     if draft.structure is Structure.INVALID:
-        return Defer(Reason.INVALID_STRUCTURE, confidence, has_draft=True, signals=signals)
-    if confidence is None:
-        return Defer(Reason.NO_SIGNAL, has_draft=True, signals=signals)
-    if not at_least.admits(confidence):
-        return Defer(Reason.LOW_CONFIDENCE, confidence, has_draft=True, signals=signals)
-    return Keep(confidence, signals)
+        reason = Reason.INVALID_STRUCTURE
+    elif merit is None:
+        reason = Reason.NO_SIGNAL
+    elif not at_least.admits(merit):
+        reason = Reason.LOW_CONFIDENCE
+    else:
+        return Keep(confidence, signals, merit=merit)
+    return Defer(reason, confidence, has_draft=True, signals=signals, merit=merit)
 
 
 def weakest(verdicts: Sequence[Verdict]) -> Verdict:
@@ -119,9 +157,9 @@ def weakest(verdicts: Sequence[Verdict]) -> Verdict:
 
 
 def _certainty(verdict: Verdict) -> tuple[bool, float]:
-    """Order verdicts: any deferral before any keep, then by confidence, silence first."""
-    confidence = -1.0 if verdict.confidence is None else verdict.confidence.value
-    return isinstance(verdict, Keep), confidence
+    """Order verdicts: any deferral before any keep, then by merit, silence first."""
+    merit = -1.0 if verdict.merit is None else verdict.merit.value
+    return isinstance(verdict, Keep), merit
 
 
 def settle(verdict: Verdict, grant: Grant, when_denied: WhenDenied) -> Outcome:

@@ -1,6 +1,6 @@
-"""Token log-probabilities to named signals.
+"""What a draft's evidence says, as named signals.
 
-Every signal lies in [0, 1] and grows with certainty, so that a rule over several of them can be
+Every signal lies in [0, 1], and 1 is the good end of it, so that a rule over several of them can be
 read by a person.  A signal that the server's reply does not support is absent, never 0.
 
 Minimum and low quantiles of token log-probabilities, and not their mean alone: Gupta et al. 2024,
@@ -8,17 +8,90 @@ Minimum and low quantiles of token log-probabilities, and not their mean alone: 
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import chain
-from operator import sub
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
+from operator import itemgetter, mul, sub
 
-from routing.vocabulary import Draft
+from routing.lexicon import tone_of
+from routing.vocabulary import Draft, Structure
 
 LOW_QUANTILE = 0.1
 # A log-softmax computed in bfloat16 over logits of up to 32 is off by less than this.
 MAX_ROUNDING = 0.1
+# No model is so sure: a candidate below this was taken out before the server looked (top-k, top-p),
+# and servers write minus infinity, -9999 or the lowest float for it.
+CUT_OUT = -1000.0
+LEVELS = {"above_50": math.log(0.5), "above_90": math.log(0.9), "above_99": math.log(0.99)}
 
 Signals = Mapping[str, float]
+
+TOKEN_SIGNALS = frozenset(
+    {"mean_probability", "min_probability", "low_probability", "q25_probability"}
+    | {"median_probability", "first_probability", "length", *LEVELS}
+)
+CANDIDATE_SIGNALS = frozenset(
+    {"min_margin", "low_margin", "mean_margin", "first_margin", "peakedness", "uncut"}
+)
+# Without one of these nothing is known of how sure the student was.
+EVIDENCE_NAMES = TOKEN_SIGNALS - {"length"} | CANDIDATE_SIGNALS - {"uncut"} | {"agreement"}
+SIGNAL_NAMES = (
+    TOKEN_SIGNALS
+    | CANDIDATE_SIGNALS
+    | {"end_probability", "finished", "valid_structure", "no_hedge", "no_refusal", "agreement"}
+)
+
+_ENDED = frozenset({"stop", "tool_calls", "function_call"})
+
+
+def signals_of(draft: Draft) -> Signals:
+    """All signals that the draft's evidence supports, by name; empty where there is no evidence.
+
+    Of each place the two most likely candidates are read, whatever else the client had asked for.
+    Log-probabilities a rounding error above 0 count as 0, minus infinity as probability 0.  A NaN
+    anywhere means that the server's arithmetic broke, and anything further above 0 that it reports
+    something else, logits for instance: then nothing it said of tokens is evidence.
+    """
+    found = _of_form(draft)
+    tokens = draft.token_logprobs
+    if not tokens:
+        return found
+    if (columns := _candidates(draft)) is None:
+        rest = [each for row in draft.top_logprobs for each in row[:2]]
+        if _is_evidence(tokens) and (not rest or _is_evidence(rest)):
+            found |= _of_tokens(_clipped(tokens))
+        return found
+    best, second = columns
+    if _is_evidence(tokens) and _is_evidence(best) and _is_evidence(second):
+        chosen = _clipped(tokens)
+        found |= _of_tokens(chosen)
+        found |= _of_candidates(chosen, _clipped(best), _clipped(second))
+    return found
+
+
+def _is_evidence(logprobs: Sequence[float]) -> bool:
+    """Whether all can be log-probabilities, or are off by rounding; shape (n,), n >= 1.
+
+    A NaN anywhere makes the sum one, and infinity is above the bound unless a NaN hides it.
+    """
+    return max(logprobs) <= MAX_ROUNDING and not math.isnan(sum(logprobs))
+
+
+def _clipped(logprobs: Sequence[float]) -> Sequence[float]:
+    """The same, but 0 where a rounding error put one above it."""
+    if max(logprobs) <= 0.0:
+        return logprobs
+    return tuple([logprob if logprob < 0.0 else 0.0 for logprob in logprobs])
+
+
+def _candidates(draft: Draft) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+    """The likeliest candidates of each place, and the second; None where any place lacks two."""
+    rows = draft.top_logprobs
+    if len(rows) != len(draft.token_logprobs) or min(map(len, rows)) < 2:
+        return None
+    return tuple(map(itemgetter(0), rows)), tuple(map(itemgetter(1), rows))
+
+
+# --- what the chosen tokens say ---
 
 
 def mean_probability(logprobs: Sequence[float]) -> float:
@@ -29,69 +102,115 @@ def mean_probability(logprobs: Sequence[float]) -> float:
         return 0.0
 
 
-def min_probability(logprobs: Sequence[float]) -> float:
-    """Probability of the least likely token, in [0, 1]; ``logprobs`` has shape (n,), n >= 1."""
-    return math.exp(min(logprobs))
+def quantile(ordered: Sequence[float], share: float) -> float:
+    """The nearest rank from above; ``ordered`` has shape (n,), n >= 1, the least first.
 
-
-def low_probability(logprobs: Sequence[float]) -> float:
-    """The 10% quantile of the token probabilities, in [0, 1]; shape (n,), n >= 1.
-
-    The nearest rank from above: one wild token in ten does not move it, two do.
+    At a share of 10% one wild token in ten does not move it, two do.
     """
-    rank = math.ceil(LOW_QUANTILE * (len(logprobs) - 1))
-    return math.exp(sorted(logprobs)[rank])
+    return ordered[math.ceil(share * (len(ordered) - 1))]
 
 
-def min_margin(draft: Draft) -> float | None:
-    """Least lead of a chosen token over its best rival, in probability; below 0 counts as 0.
-
-    None where any place lacks two candidates, because the weakest place could be that one.
-    """
-    if len(draft.top_logprobs) != len(draft.token_logprobs):
-        return None
-    if min(map(len, draft.top_logprobs), default=2) < 2:
-        return None
-    rivals = [
-        candidates[1] if chosen >= candidates[0] else candidates[0]
-        for chosen, candidates in zip(draft.token_logprobs, draft.top_logprobs, strict=True)
-    ]
-    leads = map(sub, _probabilities(draft.token_logprobs), _probabilities(rivals))
-    weakest = min(leads, default=1.0)
-    return max(weakest, 0.0)
-
-
-_OVER_TOKENS: Mapping[str, Callable[[Sequence[float]], float]] = {
-    "mean_probability": mean_probability,
-    "min_probability": min_probability,
-    "low_probability": low_probability,
-}
-SIGNAL_NAMES = frozenset({*_OVER_TOKENS, "min_margin"})
-
-
-def signals_of(draft: Draft) -> Signals:
-    """All signals that the draft's evidence supports, by name; empty where there is no evidence.
-
-    Log-probabilities a rounding error above 0 count as 0, minus infinity as probability 0.  A NaN
-    anywhere means that the server's arithmetic broke, and anything further above 0 that it reports
-    something else, logits for instance: then nothing it said is evidence.
-    """
-    said = chain(draft.token_logprobs, *draft.top_logprobs)
-    # NaN fails this comparison too.
-    if not draft.token_logprobs or not all(map(MAX_ROUNDING.__ge__, said)):
-        return {}
-    logprobs = _clipped(draft.token_logprobs)
-    found = {name: measure(logprobs) for name, measure in _OVER_TOKENS.items()}
-    margin = min_margin(draft)
-    if margin is not None:
-        found["min_margin"] = margin
+def _of_tokens(logprobs: Sequence[float]) -> dict[str, float]:
+    ordered, n = sorted(logprobs), len(logprobs)
+    found = {name: 1.0 - bisect_left(ordered, level) / n for name, level in LEVELS.items()}
+    found["mean_probability"] = mean_probability(logprobs)
+    found["min_probability"] = math.exp(ordered[0])
+    found["low_probability"] = math.exp(quantile(ordered, LOW_QUANTILE))
+    found["q25_probability"] = math.exp(quantile(ordered, 0.25))
+    found["median_probability"] = math.exp(quantile(ordered, 0.5))
+    found["first_probability"] = math.exp(logprobs[0])
+    found["length"] = 1.0 / (1.0 + math.log2(1 + n))
     return found
 
 
-def _clipped(logprobs: Sequence[float]) -> list[float]:
-    """The same, but 0 where a rounding error put one above it."""
-    return [logprob if logprob < 0.0 else 0.0 for logprob in logprobs]
+# --- what their rivals say ---
 
 
-def _probabilities(logprobs: Sequence[float]) -> Iterator[float]:
-    return map(math.exp, _clipped(logprobs))
+def _of_candidates(
+    chosen: Sequence[float], best: Sequence[float], second: Sequence[float]
+) -> dict[str, float]:
+    """Leads of the chosen tokens over their best rivals, in probability; below 0 counts as 0."""
+    n = len(chosen)
+    probabilities = list(map(math.exp, chosen))
+    is_greedy = chosen == best
+    rivals = second if is_greedy else _rivals(chosen, best, second)
+    of_rivals = list(map(math.exp, rivals))
+    leads = list(map(sub, probabilities, of_rivals))
+    ordered = sorted(leads)
+    if ordered[0] < 0.0:
+        leads, ordered = _not_negative(leads), _not_negative(ordered)
+    of_best = probabilities if is_greedy else list(map(math.exp, best))
+    of_second = of_rivals if is_greedy else list(map(math.exp, second))
+    return {
+        "min_margin": ordered[0],
+        "low_margin": quantile(ordered, LOW_QUANTILE),
+        "mean_margin": math.fsum(leads) / n,
+        "first_margin": leads[0],
+        "peakedness": _peakedness(of_best, best, of_second, second),
+        "uncut": _uncut(second),
+    }
+
+
+def _rivals(
+    chosen: Sequence[float], best: Sequence[float], second: Sequence[float]
+) -> Sequence[float]:
+    """The candidate that each chosen token was preferred to: the first, unless it is that."""
+    places = zip(chosen, best, second, strict=True)
+    return [runner_up if token >= first else first for token, first, runner_up in places]
+
+
+def _not_negative(leads: Sequence[float]) -> list[float]:
+    return [lead if lead > 0.0 else 0.0 for lead in leads]
+
+
+def _peakedness(
+    of_best: Sequence[float],
+    best: Sequence[float],
+    of_second: Sequence[float],
+    second: Sequence[float],
+) -> float:
+    """``exp(-H)``, H being the mean entropy of the two candidates: 1 is no doubt at any place.
+
+    What is not among the two adds nothing, so that no logarithm but the server's is needed.
+    """
+    best, second = _finite(best), _finite(second)
+    total = math.fsum(map(mul, of_best, best)) + math.fsum(map(mul, of_second, second))
+    return math.exp(total / len(best))
+
+
+def _finite(logprobs: Sequence[float]) -> Sequence[float]:
+    """The same, but for probabilities of 0, whose logarithm times 0 is no number."""
+    if min(logprobs) >= CUT_OUT:
+        return logprobs
+    return [max(logprob, CUT_OUT) for logprob in logprobs]
+
+
+def _uncut(second: Sequence[float]) -> float:
+    """The share of places where a second candidate was left to choose from.
+
+    Below 1 the server reports probabilities after top-k or top-p has cut the others out, and its
+    exact 1 is no certainty of the model.
+    """
+    if min(second) >= CUT_OUT:
+        return 1.0
+    return sum([logprob >= CUT_OUT for logprob in second]) / len(second)
+
+
+# --- what the draft says beside its tokens ---
+
+
+def _of_form(draft: Draft) -> dict[str, float]:
+    found: dict[str, float] = {}
+    if draft.finish_reason is not None:
+        found["finished"] = float(draft.finish_reason in _ENDED)
+    if draft.structure is not Structure.NOT_ASKED:
+        found["valid_structure"] = float(draft.structure is Structure.VALID)
+    end, agreement = draft.end_logprob, draft.agreement
+    if end is not None and end <= MAX_ROUNDING:  # NaN fails this comparison too
+        found["end_probability"] = math.exp(min(end, 0.0))
+    if agreement is not None and 0.0 <= agreement <= 1.0:
+        found["agreement"] = agreement
+    if draft.text and (tone := tone_of(draft.text)) is not None:
+        found["no_hedge"] = float(not tone.is_hedged)
+        found["no_refusal"] = float(not tone.is_refused)
+    return found

@@ -8,12 +8,12 @@ and sends, and says when the time for holding back is over.
 import math
 from array import array
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from routing.cascade import Defer, Keep, Verdict, judge, weakest
-from routing.policy import Checkpoint, StreamedRules
-from routing.vocabulary import Confidence, Draft, Reason, Structure
+from routing.policy import Checkpoint, Rule, StreamedRules
+from routing.vocabulary import Confidence, Draft, Reason, Structure, Threshold
 
 
 class Token(NamedTuple):
@@ -26,6 +26,28 @@ class Token(NamedTuple):
 
     logprob: float | None
     top_logprobs: Sequence[float] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """What only a draft's end can tell: its form, that of its tool calls where it has any; its
+    text; and the server's word for why, and how surely, it ended.
+    """
+
+    structure: Structure
+    text: str = ""
+    finish_reason: str | None = None
+    end_logprob: float | None = None
+
+    def of(self, draft: Draft) -> Draft:
+        """The draft, now that it is over."""
+        return replace(
+            draft,
+            structure=self.structure,
+            text=self.text,
+            finish_reason=self.finish_reason,
+            end_logprob=self.end_logprob,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +76,7 @@ class Doubt:
 
 
 _HOLD = Hold()
+_NOT_ASKED = Structure.NOT_ASKED
 
 
 class Gate:
@@ -62,13 +85,15 @@ class Gate:
     Nothing goes out until the first ``hold_tokens`` tokens have been found good enough; they are
     one of the checkpoints, and None holds all to the end.  Raises ValueError for any other number,
     and RuntimeError for a call that cannot follow those before it: none follows a Defer, and only
-    ``carry_on()`` an end.
+    ``carry_on()`` an end.  ``group`` is the kind of task that the request names.
 
     ``verdict`` is None until it is known, and a Keep once anything may go out.  ``doubt`` is the
     only one that there will be.  ``released`` is how many tokens may have gone out by now.
     """
 
-    def __init__(self, rules: StreamedRules, hold_tokens: int | None) -> None:
+    def __init__(
+        self, rules: StreamedRules, hold_tokens: int | None, group: str | None = None
+    ) -> None:
         places = [checkpoint.tokens for checkpoint in rules.checkpoints]
         if hold_tokens is not None and hold_tokens not in places:
             raise ValueError(f"hold_tokens must be one of {places} or None, got {hold_tokens!r}")
@@ -77,6 +102,7 @@ class Gate:
         self.released = 0
         self._rules = rules
         self._hold_tokens = hold_tokens
+        self._group = group
         self._text = _Evidence()
         self._arguments = _Evidence()
         self._before_call: int | None = None  # tokens up to the first tool call
@@ -119,18 +145,18 @@ class Gate:
         if self._passed is None:
             return self._defer(Defer(Reason.NO_SIGNAL, has_draft=True))
         rule = self._passed.rule
-        verdict = judge(self._text.draft(self._passed.tokens), rule, rule.threshold)
+        verdict = self._judge(self._text.draft(self._passed.tokens), rule, rule.threshold)
         if isinstance(verdict, Defer):
             return self._defer(verdict)
         self.verdict = verdict
         return self._release(self.tokens)
 
-    def end(self, structure: Structure) -> Release | Defer | Doubt:
-        """Judge the whole draft; ``structure`` is that of its tool calls, where it has any."""
+    def end(self, ending: Ending) -> Release | Defer | Doubt:
+        """Judge the whole draft, now that it is known how it ends."""
         self._refuse_if_over()
         self._is_over = True
         if self.doubt is None:
-            verdict = self._judge_whole(structure)
+            verdict = self._judge_whole(ending)
             if isinstance(verdict, Defer):
                 return self._reject(verdict, self._outside_calls())
             self.verdict = verdict
@@ -160,36 +186,39 @@ class Gate:
         rule = checkpoint.rule
         is_window = self.verdict is None and checkpoint.tokens == self._hold_tokens
         at_least = rule.threshold if is_window else rule.abort_below
-        verdict = judge(self._text.draft(checkpoint.tokens), rule, at_least)
+        verdict = self._judge(self._text.draft(checkpoint.tokens), rule, at_least)
         if isinstance(verdict, Defer):
             return self._reject(verdict, checkpoint.tokens)
         if is_window:
             self.verdict = verdict
         return None
 
-    def _judge_whole(self, structure: Structure) -> Verdict:
+    def _judge_whole(self, ending: Ending) -> Verdict:
         """Text and tool calls make one answer, which is as good as the weaker of them."""
         if self._before_call is None:
-            return self._judge_text(structure)
-        arguments = self._judge_arguments(structure)
+            return self._judge_text(ending)
+        arguments = self._judge_arguments(ending)
         if not self._text.chosen:
             return arguments
-        return weakest([self._judge_text(Structure.NOT_ASKED), arguments])
+        return weakest([self._judge_text(replace(ending, structure=_NOT_ASKED)), arguments])
 
-    def _judge_text(self, structure: Structure) -> Verdict:
+    def _judge_text(self, ending: Ending) -> Verdict:
         """What is out already stays as it was judged, unless there is no hope left for it."""
-        rule, draft = self._rules.end, self._text.draft(structure=structure)
+        rule, draft = self._rules.end, ending.of(self._text.draft())
         if self.verdict is None:
-            return judge(draft, rule, rule.threshold)
-        verdict = judge(draft, rule, rule.abort_below)
+            return self._judge(draft, rule, rule.threshold)
+        verdict = self._judge(draft, rule, rule.abort_below)
         return verdict if isinstance(verdict, Defer) else self.verdict
 
-    def _judge_arguments(self, structure: Structure) -> Verdict:
+    def _judge_arguments(self, ending: Ending) -> Verdict:
         """Some servers say nothing of a streamed tool call: then its form decides alone."""
-        if structure is Structure.VALID and self._arguments.is_silent():
+        if ending.structure is Structure.VALID and self._arguments.is_silent():
             return Keep(None, reason=Reason.VALID_STRUCTURE)
         rule = self._rules.arguments
-        return judge(self._arguments.draft(structure=structure), rule, rule.threshold)
+        return self._judge(ending.of(self._arguments.draft()), rule, rule.threshold)
+
+    def _judge(self, draft: Draft, rule: Rule, at_least: Threshold) -> Verdict:
+        return judge(draft, rule, at_least, self._group)
 
     def _reject(self, verdict: Defer, tokens: int) -> Defer | Doubt:
         """Defer while nothing is out; then doubt, with the first ``tokens`` as good as out."""
@@ -233,8 +262,8 @@ class _Evidence:
         """Whether the server said nothing of any token."""
         return all(map(math.isnan, self.chosen))
 
-    def draft(self, tokens: int | None = None, structure: Structure = Structure.NOT_ASKED) -> Draft:
+    def draft(self, tokens: int | None = None) -> Draft:
         """The first ``tokens`` tokens, or all, as a draft that can be judged."""
         rows = zip(self.best[:tokens], self.second[:tokens], strict=True)
         candidates = [tuple([each for each in row if not math.isnan(each)]) for row in rows]
-        return Draft(tuple(self.chosen[:tokens]), tuple(candidates), structure)
+        return Draft(tuple(self.chosen[:tokens]), tuple(candidates))

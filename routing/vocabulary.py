@@ -26,6 +26,7 @@ class Reason(StrEnum):
     INVALID_STRUCTURE = "invalid_structure"
     STUDENT_FAILED = "student_failed"
     STUDENT_CANNOT = "student_cannot"
+    PROMPT_SAYS_SO = "prompt_says_so"
 
 
 class Degraded(StrEnum):
@@ -88,9 +89,23 @@ class Confidence:
         _probability(self.value, "confidence")
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Merit:
+    """How much speaks for keeping a draft, in [0, 1]: what a threshold is held against.
+
+    Its confidence; or, where a policy weighs what the teacher would have gained, ``(1 - gain) / 2``
+    of the expected gain in [-1, 1].  Raises ValueError outside, and for NaN.
+    """
+
+    value: float
+
+    def __post_init__(self) -> None:
+        _probability(self.value, "merit")
+
+
 @dataclass(frozen=True, slots=True)
 class Threshold:
-    """The least confidence in [0, 1] with which a draft is kept; equality keeps.
+    """The least merit in [0, 1] with which a draft is kept; equality keeps.
 
     Raises ValueError outside that range, and for NaN.
     """
@@ -100,9 +115,9 @@ class Threshold:
     def __post_init__(self) -> None:
         _probability(self.value, "threshold")
 
-    def admits(self, confidence: Confidence) -> bool:
-        """Say whether a draft of this confidence is enough."""
-        return confidence.value >= self.value
+    def admits(self, merit: Confidence | Merit) -> bool:
+        """Say whether a draft of this merit is enough."""
+        return merit.value >= self.value
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,18 +128,33 @@ class Draft:
     without the end-of-sequence token; ``top_logprobs`` those of the most likely candidates at each
     place, most likely first, shape (n, k), where a server that gave none leaves rows empty.
     Both are empty where the server reported nothing.
+
+    What only an end can tell is absent from the beginning of a draft that is still being written:
+    ``text``, the answer as the client reads it; ``finish_reason``, the server's word for why it
+    ended; ``end_logprob``, the log-probability of the end-of-sequence token.  ``agreement`` in
+    [0, 1] is the share of several drafts that agree with this one.
     """
 
     token_logprobs: tuple[float, ...] = ()
     top_logprobs: tuple[tuple[float, ...], ...] = ()
     structure: Structure = Structure.NOT_ASKED
+    text: str = ""
+    finish_reason: str | None = None
+    end_logprob: float | None = None
+    agreement: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class NoDraft:
-    """There is nothing to judge: the student failed, or could not be asked."""
+    """There is nothing to judge: the student failed, could not be asked, or was not worth asking.
+
+    ``merit`` is the most that could be hoped for where the prompt was estimated.  ``is_to_be_had``
+    says that the student can still be asked, should the teacher fail.
+    """
 
     reason: Reason
+    merit: Merit | None = None
+    is_to_be_had: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from tests.architecture.source import Import, Module, imports, module, modules
 PURE = frozenset({
     "__future__", "abc", "array", "bisect", "collections", "copy", "dataclasses", "decimal",
     "difflib", "enum", "fractions", "functools", "hashlib", "heapq", "itertools", "json", "math",
-    "numbers", "operator", "re", "statistics", "string", "types", "typing", "unicodedata",
+    "numbers", "operator", "re", "statistics", "string", "types", "typing", "unicodedata", "zlib",
 })  # fmt: skip
 IMPURE_BUILTINS = frozenset({"breakpoint", "eval", "exec", "input", "open", "print"})
 

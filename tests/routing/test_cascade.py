@@ -12,6 +12,7 @@ from routing.cascade import (
     Defer,
     Keep,
     Outcome,
+    Prospect,
     Refuse,
     ServeDraft,
     Verdict,
@@ -19,7 +20,8 @@ from routing.cascade import (
     plan,
     settle,
 )
-from routing.policy import Policy, Score, uncalibrated_default
+from routing.model import Score
+from routing.policy import Policy, Rule, uncalibrated_default
 from routing.signals import signals_of
 from routing.vocabulary import (
     Confidence,
@@ -28,6 +30,7 @@ from routing.vocabulary import (
     Draft,
     Grant,
     Granted,
+    Merit,
     Need,
     NoDraft,
     Reason,
@@ -39,9 +42,7 @@ from routing.vocabulary import (
 # Confidence is the probability of the least likely token; 0.5 and above keeps.
 POLICY = Policy(
     version="test",
-    score=Score(signals=("min_probability",), weights=(1.0,)),
-    calibration=Uncalibrated(),
-    threshold=Threshold(0.5),
+    whole=Rule(Score(("min_probability",), (1.0,)), Uncalibrated(), Threshold(0.5)),
 )
 NOT_ASKED, VALID, INVALID = Structure.NOT_ASKED, Structure.VALID, Structure.INVALID
 PROBABILITIES = st.floats(min_value=0.0, max_value=1.0)
@@ -90,7 +91,7 @@ STUDENT, TEACHER = AskStudent(), NoDraft(Reason.STUDENT_CANNOT)
 def test_student_is_asked_first_unless_it_cannot_do_what_is_needed(
     needs: frozenset[Need], student_cannot: frozenset[Need], first: AskStudent | NoDraft
 ) -> None:
-    assert plan(needs, student_cannot) == first
+    assert plan(Prospect(needs), student_cannot, POLICY) == first
 
 
 # --- defer ---
@@ -137,8 +138,8 @@ def test_draft_is_judged_by_structure_then_evidence_then_threshold(
 
 def at_threshold(threshold: float) -> Verdict:
     certain = Draft(token_logprobs=(0.0,))  # confidence exactly 1
-    rule = Policy("test", Score(("min_probability",), (0.8,)), Uncalibrated(), Threshold(threshold))
-    return defer([certain], rule)
+    rule = Rule(Score(("min_probability",), (0.8,)), Uncalibrated(), Threshold(threshold))
+    return defer([certain], Policy("test", rule))
 
 
 def test_equality_with_the_threshold_keeps_the_draft() -> None:
@@ -175,7 +176,7 @@ def test_silence_defers_even_at_threshold_zero(silent: Draft) -> None:
 
 def test_threshold_zero_keeps_a_draft_of_confidence_zero() -> None:
     assert defer([draft(0.0)], POLICY.with_threshold(Threshold(0.0))) == Keep(
-        Confidence(0.0), signals_of(draft(0.0))
+        Confidence(0.0), signals_of(draft(0.0)), merit=Merit(0.0)
     )
 
 

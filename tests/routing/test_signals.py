@@ -6,17 +6,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from routing.signals import (
+    CANDIDATE_SIGNALS,
+    CUT_OUT,
+    EVIDENCE_NAMES,
     SIGNAL_NAMES,
-    low_probability,
+    TOKEN_SIGNALS,
     mean_probability,
-    min_margin,
-    min_probability,
     signals_of,
 )
-from routing.vocabulary import Draft
+from routing.vocabulary import Draft, Structure
 
 NEVER = -math.inf
-FROM_TOKENS = {"mean_probability", "min_probability", "low_probability"}
+FROM_FORM = {
+    "end_probability",
+    "finished",
+    "valid_structure",
+    "no_hedge",
+    "no_refusal",
+    "agreement",
+}
+FOUR = ("mean_probability", "min_probability", "low_probability", "min_margin")
 LOGPROBS = st.floats(max_value=1e-6, allow_nan=False)
 CANDIDATES = st.lists(LOGPROBS, max_size=3).map(lambda row: tuple(sorted(row, reverse=True)))
 
@@ -40,8 +49,21 @@ def drafts(draw: st.DrawFn) -> Draft:
     return Draft(tuple(tokens), tuple(rows))
 
 
+def of_tokens(name: str, *logprobs: float) -> float:
+    return signals_of(Draft(logprobs))[name]
+
+
+def margin_of(judged: Draft) -> float:
+    return signals_of(judged)["min_margin"]
+
+
 def test_these_are_all_signals() -> None:
-    assert {*FROM_TOKENS, "min_margin"} == SIGNAL_NAMES
+    assert TOKEN_SIGNALS | CANDIDATE_SIGNALS | FROM_FORM == SIGNAL_NAMES
+    assert len(SIGNAL_NAMES) == len(TOKEN_SIGNALS) + len(CANDIDATE_SIGNALS) + len(FROM_FORM) == 22
+    assert FROM_FORM - {"agreement"} | {"length", "uncut"} == SIGNAL_NAMES - EVIDENCE_NAMES
+
+
+# --- the chosen tokens ---
 
 
 def test_mean_probability_is_the_geometric_mean() -> None:
@@ -49,7 +71,7 @@ def test_mean_probability_is_the_geometric_mean() -> None:
 
 
 def test_min_probability_is_that_of_the_least_likely_token() -> None:
-    assert min_probability(log(0.9, 0.2, 0.4)) == pytest.approx(0.2)
+    assert of_tokens("min_probability", *log(0.9, 0.2, 0.4)) == pytest.approx(0.2)
 
 
 def test_mean_of_tokens_too_unlikely_to_be_added_up_is_zero() -> None:
@@ -59,23 +81,57 @@ def test_mean_of_tokens_too_unlikely_to_be_added_up_is_zero() -> None:
 
 # With n tokens the quantile is the token of this rank, the least likely having rank 0.
 @pytest.mark.parametrize(
-    ("n", "rank"), [(1, 0), (2, 1), (10, 1), (11, 1), (12, 2), (21, 2), (22, 3), (101, 10)]
+    ("name", "n", "rank"),
+    [
+        *(
+            ("low_probability", *each)
+            for each in [(1, 0), (2, 1), (10, 1), (11, 1), (12, 2), (21, 2), (22, 3), (101, 10)]
+        ),
+        *(("q25_probability", *each) for each in [(1, 0), (2, 1), (5, 1), (6, 2), (101, 25)]),
+        *(("median_probability", *each) for each in [(1, 0), (2, 1), (3, 1), (4, 2), (101, 50)]),
+    ],
 )
-def test_low_probability_is_the_nearest_rank_from_above(n: int, rank: int) -> None:
+def test_quantiles_are_the_nearest_rank_from_above(name: str, n: int, rank: int) -> None:
     likeliest_first = [-0.01 * place for place in range(n)]
-    assert low_probability(likeliest_first) == math.exp(likeliest_first[n - 1 - rank])
+    assert of_tokens(name, *likeliest_first) == math.exp(likeliest_first[n - 1 - rank])
 
 
 def test_one_wild_token_in_ten_does_not_move_the_low_quantile_and_two_do() -> None:
-    assert low_probability([NEVER] + [0.0] * 9) == 1.0
-    assert low_probability([NEVER] * 2 + [0.0] * 8) == 0.0
+    assert of_tokens("low_probability", NEVER, *[0.0] * 9) == 1.0
+    assert of_tokens("low_probability", NEVER, NEVER, *[0.0] * 8) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("name", "level"), [("above_50", 0.5), ("above_90", 0.9), ("above_99", 0.99)]
+)
+def test_share_of_tokens_from_a_level_on_counts_equality(name: str, level: float) -> None:
+    at, below = math.log(level), math.nextafter(math.log(level), NEVER)
+    assert of_tokens(name, at, at, at, below) == 0.75
+    assert of_tokens(name, below) == 0.0
+    assert of_tokens(name, 0.0) == 1.0
+
+
+def test_first_token_speaks_for_itself() -> None:
+    assert of_tokens("first_probability", *log(0.25, 0.5)) == pytest.approx(0.25)
+    first = signals_of(draft((0.5, (0.5, 0.25)), (0.9, (0.9, 0.1))))
+    assert first["first_margin"] == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize(("n", "length"), [(1, 1 / 2), (3, 1 / 3), (255, 1 / 9)])
+def test_length_falls_with_the_logarithm_of_the_tokens(n: int, length: float) -> None:
+    assert of_tokens("length", *[0.0] * n) == pytest.approx(length)
 
 
 @given(st.lists(LOGPROBS, min_size=1), st.data())
-def test_the_order_of_tokens_does_not_matter(logprobs: list[float], data: st.DataObject) -> None:
-    shuffled = data.draw(st.permutations(logprobs))
-    for measure in (mean_probability, min_probability, low_probability):
-        assert measure(shuffled) == measure(logprobs)
+def test_the_order_of_tokens_does_not_matter_but_for_the_first(
+    logprobs: list[float], data: st.DataObject
+) -> None:
+    shuffled = signals_of(Draft(tuple(data.draw(st.permutations(logprobs)))))
+    before = signals_of(Draft(tuple(logprobs)))
+    assert {**shuffled, "first_probability": before["first_probability"]} == before
+
+
+# --- their rivals ---
 
 
 @pytest.mark.parametrize(
@@ -97,12 +153,12 @@ def test_the_order_of_tokens_does_not_matter(logprobs: list[float], data: st.Dat
 def test_margin_is_the_least_lead_over_the_best_rival(
     places: list[tuple[float, Sequence[float]]], margin: float
 ) -> None:
-    assert min_margin(draft(*places)) == pytest.approx(margin)
+    assert margin_of(draft(*places)) == pytest.approx(margin)
 
 
 def test_token_rounded_above_its_own_candidate_is_measured_against_the_second() -> None:
     rounded = Draft((math.nextafter(-0.5, 0.0),), ((-0.5, -3.0),))
-    assert min_margin(rounded) == pytest.approx(math.exp(-0.5) - math.exp(-3.0))
+    assert margin_of(rounded) == pytest.approx(math.exp(-0.5) - math.exp(-3.0))
 
 
 @pytest.mark.parametrize(
@@ -118,26 +174,72 @@ def test_token_rounded_above_its_own_candidate_is_measured_against_the_second() 
 def test_missing_candidates_leave_the_margin_absent_and_the_rest_intact(
     top_logprobs: tuple[tuple[float, ...], ...],
 ) -> None:
-    incomplete = Draft((-0.1, -0.1), top_logprobs)
-    assert min_margin(incomplete) is None
-    assert signals_of(incomplete).keys() == FROM_TOKENS
+    incomplete = signals_of(Draft((-0.1, -0.1), top_logprobs))
+    assert incomplete.keys() == TOKEN_SIGNALS
+    assert incomplete == signals_of(Draft((-0.1, -0.1)))
+
+
+def test_margins_have_a_least_a_low_and_a_mean() -> None:
+    places = [(0.5 + 0.01 * place, (0.5 + 0.01 * place, 0.25)) for place in range(11)]
+    found = signals_of(draft(*places))
+    assert found["min_margin"] == pytest.approx(0.25)
+    assert found["low_margin"] == pytest.approx(0.26)
+    assert found["mean_margin"] == pytest.approx(0.30)
+
+
+def test_mean_margin_counts_a_sampled_token_behind_the_first_as_no_lead() -> None:
+    found = signals_of(draft((0.1, (0.6, 0.3)), (0.75, (0.75, 0.25))))
+    assert found["mean_margin"] == pytest.approx(0.25)
+
+
+def entropy(*probabilities: float) -> float:
+    return -sum(each * math.log(each) for each in probabilities if each)
+
+
+@pytest.mark.parametrize("chosen", [0.5, 0.25, 0.1])
+def test_peakedness_is_the_mean_entropy_of_two_candidates_whichever_was_chosen(
+    chosen: float,
+) -> None:
+    found = signals_of(draft((chosen, (0.5, 0.25)), (0.75, (0.75, 0.25))))
+    mean = (entropy(0.5, 0.25) + entropy(0.75, 0.25)) / 2
+    assert found["peakedness"] == pytest.approx(math.exp(-mean))
+
+
+def test_third_candidate_is_not_read_so_that_clients_who_ask_for_more_change_nothing() -> None:
+    two = Draft((-0.1, -0.7), ((-0.1, -3.0), (-0.7, -0.9)))
+    more = Draft((-0.1, -0.7), ((-0.1, -3.0, -4.0), (-0.7, -0.9, math.nan, 17.0)))
+    assert signals_of(more) == signals_of(two)
+    ragged = Draft((-0.1, -0.7), ((-0.1, -3.0, math.nan), (-0.7,)))
+    assert signals_of(ragged) == signals_of(Draft((-0.1, -0.7)))
 
 
 def test_full_evidence_gives_every_signal_by_its_name() -> None:
+    mean_entropy = (entropy(0.5, 0.3) + entropy(0.125, 0.1)) / 2
     assert signals_of(draft((0.5, (0.5, 0.3)), (0.125, (0.125, 0.1)))) == pytest.approx(
         {
             "mean_probability": 0.25,
             "min_probability": 0.125,
             "low_probability": 0.5,
+            "q25_probability": 0.5,
+            "median_probability": 0.5,
+            "first_probability": 0.5,
+            "above_50": 0.5,
+            "above_90": 0.0,
+            "above_99": 0.0,
+            "length": 1 / (1 + math.log2(3)),
             "min_margin": 0.025,
+            "low_margin": 0.2,
+            "mean_margin": 0.1125,
+            "first_margin": 0.2,
+            "peakedness": math.exp(-mean_entropy),
+            "uncut": 1.0,
         }
     )
 
 
 def test_single_token_speaks_for_all_of_them() -> None:
-    assert signals_of(draft((0.6, (0.6, 0.3)))) == pytest.approx(
-        dict.fromkeys(FROM_TOKENS, 0.6) | {"min_margin": 0.3}
-    )
+    found = signals_of(draft((0.6, (0.6, 0.3))))
+    assert [found[name] for name in FOUR] == pytest.approx([0.6, 0.6, 0.6, 0.3])
 
 
 def test_empty_draft_has_no_signal_rather_than_zero() -> None:
@@ -149,8 +251,32 @@ def test_candidates_without_tokens_are_no_evidence() -> None:
 
 
 def test_exact_zeros_are_full_certainty() -> None:
-    certain = Draft((0.0, 0.0), ((0.0, NEVER), (0.0, NEVER)))
-    assert signals_of(certain) == dict.fromkeys(SIGNAL_NAMES, 1.0)
+    certain = signals_of(Draft((0.0, 0.0), ((0.0, -20.0), (0.0, -20.0))))
+    assert [certain[name] for name in FOUR[:3]] == [1.0] * 3
+    assert certain["above_99"] == certain["median_probability"] == certain["uncut"] == 1.0
+    assert certain["min_margin"] == pytest.approx(1.0)
+
+
+# Top-p, or top-k of 1, leaves one candidate, of probability exactly 1; servers write this for others.
+@pytest.mark.parametrize("nothing", [NEVER, -9999.0, -3.4e38])
+def test_server_that_warps_probabilities_is_told_by_candidates_that_are_gone(
+    nothing: float,
+) -> None:
+    warped = signals_of(Draft((0.0, 0.0, 0.0, -0.5), ((0.0, nothing),) * 3 + ((-0.5, -1.0),)))
+    assert warped["uncut"] == 0.25
+    assert warped["above_99"] == 0.75
+    assert warped["peakedness"] == pytest.approx(
+        math.exp(-entropy(math.exp(-0.5), math.exp(-1)) / 4)
+    )
+    only = signals_of(Draft((0.0,), ((0.0, nothing),)))
+    assert only["uncut"] == 0.0
+    assert only["peakedness"] == only["min_margin"] == only["mean_probability"] == 1.0
+
+
+def test_candidate_at_the_edge_was_not_cut_out() -> None:
+    assert signals_of(Draft((0.0,), ((0.0, CUT_OUT),)))["uncut"] == 1.0
+    below = math.nextafter(CUT_OUT, NEVER)
+    assert signals_of(Draft((0.0,), ((0.0, below),)))["uncut"] == 0.0
 
 
 def test_log_probabilities_a_rounding_error_above_zero_count_as_zero() -> None:
@@ -160,18 +286,16 @@ def test_log_probabilities_a_rounding_error_above_zero_count_as_zero() -> None:
 
 
 def test_rival_a_rounding_error_above_zero_counts_as_zero() -> None:
-    assert min_margin(Draft((0.0,), ((0.0, 1e-7),))) == 0.0
-    assert min_margin(Draft((-1.0,), ((1e-7, -1.0),))) == 0.0
+    assert margin_of(Draft((0.0,), ((0.0, 1e-7),))) == 0.0
+    assert margin_of(Draft((-1.0,), ((1e-7, -1.0),))) == 0.0
 
 
 def test_minus_infinity_is_probability_zero() -> None:
-    impossible = Draft((0.0, NEVER), ((0.0, NEVER), (0.0, NEVER)))
-    assert signals_of(impossible) == {
-        "mean_probability": 0.0,
-        "min_probability": 0.0,
-        "low_probability": 1.0,
-        "min_margin": 0.0,
-    }
+    impossible = signals_of(Draft((0.0, NEVER), ((0.0, NEVER), (0.0, NEVER))))
+    assert [impossible[name] for name in FOUR] == [0.0, 0.0, 1.0, 0.0]
+    assert impossible["above_50"] == 0.5
+    nowhere = signals_of(Draft((NEVER,), ((NEVER, NEVER),)))
+    assert nowhere == dict.fromkeys(nowhere, 0.0) | {"length": 0.5, "peakedness": 1.0}
 
 
 @pytest.mark.parametrize("place", [0, 1, 2])
@@ -181,7 +305,7 @@ def test_nan_among_the_tokens_leaves_no_evidence(place: int) -> None:
     assert signals_of(Draft(tuple(logprobs), ((-0.1, -3.0),) * 3)) == {}
 
 
-@pytest.mark.parametrize("row", [(math.nan, -3.0), (-0.1, math.nan), (-0.1, -3.0, math.nan)])
+@pytest.mark.parametrize("row", [(math.nan, -3.0), (-0.1, math.nan)])
 @pytest.mark.parametrize("place", [0, 1])
 def test_nan_among_the_candidates_leaves_no_evidence(row: tuple[float, ...], place: int) -> None:
     rows = [(-0.1, -3.0), (-0.1, -3.0)]
@@ -219,3 +343,94 @@ def test_adding_certainty_to_a_token_never_lowers_a_signal(
     after = signals_of(Draft(tuple(surer), before.top_logprobs))
     for name, value in signals_of(before).items():
         assert after[name] >= value, name
+
+
+# What a server of whatever making may report: any float at all, in rows of any length.
+ANYTHING = st.floats() | st.sampled_from([0.0, NEVER, math.nan, math.inf, 0.05, -9999.0])
+
+
+@given(
+    st.builds(
+        Draft,
+        token_logprobs=st.lists(ANYTHING, max_size=12).map(tuple),
+        top_logprobs=st.lists(st.lists(ANYTHING, max_size=3).map(tuple), max_size=12).map(tuple),
+        structure=st.sampled_from(Structure),
+        text=st.text(),
+        finish_reason=st.none() | st.text(),
+        end_logprob=st.none() | ANYTHING,
+        agreement=st.none() | ANYTHING,
+    )
+)
+def test_whatever_is_reported_gives_known_signals_in_range_and_never_raises(
+    anything: Draft,
+) -> None:
+    found = signals_of(anything)
+    assert found.keys() <= SIGNAL_NAMES
+    assert all(0.0 <= value <= 1.0 for value in found.values())
+
+
+# --- what is known beside the tokens ---
+
+
+@pytest.mark.parametrize(
+    ("reason", "finished"),
+    [
+        *((reason, 1.0) for reason in ("stop", "tool_calls", "function_call")),
+        *((reason, 0.0) for reason in ("length", "content_filter", "abort", "")),
+    ],
+)
+def test_draft_that_came_to_its_own_end_is_finished(reason: str, finished: float) -> None:
+    assert signals_of(Draft(finish_reason=reason)) == {"finished": finished}
+
+
+def test_form_counts_where_one_was_asked_for() -> None:
+    assert signals_of(Draft(structure=Structure.VALID)) == {"valid_structure": 1.0}
+    assert signals_of(Draft(structure=Structure.INVALID)) == {"valid_structure": 0.0}
+
+
+# An end-of-sequence token is very likely once an answer is over: averaged in, it would make short
+# answers look sure.
+def test_end_of_sequence_token_is_a_signal_of_its_own_and_moves_no_other() -> None:
+    bare = Draft((-1.0, -2.0), ((-1.0, -1.5), (-2.0, -2.5)))
+    ended = Draft(bare.token_logprobs, bare.top_logprobs, end_logprob=-0.25)
+    assert signals_of(ended) == {**signals_of(bare), "end_probability": math.exp(-0.25)}
+
+
+@pytest.mark.parametrize(
+    ("end_logprob", "found"),
+    [
+        (0.0, {"end_probability": 1.0}),
+        (0.1, {"end_probability": 1.0}),
+        (NEVER, {"end_probability": 0.0}),
+        (0.2, {}),
+        (math.nan, {}),
+        (math.inf, {}),
+    ],
+)
+def test_end_of_sequence_token_is_read_like_any_other(
+    end_logprob: float, found: dict[str, float]
+) -> None:
+    assert signals_of(Draft(end_logprob=end_logprob)) == found
+
+
+@pytest.mark.parametrize("agreement", [0.0, 1 / 3, 1.0])
+def test_agreement_is_what_it_is(agreement: float) -> None:
+    assert signals_of(Draft(agreement=agreement)) == {"agreement": agreement}
+
+
+@pytest.mark.parametrize("agreement", [-0.1, 1.1, math.nan])
+def test_agreement_that_is_no_share_is_absent(agreement: float) -> None:
+    assert signals_of(Draft(agreement=agreement)) == {}
+
+
+def test_tone_is_a_signal_where_the_language_is_known() -> None:
+    assert signals_of(Draft(text="The capital of France is Paris.")) == {
+        "no_hedge": 1.0,
+        "no_refusal": 1.0,
+    }
+    assert signals_of(Draft(text="I think it is Paris.")) == {"no_hedge": 0.0, "no_refusal": 1.0}
+    assert signals_of(Draft(text="I'm sorry, but I can't help with that.")) == {
+        "no_hedge": 1.0,
+        "no_refusal": 0.0,
+    }
+    assert signals_of(Draft(text="Paris")) == {}

@@ -11,9 +11,10 @@ import pytest
 
 from routing.calibration import Uncalibrated
 from routing.cascade import Defer, Keep
-from routing.policy import Checkpoint, Policy, Rule, Score, StreamedRules, uncalibrated_streamed
+from routing.model import Score
+from routing.policy import Checkpoint, Policy, Rule, StreamedRules, uncalibrated_streamed
 from routing.signals import signals_of
-from routing.streaming import Doubt, Gate, Hold, Release, Token
+from routing.streaming import Doubt, Ending, Gate, Hold, Release, Token
 from routing.vocabulary import Confidence, Draft, Reason, Structure, Threshold
 
 # Each rule's confidence is the probability of the least likely token it is shown.
@@ -193,7 +194,7 @@ def test_while_a_doubt_stands_all_is_held() -> None:
     assert doubted.feed([SURE]) == Hold()
     assert doubted.expire() == Hold()
     assert doubted.released == 8
-    assert doubted.end(NOT_ASKED) is doubt
+    assert doubted.end(Ending(NOT_ASKED)) is doubt
     assert doubted.carry_on() == Release(9)
 
 
@@ -204,7 +205,7 @@ def test_draft_that_carries_on_is_not_doubted_again() -> None:
     assert isinstance(doubt, Doubt)
     assert doubted.carry_on() == Release(8)
     assert doubted.feed([BAD] * 2) == Release(10)
-    assert doubted.end(INVALID) == Release(10)
+    assert doubted.end(Ending(INVALID)) == Release(10)
     assert doubted.doubt is doubt
 
 
@@ -257,28 +258,28 @@ def test_time_changes_nothing_where_no_window_is_open() -> None:
 def test_draft_that_ends_within_the_window_is_decided_whole() -> None:
     kept = gate()
     kept.feed([SURE, SURE, SO_SO])
-    assert kept.end(NOT_ASKED) == Release(3)
+    assert kept.end(Ending(NOT_ASKED)) == Release(3)
     assert confidence(kept.verdict) == 0.5
 
     deferred = gate()
     deferred.feed(said(0.25))
-    assert deferred.end(NOT_ASKED) == deferral(Reason.LOW_CONFIDENCE, 0.25)
+    assert deferred.end(Ending(NOT_ASKED)) == deferral(Reason.LOW_CONFIDENCE, 0.25)
 
 
 def test_draft_without_tokens_gives_no_signal() -> None:
-    assert gate().end(NOT_ASKED) == deferral(Reason.NO_SIGNAL)
+    assert gate().end(Ending(NOT_ASKED)) == deferral(Reason.NO_SIGNAL)
 
 
 def test_invalid_structure_defers_however_sure() -> None:
     broken = gate(None)
     broken.feed([SURE])
-    assert broken.end(INVALID) == deferral(Reason.INVALID_STRUCTURE, 1)
+    assert broken.end(Ending(INVALID)) == deferral(Reason.INVALID_STRUCTURE, 1)
 
 
 def test_end_after_release_lets_all_out_and_leaves_the_verdict() -> None:
     passed = flowing()
     passed.feed(said(0.25))
-    assert passed.end(NOT_ASKED) == Release(5)
+    assert passed.end(Ending(NOT_ASKED)) == Release(5)
     assert confidence(passed.verdict) == 1.0
     assert passed.doubt is None
 
@@ -287,14 +288,14 @@ def test_collapse_found_at_the_end_is_a_doubt_of_the_whole() -> None:
     passed = flowing()
     passed.feed([BAD])
     doubt = Doubt(5, Reason.LOW_CONFIDENCE, Confidence(0.0625))
-    assert passed.end(NOT_ASKED) == doubt
+    assert passed.end(Ending(NOT_ASKED)) == doubt
     assert passed.doubt == doubt
     assert passed.carry_on() == Release(5)
     assert isinstance(passed.verdict, Keep)
 
 
 def test_invalid_structure_after_release_is_a_doubt() -> None:
-    assert flowing().end(INVALID) == Doubt(4, Reason.INVALID_STRUCTURE, Confidence(1.0))
+    assert flowing().end(Ending(INVALID)) == Doubt(4, Reason.INVALID_STRUCTURE, Confidence(1.0))
 
 
 # --- no window at all ---
@@ -303,19 +304,19 @@ def test_invalid_structure_after_release_is_a_doubt() -> None:
 def test_without_a_window_checkpoints_give_up_and_never_let_out() -> None:
     unlimited = gate(None)
     assert unlimited.feed([SURE] * 9) == Hold()
-    assert unlimited.end(VALID) == Release(9)
+    assert unlimited.end(Ending(VALID)) == Release(9)
 
     assert gate(None).feed([SURE, BAD]) == deferral(Reason.LOW_CONFIDENCE, 1, 0.0625)
 
 
 def test_without_a_window_the_end_decides_by_the_rule_it_is_given() -> None:
-    policy = Policy("test", END.score, END.calibration, Threshold(0.875), streamed=RULES)
+    policy = Policy("test", replace(END, threshold=Threshold(0.875)), streamed=RULES)
     for hold_all, kind in (
         (gate(None), Release),
         (gate(None, policy.early_abort), Defer),
     ):
         hold_all.feed(said(1, 0.75))
-        assert type(hold_all.end(NOT_ASKED)) is kind
+        assert type(hold_all.end(Ending(NOT_ASKED))) is kind
 
 
 # --- tool calls ---
@@ -326,7 +327,7 @@ def test_tool_call_is_held_until_its_end_and_judged_by_its_own_rule() -> None:
     assert calling.tool_call([SURE] * 3) == Hold()
     assert calling.tool_call(said(0.625) * 6) == Hold()
     assert (calling.tokens, calling.released) == (9, 0)
-    assert calling.end(VALID) == Release(9)
+    assert calling.end(Ending(VALID)) == Release(9)
     assert confidence(calling.verdict) == pytest.approx(0.625)
 
 
@@ -346,7 +347,7 @@ def test_tool_call_that_is_not_enough_is_deferred(
 ) -> None:
     calling = gate()
     calling.tool_call(tokens)
-    assert calling.end(structure) == verdict
+    assert calling.end(Ending(structure)) == verdict
     assert calling.released == 0
 
 
@@ -354,7 +355,7 @@ def test_tool_call_that_is_not_enough_is_deferred(
 def test_tool_call_of_which_nothing_is_said_is_kept_for_its_structure(tokens: list[Token]) -> None:
     calling = gate()
     calling.tool_call(tokens)
-    assert calling.end(VALID) == Release(len(tokens))
+    assert calling.end(Ending(VALID)) == Release(len(tokens))
     assert calling.verdict == Keep(None, reason=Reason.VALID_STRUCTURE)
 
 
@@ -363,7 +364,7 @@ def test_text_before_a_tool_call_is_judged_as_a_whole_text() -> None:
     calling.feed([SURE, SO_SO, SURE])
     calling.tool_call([SURE])
     assert calling.feed([SURE]) == Hold()
-    assert calling.end(VALID) == Release(5)
+    assert calling.end(Ending(VALID)) == Release(5)
     assert confidence(calling.verdict) == 0.5
 
 
@@ -371,14 +372,14 @@ def test_unsure_text_defers_a_sure_tool_call() -> None:
     calling = gate()
     calling.feed(said(0.25))
     calling.tool_call([SURE])
-    assert calling.end(VALID) == deferral(Reason.LOW_CONFIDENCE, 0.25)
+    assert calling.end(Ending(VALID)) == deferral(Reason.LOW_CONFIDENCE, 0.25)
 
 
 def test_structure_of_a_tool_call_is_not_that_of_the_text_before_it() -> None:
     calling = gate()
     calling.feed([SO_SO])
     calling.tool_call([SURE])
-    assert calling.end(INVALID) == deferral(Reason.INVALID_STRUCTURE, 1)
+    assert calling.end(Ending(INVALID)) == deferral(Reason.INVALID_STRUCTURE, 1)
 
 
 def test_text_within_a_tool_call_passes_no_checkpoint() -> None:
@@ -386,21 +387,21 @@ def test_text_within_a_tool_call_passes_no_checkpoint() -> None:
     calling.feed([SURE])
     calling.tool_call([SILENT])
     assert calling.feed([SURE, BAD] * 4) == Hold()
-    assert isinstance(calling.end(VALID), Defer)
+    assert isinstance(calling.end(Ending(VALID)), Defer)
 
 
 def test_tool_call_after_release_is_held_and_then_let_out() -> None:
     calling = flowing()
     assert calling.tool_call([SURE] * 4) == Hold()
     assert calling.released == 4
-    assert calling.end(VALID) == Release(8)
+    assert calling.end(Ending(VALID)) == Release(8)
     assert confidence(calling.verdict) == 1.0
 
 
 def test_tool_call_after_release_counts_with_its_reason_where_it_is_weaker() -> None:
     calling = flowing()
     calling.tool_call([SILENT])
-    assert calling.end(VALID) == Release(5)
+    assert calling.end(Ending(VALID)) == Release(5)
     assert calling.verdict == Keep(None, reason=Reason.VALID_STRUCTURE)
 
 
@@ -415,7 +416,7 @@ def test_tool_call_that_is_not_enough_after_release_stays_behind(
     calling.tool_call([token])
     assert token.logprob is not None
     doubt = Doubt(4, reason, Confidence(math.exp(token.logprob)))
-    assert calling.end(structure) == doubt
+    assert calling.end(Ending(structure)) == doubt
     assert calling.released == 4
     assert calling.carry_on() == Release(5)
 
@@ -425,7 +426,7 @@ def test_tool_call_stays_held_when_an_earlier_doubt_carries_on() -> None:
     calling.feed([BAD] * 5)
     assert calling.tool_call([SURE] * 2) == Hold()
     assert calling.carry_on() == Release(9)
-    assert calling.end(INVALID) == Release(11)
+    assert calling.end(Ending(INVALID)) == Release(11)
 
 
 # --- evidence ---
@@ -445,7 +446,7 @@ def test_two_best_candidates_are_read_and_may_be_fewer() -> None:
 def test_candidates_alone_are_no_evidence() -> None:
     calling = gate()
     calling.tool_call([Token(None, (-0.1, -3.0))])
-    assert calling.end(VALID) == Release(1)
+    assert calling.end(Ending(VALID)) == Release(1)
     assert calling.verdict == Keep(None, reason=Reason.VALID_STRUCTURE)
 
 
@@ -474,13 +475,13 @@ def expired() -> Gate:
 
 def deferred_at_its_end() -> Gate:
     silent = gate()
-    silent.end(NOT_ASKED)
+    silent.end(Ending(NOT_ASKED))
     return silent
 
 
 def ended() -> Gate:
     served = flowing()
-    served.end(NOT_ASKED)
+    served.end(Ending(NOT_ASKED))
     return served
 
 
@@ -502,7 +503,7 @@ def test_closed_gate_takes_nothing_more(closed: Callable[[], Gate], how: str) ->
     with pytest.raises(RuntimeError, match=f"has been {how}"):
         shut.expire()
     with pytest.raises(RuntimeError, match=f"has been {how}"):
-        shut.end(NOT_ASKED)
+        shut.end(Ending(NOT_ASKED))
     with pytest.raises(RuntimeError, match="no doubt"):
         shut.carry_on()
 

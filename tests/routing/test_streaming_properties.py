@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 import pytest
@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from routing.calibration import Uncalibrated
 from routing.cascade import Defer, Keep, Verdict, defer
-from routing.policy import Checkpoint, Policy, Rule, Score, StreamedRules
-from routing.streaming import Doubt, Gate, Hold, Release, Token
+from routing.model import Score
+from routing.policy import Checkpoint, Policy, Rule, StreamedRules
+from routing.streaming import Doubt, Ending, Gate, Hold, Release, Token
 from routing.vocabulary import Draft, Structure, Threshold
 
 Answer = Hold | Release | Defer | Doubt
@@ -129,7 +130,7 @@ def driven(gate: Gate, stream: Stream, cuts: set[int]) -> list[Step]:
     steps: list[Step] = []
     events = 0
     for chunk in [*chunks_of(stream, cuts), []]:
-        answer = taken(gate, chunk) if chunk else gate.end(stream.structure)
+        answer = taken(gate, chunk) if chunk else gate.end(Ending(stream.structure))
         answers = [answer]
         if isinstance(answer, Doubt) and stream.carries_on:
             answers.append(gate.carry_on())
@@ -190,7 +191,7 @@ def assert_is_shut(gate: Gate) -> None:
     with pytest.raises(RuntimeError):
         gate.expire()
     with pytest.raises(RuntimeError):
-        gate.end(Structure.VALID)
+        gate.end(Ending(Structure.VALID))
     with pytest.raises(RuntimeError):
         gate.carry_on()
     assert (gate.tokens, gate.released, gate.verdict, gate.doubt) == before
@@ -200,7 +201,7 @@ def assert_is_shut(gate: Gate) -> None:
 def test_draft_held_to_its_end_is_judged_as_a_whole_one(
     tokens: list[Token], cuts: set[int], rule: Rule
 ) -> None:
-    policy = Policy("test", rule.score, rule.calibration, rule.threshold)
+    policy = Policy("test", replace(rule, abort_below=Threshold(0.0)))
     patient = StreamedRules((Checkpoint(4, policy.whole),), policy.whole, policy.whole)
     events = tuple(Said(each) for each in tokens)
     stream = Stream(patient, None, events, Structure.NOT_ASKED, carries_on=False)

@@ -1,0 +1,490 @@
+import json
+import math
+import re
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import routing
+from routing.calibration import Logistic, PiecewiseLinear
+from routing.errors import CalibrationError, PolicyError
+from routing.model import Score
+from routing.policy import Checkpoint, Policy, Rule, StreamedRules, uncalibrated_streamed
+from routing.policy_file import SCHEMA_VERSION, policy_from_document
+from routing.signals import SIGNAL_NAMES
+from routing.vocabulary import Threshold
+
+ABSENT = object()
+LARGEST = math.nextafter(math.inf, 0.0)
+TOO_LONG = 10**400  # JSON has no largest number, floats do
+NO_NUMBERS: list[object] = [
+    *(None, "0.5", True, [0.5], {}, math.nan, math.inf, -math.inf),
+    TOO_LONG,
+]
+
+DOCUMENT = """
+{
+  "schema_version": 2,
+  "cascade": "assistant",
+  "student_version": "small-2026-11-q4",
+  "sampling": null,
+  "rule": {
+    "score": {
+      "signals": ["min_margin", "mean_probability"],
+      "weights": [2, 0.5],
+      "intercept": -0.25
+    },
+    "calibration": {"kind": "logistic", "slope": 3, "intercept": -1.5}
+  },
+  "threshold": 0.75,
+  "target": {"kind": "quality", "value": 0.05, "with_probability": 0.95},
+  "bound": 0.048,
+  "n": 1200,
+  "date": "2026-11-30",
+  "data_sha256": "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+}
+"""
+PIECEWISE: dict[str, object] = {
+    "kind": "piecewise_linear",
+    "scores": [0, 0.5],
+    "confidences": [0.25, 1],
+}
+
+
+def document(**changes: object) -> dict[str, object]:
+    """The valid document with parts replaced or taken away."""
+    return changed(DOCUMENT, **changes)
+
+
+def changed(text: str, **changes: object) -> dict[str, object]:
+    """What the text says with parts replaced, or taken away where the new value is ABSENT.
+
+    ``rule__score`` reaches into ``rule``.
+    """
+    whole: dict[str, object] = json.loads(text)
+    for path, value in changes.items():
+        *parents, last = path.split("__")
+        inner = whole
+        for parent in parents:
+            child = inner[parent]
+            assert isinstance(child, dict)
+            inner = child
+        if value is ABSENT:
+            del inner[last]
+        else:
+            inner[last] = value
+    return whole
+
+
+def read(parsed: object) -> Policy:
+    return policy_from_document(
+        parsed, version="3f2a", cascade="assistant", student_version="small-2026-11-q4"
+    )
+
+
+def complaint(parsed: object) -> str:
+    with pytest.raises(PolicyError) as caught:
+        read(parsed)
+    return str(caught.value)
+
+
+def begins_with(message: str, path: str) -> bool:
+    return message.startswith((f"{path}: ", f"{path} "))
+
+
+def shown(value: object) -> str:
+    """The value as a test's name has it."""
+    return "absent" if value is ABSENT else "10**400" if value == TOO_LONG else repr(value)[:40]
+
+
+# --- the file ---
+
+
+def test_valid_document_becomes_the_policy_it_describes() -> None:
+    assert read(document()) == Policy(
+        version="3f2a",
+        score=Score(("min_margin", "mean_probability"), (2.0, 0.5), intercept=-0.25),
+        calibration=Logistic(slope=3.0, intercept=-1.5),
+        threshold=Threshold(0.75),
+        is_calibrated=True,
+    )
+
+
+def test_piecewise_linear_calibration_is_read() -> None:
+    policy = read(document(rule__calibration=PIECEWISE))
+    assert policy.calibration == PiecewiseLinear(scores=(0.0, 0.5), confidences=(0.25, 1.0))
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("threshold", 0),
+        ("threshold", 1),
+        ("bound", None),
+        ("bound", 0),
+        ("bound", LARGEST),
+        ("bound", -LARGEST),
+        ("n", 1),
+        ("rule__score__signals", sorted(SIGNAL_NAMES)[:2]),
+        ("rule__score__weights", [0, -1.5]),
+        ("rule__score__weights", [LARGEST, 0]),
+        ("rule__score__intercept", 0),
+        ("rule__calibration__slope", 0),
+        ("date", "2028-02-29"),
+        ("date", "2026-12-31"),
+        ("date", "2026-01-01"),
+    ],
+)
+def test_values_at_the_edge_of_what_is_allowed_are_read(path: str, value: object) -> None:
+    read(document(**{path: value}))
+
+
+@pytest.mark.parametrize("parsed", [None, [], "policy", 1, [["schema_version", 1]]])
+def test_document_that_is_no_object_is_refused(parsed: object) -> None:
+    assert begins_with(complaint(parsed), "policy")
+
+
+@pytest.mark.parametrize(
+    ("path", "key"),
+    [
+        ("policy", "schema_version"),
+        ("policy", "cascade"),
+        ("policy", "student_version"),
+        ("policy", "score"),
+        ("policy", "calibration"),
+        ("policy", "threshold"),
+        ("policy", "target"),
+        ("policy", "bound"),
+        ("policy", "n"),
+        ("policy", "date"),
+        ("policy", "data_sha256"),
+        ("target", "kind"),
+        ("target", "value"),
+        ("target", "with_probability"),
+        ("score", "signals"),
+        ("score", "weights"),
+        ("score", "intercept"),
+        ("calibration", "slope"),
+        ("calibration", "intercept"),
+    ],
+)
+def test_missing_key_is_named(path: str, key: str) -> None:
+    where = key if path == "policy" else f"{path}__{key}"
+    assert complaint(document(**{where: ABSENT})) == f"{path}: lacks {key}"
+
+
+@pytest.mark.parametrize("key", ["scores", "confidences"])
+def test_missing_key_of_a_piecewise_linear_calibration_is_named(key: str) -> None:
+    less = {name: value for name, value in PIECEWISE.items() if name != key}
+    assert complaint(document(rule__calibration=less)) == f"rule.calibration: lacks {key}"
+
+
+def test_all_missing_keys_are_named_at_once_and_in_order() -> None:
+    assert complaint(document(n=ABSENT, bound=ABSENT)) == "policy: lacks bound, n"
+
+
+@pytest.mark.parametrize(
+    ("path", "key"),
+    [
+        ("policy", "comment"),
+        ("target", "target__comment"),
+        ("score", "rule__score__comment"),
+        ("calibration", "rule__calibration__comment"),
+        ("calibration", "rule__calibration__scores"),
+    ],
+)
+def test_key_too_many_is_named(path: str, key: str) -> None:
+    name = key.rpartition("__")[2]
+    assert complaint(document(**{key: 1})) == f"{path}: has unknown keys: {name}"
+
+
+def test_keys_that_are_no_text_are_refused_like_any_other() -> None:
+    parsed: dict[object, object] = {"also": 1, 7: 1}
+    assert complaint(parsed | document()) == "policy: has unknown keys: 7, also"
+
+
+DEFECTS: list[tuple[str, object, str]] = [
+    # where, what stands there, path that the message begins with
+    ("schema_version", SCHEMA_VERSION - 1, "schema_version"),
+    ("schema_version", SCHEMA_VERSION + 1, "schema_version"),
+    ("schema_version", "1", "schema_version"),
+    ("schema_version", None, "schema_version"),
+    ("schema_version", True, "schema_version"),
+    ("cascade", "Assistant", "cascade"),
+    ("cascade", "", "cascade"),
+    ("cascade", None, "cascade"),
+    ("student_version", "small-2026-11-q5", "student_version"),
+    ("student_version", None, "student_version"),
+    ("threshold", math.nextafter(0.0, -1.0), "threshold"),
+    ("threshold", math.nextafter(1.0, 2.0), "threshold"),
+    *(("threshold", value, "threshold") for value in NO_NUMBERS),
+    ("target", None, "target"),
+    ("target", [], "target"),
+    ("target__kind", None, "target.kind"),
+    ("target__kind", 1, "target.kind"),
+    *(("target__value", value, "target.value") for value in NO_NUMBERS),
+    *(("target__with_probability", value, "target.with_probability") for value in NO_NUMBERS),
+    *(("bound", value, "bound") for value in NO_NUMBERS if value is not None),
+    ("n", 0, "n"),
+    ("n", -1, "n"),
+    ("n", True, "n"),
+    ("n", 1200.0, "n"),
+    ("n", "1200", "n"),
+    ("n", None, "n"),
+    ("date", None, "date"),
+    ("date", 20261130, "date"),
+    ("date", "yesterday", "date"),
+    ("date", "2026-1-30", "date"),
+    ("date", "2026-11-30T00:00:00Z", "date"),
+    ("date", "2026-11-30\n", "date"),
+    ("date", " 2026-11-30", "date"),
+    ("date", "2026-00-30", "date"),
+    ("date", "2026-13-30", "date"),
+    ("date", "2026-11-00", "date"),
+    ("date", "2026-11-32", "date"),
+    ("date", "\u0662\u0660\u0662\u0666-11-30", "date"),
+    ("data_sha256", None, "data_sha256"),
+    ("data_sha256", "", "data_sha256"),
+    ("data_sha256", "0" * 63, "data_sha256"),
+    ("data_sha256", "0" * 65, "data_sha256"),
+    ("data_sha256", "A" * 64, "data_sha256"),
+    ("data_sha256", "g" * 64, "data_sha256"),
+    ("data_sha256", "0" * 64 + "\n", "data_sha256"),
+    ("score", None, "score"),
+    ("score", [], "score"),
+    ("rule__score__signals", [], "rule.score.signals"),
+    ("rule__score__signals", None, "rule.score.signals"),
+    ("rule__score__signals", "min_margin", "rule.score.signals"),
+    ("rule__score__signals", {"min_margin": 1}, "rule.score.signals"),
+    ("rule__score__signals", ["min_margin", "mood"], "rule.score.signals[1]"),
+    ("rule__score__signals", ["MIN_MARGIN", "mean_probability"], "rule.score.signals[0]"),
+    ("rule__score__signals", ["min_margin", 1], "rule.score.signals[1]"),
+    ("rule__score__signals", [["min_margin"], "min_margin"], "rule.score.signals[0]"),
+    ("rule__score__signals", ["min_margin", "min_margin"], "rule.score.signals"),
+    ("rule__score__weights", [2], "rule.score.weights"),
+    ("rule__score__weights", [2, 0.5, 1], "rule.score.weights"),
+    ("rule__score__weights", [], "rule.score.weights"),
+    ("rule__score__weights", 2, "rule.score.weights"),
+    ("rule__score__weights", "25", "rule.score.weights"),
+    ("rule__score__weights", {"min_margin": 2}, "rule.score.weights"),
+    *(("rule__score__weights", [2, value], "rule.score.weights[1]") for value in NO_NUMBERS),
+    *(("rule__score__intercept", value, "rule.score.intercept") for value in NO_NUMBERS),
+    ("calibration", None, "calibration"),
+    ("calibration", "logistic", "calibration"),
+    ("calibration", [], "calibration"),
+    ("rule__calibration__kind", ABSENT, "rule.calibration.kind"),
+    ("rule__calibration__kind", None, "rule.calibration.kind"),
+    ("rule__calibration__kind", "isotonic", "rule.calibration.kind"),
+    ("rule__calibration__kind", ["logistic"], "rule.calibration.kind"),
+    ("rule__calibration__kind", "piecewise_linear", "calibration"),
+    ("rule__calibration__slope", -0.5, "rule.calibration.slope"),
+    *(("rule__calibration__slope", value, "rule.calibration.slope") for value in NO_NUMBERS),
+    *(
+        ("rule__calibration__intercept", value, "rule.calibration.intercept")
+        for value in NO_NUMBERS
+    ),
+]
+
+
+@pytest.mark.parametrize(("where", "value", "path"), DEFECTS, ids=shown)
+def test_single_defect_is_refused_by_its_path(where: str, value: object, path: str) -> None:
+    assert begins_with(complaint(document(**{where: value})), path)
+
+
+PIECEWISE_DEFECTS: list[tuple[str, object, str]] = [
+    ("scores", [], "calibration"),
+    ("scores", [0], "calibration"),
+    ("scores", 0, "rule.calibration.scores"),
+    ("scores", "01", "rule.calibration.scores"),
+    ("scores", [0.5, 0], "rule.calibration.scores"),
+    ("scores", [0.5, 0.5], "rule.calibration.scores"),
+    *(("scores", [0, value], "rule.calibration.scores[1]") for value in NO_NUMBERS),
+    ("confidences", [0.25], "calibration"),
+    ("confidences", None, "rule.calibration.confidences"),
+    ("confidences", [1, 0.25], "rule.calibration.confidences"),
+    ("confidences", [-0.1, 1], "rule.calibration.confidences"),
+    ("confidences", [0.25, 1.1], "rule.calibration.confidences"),
+    *(("confidences", [0.25, value], "rule.calibration.confidences[1]") for value in NO_NUMBERS),
+    ("slope", 1, "calibration"),
+]
+
+
+@pytest.mark.parametrize(("key", "value", "path"), PIECEWISE_DEFECTS, ids=shown)
+def test_single_defect_of_a_piecewise_linear_calibration_is_refused_by_its_path(
+    key: str, value: object, path: str
+) -> None:
+    parsed = document(rule__calibration={**PIECEWISE, key: value})
+    assert begins_with(complaint(parsed), path)
+
+
+@pytest.mark.parametrize("value", [Decimal("0.5"), 1j])
+def test_numbers_that_json_does_not_have_are_refused(value: object) -> None:
+    assert begins_with(complaint(document(threshold=value)), "threshold")
+
+
+@pytest.mark.parametrize(
+    ("weights", "intercept"),
+    [([1e308, 1e308], 0), ([-1e308, -1e308], 0), ([1e308, 0], 1e308), ([-1e308, 0], -1e308)],
+)
+def test_weights_whose_sum_can_overflow_are_refused(weights: list[float], intercept: float) -> None:
+    parsed = document(rule__score__weights=weights, rule__score__intercept=intercept)
+    assert begins_with(complaint(parsed), "rule.score.weights")
+
+
+def test_policy_of_another_cascade_or_student_says_both_names_and_the_way_out() -> None:
+    for key, ours in (("cascade", "assistant"), ("student_version", "small-2026-11-q4")):
+        message = complaint(document(**{key: "theirs"}))
+        assert "'theirs'" in message
+        assert repr(ours) in message
+        assert "remove `policy` to run uncalibrated" in message
+
+
+# --- the part of the file about streams ---
+
+PREFIX = """
+{
+  "tokens": 8,
+  "score": {"signals": ["low_probability"], "weights": [1], "intercept": 0},
+  "calibration": {"kind": "logistic", "slope": 4, "intercept": -2},
+  "threshold": 0.75,
+  "abort_below": 0.5
+}
+"""
+PREFIX_RULE = Rule(
+    Score(("low_probability",), (1.0,)), Logistic(4.0, -2.0), Threshold(0.75), Threshold(0.5)
+)
+
+
+def streaming(**changes: object) -> dict[str, object]:
+    """The valid document with rules for streams, and parts of these replaced or taken away."""
+    streamed: dict[str, object] = {
+        "checkpoints": prefix(),
+        "end": changed(PREFIX, tokens=ABSENT, threshold=1),
+        "arguments": changed(PREFIX, tokens=ABSENT, abort_below=ABSENT),
+        "target": {"kind": "quality", "value": 0.05, "with_probability": 0.95},
+        "bound": None,
+        "n": 900,
+    }
+    inner = {f"streamed__{path}": value for path, value in changes.items()}
+    return document(streamed=streamed, **inner)
+
+
+def prefix(**changes: object) -> list[object]:
+    """Two checkpoints, with parts of the second replaced or taken away."""
+    return [json.loads(PREFIX), changed(PREFIX, **{"tokens": 16, **changes})]
+
+
+def test_rules_for_streams_are_read() -> None:
+    policy = read(streaming())
+    assert policy.streamed == StreamedRules(
+        checkpoints=(Checkpoint(8, PREFIX_RULE), Checkpoint(16, PREFIX_RULE)),
+        end=replace(PREFIX_RULE, threshold=Threshold(1.0)),
+        arguments=replace(PREFIX_RULE, abort_below=Threshold(0.0)),
+        is_calibrated=True,
+    )
+    assert replace(policy, streamed=uncalibrated_streamed()) == read(document())
+
+
+def test_file_shown_in_the_readme_is_read() -> None:
+    page = (Path(routing.__file__).parent / "README.md").read_text(encoding="utf-8")
+    (shown_file,) = re.findall(r"^```json\n(.+?)^```", page, re.DOTALL | re.MULTILINE)
+    assert read(json.loads(shown_file)).streamed.is_calibrated
+
+
+def test_file_that_says_nothing_of_streams_leaves_them_to_the_default() -> None:
+    assert read(document()).streamed == uncalibrated_streamed()
+
+
+@pytest.mark.parametrize("abort_below", [0, 0.75])
+def test_bound_of_aborting_at_its_edges_is_read(abort_below: float) -> None:
+    read(streaming(end__threshold=0.75, end__abort_below=abort_below))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"end": ABSENT}, "streamed: lacks end"),
+        ({"arguments": ABSENT}, "streamed: lacks arguments"),
+        ({"checkpoints": ABSENT}, "streamed: lacks checkpoints"),
+        ({"n": ABSENT, "bound": ABSENT}, "streamed: lacks bound, n"),
+        ({"target": ABSENT}, "streamed: lacks target"),
+        ({"threshold": 1}, "streamed: has unknown keys: threshold"),
+        ({"end__abort_below": ABSENT}, "streamed.end: lacks abort_below"),
+        ({"end__tokens": 64}, "streamed.end: has unknown keys: tokens"),
+        ({"arguments__score": ABSENT}, "streamed.arguments: lacks score"),
+        # Arguments are judged once they are complete: there is nothing to abort.
+        ({"arguments__abort_below": 0}, "streamed.arguments: has unknown keys: abort_below"),
+        ({"target__kind": ABSENT}, "streamed.target: lacks kind"),
+        ({"checkpoints": prefix(tokens=ABSENT)}, "streamed.checkpoints[1]: lacks tokens"),
+        (
+            {"checkpoints": prefix(calibration={"kind": "logistic", "slope": 1})},
+            "streamed.checkpoints[1].calibration: lacks intercept",
+        ),
+    ],
+)
+def test_keys_missing_or_too_many_in_rules_for_streams_are_named(
+    changes: dict[str, object], message: str
+) -> None:
+    assert complaint(streaming(**changes)) == message
+
+
+STREAMED_DEFECTS: list[tuple[str, object, str]] = [
+    ("n", 0, "n"),
+    ("bound", "none", "bound"),
+    ("target__kind", 1, "target.kind"),
+    ("target__value", None, "target.value"),
+    ("end", [], "end"),
+    ("end__threshold", 1.5, "end.threshold"),
+    ("end__abort_below", None, "end.abort_below"),
+    ("end__abort_below", -0.5, "end.abort_below"),
+    ("end__score", 1, "end.score"),
+    ("end__rule__score__signals", ["mood"], "end.score.signals[0]"),
+    ("end__calibration__slope", -1, "end.calibration.slope"),
+    ("arguments", None, "arguments"),
+    ("arguments__calibration__kind", "isotonic", "arguments.calibration.kind"),
+    ("checkpoints", None, "checkpoints"),
+    ("checkpoints", {"8": {}}, "checkpoints"),
+    ("checkpoints", [], "checkpoints"),
+    ("checkpoints", [None], "checkpoints[0]"),
+    *(("checkpoints", prefix(tokens=each), "checkpoints") for each in (1, 7, 8)),
+    *(("checkpoints", prefix(tokens=each), "checkpoints[1].tokens") for each in (0, 8.5, True)),
+    ("checkpoints", prefix(abort_below=0.8), "checkpoints[1].abort_below"),
+    ("checkpoints", prefix(threshold="high"), "checkpoints[1].threshold"),
+]
+
+
+@pytest.mark.parametrize(("where", "value", "path"), STREAMED_DEFECTS, ids=shown)
+def test_single_defect_in_rules_for_streams_is_refused_by_its_path(
+    where: str, value: object, path: str
+) -> None:
+    assert begins_with(complaint(streaming(**{where: value})), f"streamed.{path}")
+
+
+def test_calibration_of_a_streams_rule_that_is_none_is_called_so() -> None:
+    with pytest.raises(CalibrationError):
+        read(streaming(end__calibration__slope=-1))
+
+
+# --- whatever stands there ---
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.floats() | st.integers() | st.text(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+        max_leaves=5,
+    ),
+    st.sampled_from(sorted([*json.loads(DOCUMENT), "streamed"])),
+)
+def test_whatever_stands_in_the_file_is_read_or_refused_with_a_policy_error(
+    value: object, key: str
+) -> None:
+    try:
+        read(document(**{key: value}))
+    except PolicyError:
+        return
+    assert key in {"threshold", "bound", "n"}
