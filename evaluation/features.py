@@ -30,7 +30,7 @@ Names = npt.NDArray[np.object_]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prompts:
-    """What the prompts say: ``terms`` counts (n, BUCKETS), sparse; ``surface`` (n, s)."""
+    """What the prompts say: ``terms``, 1 where one occurs (n, BUCKETS); ``surface`` (n, s)."""
 
     terms: sparse.csr_matrix
     surface: Floats
@@ -45,8 +45,8 @@ class Table:
     """Records as what rules read of them; everything has n rows.
 
     ``signals`` has shape (n, f), NaN where absent, and ``names`` says which; ``labels`` are the
-    drafts' texts as labels are compared and ``groups`` the kinds of task, both "" where there is
-    none; ``prompts`` is None where no record has one.  ``keys`` numbers what must not be parted
+    drafts' texts as labels are compared, None where a draft has no text; ``groups`` are the kinds
+    of task, "" where none is named; ``prompts`` is None where no record has one.  ``keys`` numbers what must not be parted
     by folds, and ``mean_logprob`` is NaN where there are no tokens.
     """
 
@@ -117,13 +117,12 @@ class _Notes:
     """What columns do not keep, gathered while the records pass."""
 
     def __init__(self) -> None:
-        self.labels: list[str] = []
+        self.labels: list[str | None] = []
         self.groups: list[str] = []
         self.keys: list[object] = []
         self.surface = array("d")
         self.mean_logprob = array("d")
-        self.counts, self.places = array("d"), array("q")
-        self.ends = array("q", [0])
+        self.places, self.ends = array("q"), array("q", [0])
         self.any_prompt = False
 
     def taking(self, records: Iterable[Record]) -> Iterator[Record]:
@@ -135,16 +134,14 @@ class _Notes:
         draft, prompt = draft_of(record.student), prompt_in(record)
         is_asked = has_prompt(record)
         self.any_prompt |= is_asked
-        self.labels.append(label_of(record.student.text or ""))
+        self.labels.append(label_of(draft.text) if draft.text else None)
         self.groups.append(prompt.group or "")
         tokens = draft.token_logprobs
         self.mean_logprob.append(float(np.mean(tokens)) if tokens else np.nan)
         # The same tokens to the last digit are the same question asked twice.
         said = (self.labels[-1], tokens, draft.top_logprobs)
         self.keys.append(hash(prompt.text) if is_asked else hash(said) if tokens else record.id)
-        terms = hashed_terms(prompt.text, BUCKETS) if is_asked else {}
-        self.places.extend(terms.keys())
-        self.counts.extend(map(float, terms.values()))
+        self.places.extend(hashed_terms(prompt.text, BUCKETS) if is_asked else ())
         self.ends.append(len(self.places))
         self.surface.extend(prompt_features(prompt))
 
@@ -152,8 +149,9 @@ class _Notes:
         n = columns.n
         prompts = None
         if self.any_prompt:
-            counts = np.array(self.counts), np.array(self.places), np.array(self.ends)
-            terms = sparse.csr_matrix(counts, shape=(n, BUCKETS))
+            ones = np.ones(len(self.places))
+            parts = ones, np.array(self.places), np.array(self.ends)
+            terms = sparse.csr_matrix(parts, shape=(n, BUCKETS))
             prompts = Prompts(terms, np.array(self.surface).reshape(n, len(SURFACE_NAMES)))
         names = tuple(columns.signals)
         signals = np.stack([columns.signals[name] for name in names], 1) if names else None

@@ -18,7 +18,7 @@ from evaluation.outcomes import Floats, Integers
 from routing.prompt import PromptModel, Surface, Terms
 
 ALPHAS = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
-STEPS = 60
+STEPS = 30
 LEAST_DOCUMENTS = 3
 MOST_TERMS = 60_000
 # Against word vectors of length 1: found by cross-validation on RouteLLM's MMLU questions, where
@@ -41,9 +41,7 @@ class _Space:
         """Rows of features, shape (n, terms + surface + groups)."""
         parts: list[Any] = []
         if prompts is not None:
-            terms = prompts.terms[:, self.places].astype(np.float64)
-            terms.data = 1.0 + np.log(terms.data)
-            terms = terms @ sparse.diags(self.idf)
+            terms = prompts.terms[:, self.places] @ sparse.diags(self.idf)
             length = np.sqrt(np.asarray(terms.multiply(terms).sum(axis=1)).ravel())
             parts.append(sparse.diags(1.0 / np.where(length > 0.0, length, 1.0)) @ terms)
             standard = (prompts.surface - self.means) / self.scales

@@ -11,7 +11,15 @@ from itertools import pairwise
 from routing.calibration import Calibration, Uncalibrated
 from routing.errors import PolicyError
 from routing.labels import label_of, one_hot
-from routing.model import GROUP_PREFIX, LABEL_PREFIX, Features, Learnt, Model, Score
+from routing.model import (
+    GROUP_PREFIX,
+    LABEL_PREFIX,
+    PROMPT_MERIT,
+    Features,
+    Learnt,
+    Model,
+    Score,
+)
 from routing.prompt import Prompt, PromptModel
 from routing.sampling import Sampling, effective_sampling
 from routing.signals import EVIDENCE_NAMES
@@ -71,14 +79,23 @@ class Rule:
         if not self._evidence:
             raise PolicyError("must read a signal that tells how sure the student was")
 
-    def features(self, signals: Features, text: str = "", group: str | None = None) -> Features:
-        """The signals, and what the rule wants to know of the draft's text and of its group.
+    def features(
+        self,
+        signals: Features,
+        text: str = "",
+        group: str | None = None,
+        promised: Merit | None = None,
+    ) -> Features:
+        """The signals, and what the rule wants to know of the draft's text, group and prompt.
 
         Without a text, as at the beginning of a draft, or a group nothing is known of them.
+        ``promised`` is the merit that the prompt alone let expect, None where nobody estimated it.
         """
-        if not (self.labels or self._groups):
+        if not (self.labels or self._groups or promised is not None):
             return signals
         found = dict(signals)
+        if promised is not None:
+            found[PROMPT_MERIT] = promised.value
         if self.labels and text:
             found.update(one_hot(LABEL_PREFIX, self.labels, label_of(text)))
         if self._groups and group is not None:
