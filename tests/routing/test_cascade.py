@@ -228,13 +228,13 @@ def test_threshold_zero_keeps_a_draft_of_confidence_zero() -> None:
     )
 
 
-# Confidence is the probability of the least likely token, the gain what it lacks to 1 in the mean.
+# Confidence is the probability of the least likely token, the gain what the mean lacks to 1.
 GAINING = replace(POLICY.whole, gain=Linear(("mean_probability",), (-1.0,), (0.0,), intercept=1.0))
 
 
 @pytest.mark.parametrize(
     ("probability", "threshold", "kind"),
-    [(0.25, 0.625, Keep), (0.25, math.nextafter(0.625, 1.0), Defer), (0.0, 0.5, Keep)],
+    [(0.25, 0.125, Keep), (0.25, math.nextafter(0.125, 1.0), Defer), (1.0, 0.5, Keep)],
 )
 def test_merit_decides_where_there_is_a_gain_to_be_expected(
     probability: float, threshold: float, kind: type[Verdict]
@@ -242,7 +242,7 @@ def test_merit_decides_where_there_is_a_gain_to_be_expected(
     policy = Policy("test", replace(GAINING, threshold=Threshold(threshold)))
     verdict = defer([draft(probability)], policy)
     assert type(verdict) is kind
-    assert verdict.merit == Merit((1.0 + probability) / 2)
+    assert verdict.merit == Merit(probability / 2)
     assert verdict.confidence == Confidence(probability)
 
 
