@@ -18,6 +18,8 @@ Features = Mapping[str, float]
 
 LABEL_PREFIX = "label="
 GROUP_PREFIX = "group="
+# What the prompt alone promises of the merit: a feature like any other once there is a draft.
+PROMPT_MERIT = "prompt_merit"
 # Probabilities closer to 0 or 1 than this count as this far away: an exact 1 has no finite logit.
 LOGIT_EDGE = 1e-6
 LEAF = -1

@@ -9,6 +9,7 @@ from routing.labels import label_of
 from routing.model import (
     LABEL_PREFIX,
     LEAF,
+    PROMPT_MERIT,
     Average,
     Learnt,
     Linear,
@@ -31,6 +32,7 @@ MAX_BUCKETS = 2**24
 MAX_SIZE = 1e9
 MIN_SCALE = 1e-9
 
+_KNOWN = SIGNAL_NAMES | {PROMPT_MERIT}
 _TREE_ARRAYS = ("feature", "threshold", "left", "right", "missing_left", "value")
 _SCALES = {"probability": False, "log_odds": True}
 
@@ -158,10 +160,10 @@ def _read_tree(document: object, path: str, features: int) -> Tree:
 def _features(document: object, path: str) -> tuple[str, ...]:
     names: list[str] = []
     for place, name in enumerate(items(document, path, MAX_FEATURES)):
-        if not isinstance(name, str) or (is_signal(name) and name not in SIGNAL_NAMES):
+        if not isinstance(name, str) or (is_signal(name) and name not in _KNOWN):
             raise PolicyError(
                 f"{path}[{place}]: {name!r} is no label=…, no group=… and not one of "
-                f"{sorted(SIGNAL_NAMES)}"
+                f"{sorted(_KNOWN)}"
             )
         label = name.removeprefix(LABEL_PREFIX)
         if label != name and label_of(label) != label:

@@ -141,7 +141,8 @@ class Terms:
     """What words say: for some of ``buckets`` an inverse document frequency and a weight.
 
     ``places``, ``idf`` and ``weights`` have the same shape (n,).  The terms of a text, its known
-    ones alone, make a vector of ``(1 + log(count)) * idf`` of length 1, and the weights its value.
+    ones alone and each once however often it occurs, make a vector of ``idf`` of length 1, and the
+    weights its value.
     """
 
     buckets: int
@@ -157,11 +158,11 @@ class Terms:
     def of(self, text: str) -> float:
         """The value, 0 where no term is known."""
         total, squares = [], []
-        for place, count in hashed_terms(text, self.buckets).items():
+        for place in hashed_terms(text, self.buckets):
             if (known := self._known.get(place)) is not None:
-                size = (1.0 + math.log(count)) * known[0]
-                total.append(size * known[1])
-                squares.append(size * size)
+                idf, weight = known
+                total.append(idf * weight)
+                squares.append(idf * idf)
         length = math.sqrt(math.fsum(squares))
         return math.fsum(total) / length if length else 0.0
 

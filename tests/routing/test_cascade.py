@@ -21,9 +21,9 @@ from routing.cascade import (
     plan,
     settle,
 )
-from routing.model import Linear, Score
+from routing.model import PROMPT_MERIT, Linear, Score
 from routing.policy import Policy, PromptRule, Rule, uncalibrated_default
-from routing.prompt import Prompt, PromptModel, Terms
+from routing.prompt import PromptModel, Terms
 from routing.signals import signals_of
 from routing.vocabulary import (
     Confidence,
@@ -96,9 +96,9 @@ def test_student_is_asked_first_unless_it_cannot_do_what_is_needed(
     assert plan(Prospect(needs), student_cannot, POLICY) == first
 
 
-def promising(merit: float) -> Policy:
-    """POLICY with a bar of this height for every prompt."""
-    return replace(POLICY, prompt=PromptRule(PromptModel(Terms(8), intercept=merit), 0.0))
+def promising(margin: float) -> Policy:
+    """POLICY with a bar so much above what the prompt promises."""
+    return replace(POLICY, prompt=PromptRule(PromptModel(Terms(8)), margin))
 
 
 @pytest.mark.parametrize(
@@ -114,24 +114,24 @@ def test_prompt_that_promises_too_little_goes_straight_to_the_teacher(
     bar: float, first: AskStudent | None
 ) -> None:
     spared = NoDraft(Reason.PROMPT_SAYS_SO, Merit(bar), is_to_be_had=True)
-    planned = plan(Prospect(NOTHING, Prompt("x")), NOTHING, promising(bar))
-    assert planned == (first or spared)
-    assert plan(Prospect(NOTHING), NOTHING, promising(bar)) == STUDENT
-    assert plan(Prospect(NOTHING, Prompt("x")), NOTHING, POLICY) == STUDENT
+    promised = Prospect(promised=Merit(bar / 2))
+    assert plan(promised, NOTHING, promising(bar / 2)) == (first or spared)
+    assert plan(Prospect(), NOTHING, promising(bar / 2)) == STUDENT
+    assert plan(promised, NOTHING, POLICY) == STUDENT
 
 
 def test_draft_sampled_in_another_way_has_no_signal() -> None:
     greedy = replace(POLICY, sampling={"temperature": 0})
     spared = NoDraft(Reason.NO_SIGNAL, is_to_be_had=True)
-    assert plan(Prospect(NOTHING, sampling={"temperature": 0.0}), NOTHING, greedy) == STUDENT
-    assert plan(Prospect(NOTHING, sampling={"temperature": 1}), NOTHING, greedy) == spared
-    assert plan(Prospect(NOTHING), NOTHING, greedy) == spared
-    assert plan(Prospect(NOTHING, sampling={"temperature": 1}), NOTHING, POLICY) == STUDENT
+    assert plan(Prospect(sampling={"temperature": 0.0}), NOTHING, greedy) == STUDENT
+    assert plan(Prospect(sampling={"temperature": 1}), NOTHING, greedy) == spared
+    assert plan(Prospect(), NOTHING, greedy) == spared
+    assert plan(Prospect(sampling={"temperature": 1}), NOTHING, POLICY) == STUDENT
 
 
 def test_what_the_student_cannot_do_comes_before_sampling_and_that_before_the_prompt() -> None:
     hopeless = replace(promising(0.0), sampling={})
-    prospect = Prospect(VISION, Prompt("x"), {"top_p": 0.5})
+    prospect = Prospect(VISION, promised=Merit(0.0), sampling={"top_p": 0.5})
     assert plan(prospect, VISION, hopeless) == TEACHER
     assert plan(prospect, NOTHING, hopeless) == NoDraft(Reason.NO_SIGNAL, is_to_be_had=True)
 
@@ -249,8 +249,8 @@ def test_merit_decides_where_there_is_a_gain_to_be_expected(
 def test_group_of_the_request_chooses_the_calibration() -> None:
     never = PiecewiseLinear((0.0,), (0.0,))
     policy = Policy("test", replace(POLICY.whole, by_group={"hard": never}))
-    assert isinstance(defer([draft(0.9)], policy, "hard"), Defer)
-    assert isinstance(defer([draft(0.9)], policy, "easy"), Keep)
+    assert isinstance(defer([draft(0.9)], policy, Prospect(group="hard")), Defer)
+    assert isinstance(defer([draft(0.9)], policy, Prospect(group="easy")), Keep)
     assert isinstance(defer([draft(0.9)], policy), Keep)
 
 
@@ -262,6 +262,15 @@ def test_label_that_the_draft_is_counts() -> None:
     assert isinstance(defer([replace(sure, text="None.")], Policy("test", rule)), Keep)
     assert isinstance(defer([replace(sure, text="up")], Policy("test", rule)), Defer)
     assert isinstance(defer([sure], Policy("test", rule)), Defer)
+
+
+def test_what_the_prompt_promised_counts_where_the_rule_reads_it() -> None:
+    names = ("min_probability", PROMPT_MERIT)
+    rule = replace(POLICY.whole, score=Linear(names, (0.0, 1.0), (0.0, 0.25)))
+    for promised, confidence in ((Merit(0.75), 0.75), (Merit(0.0), 0.0), (None, 0.25)):
+        verdict = defer([draft(0.9)], Policy("test", rule), Prospect(promised=promised))
+        assert verdict.confidence == Confidence(confidence)
+    assert defer([draft(0.9)], POLICY, Prospect(promised=Merit(0.0))) == defer([draft(0.9)], POLICY)
 
 
 # What each choice is like; the place of the one that decides; its reason.

@@ -790,5 +790,5 @@ def test_policy_says_something_finite_of_any_signals(policy: Policy, data: st.Da
     opinion = rule.opinion(features, group)
     assert (opinion and opinion.merit) == rule.merit(features, group)
     assert (opinion and opinion.confidence) == rule.confidence(features, group)
-    bar = policy.bar(Prompt(data.draw(st.text()), group))
+    bar = policy.bar(policy.promised(Prompt(data.draw(st.text()), group)))
     assert (bar is None) is (policy.prompt is None)
