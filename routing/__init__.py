@@ -7,6 +7,7 @@ decision on one page.  Within this package, modules import from each other and n
 from routing.breaker import FAILURES_TO_OPEN, REST_SECONDS, Breaker
 from routing.calibration import Calibration, Logistic, PiecewiseLinear, Uncalibrated
 from routing.cascade import (
+    NOTHING_KNOWN,
     AskStudent,
     AskTeacher,
     Defer,
@@ -27,6 +28,7 @@ from routing.model import (
     LABEL_PREFIX,
     LEAF,
     LOGIT_EDGE,
+    PROMPT_MERIT,
     Average,
     Features,
     Learnt,
@@ -115,8 +117,10 @@ __all__ = [
     "LABEL_PREFIX",
     "LEAF",
     "LOGIT_EDGE",
+    "NOTHING_KNOWN",
     "NOTHING_USED",
     "PICO_PER_USD",
+    "PROMPT_MERIT",
     "REST_SECONDS",
     "SAMPLING_NAMES",
     "SCHEMA_VERSION",

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from routing.policy import Policy, Rule
-from routing.prompt import Prompt
 from routing.sampling import Sampling
 from routing.signals import Signals, signals_of
 from routing.vocabulary import (
@@ -31,13 +30,18 @@ from routing.vocabulary import (
 class Prospect:
     """What is known of a request before anybody has answered it.
 
-    ``prompt`` and ``sampling`` may be left out where the policy asks for neither; ``prompt`` None
-    says that nothing is known of it, ``sampling`` None that nothing was said of it.
+    ``group`` is the kind of task that it names, None where it names none; ``promised`` the merit
+    that its prompt lets expect, None where the policy does not estimate it; ``sampling`` how its
+    tokens are to be drawn, which may be left out where the policy does not ask.
     """
 
-    needs: frozenset[Need]
-    prompt: Prompt | None = None
-    sampling: Sampling | None = None
+    needs: frozenset[Need] = frozenset()
+    group: str | None = None
+    promised: Merit | None = None
+    sampling: Sampling = field(default_factory=dict)
+
+
+NOTHING_KNOWN = Prospect()
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,32 +115,36 @@ def plan(
     """
     if prospect.needs & student_cannot:
         return NoDraft(Reason.STUDENT_CANNOT)
-    if not policy.covers(prospect.sampling or {}):
+    if not policy.covers(prospect.sampling):
         return NoDraft(Reason.NO_SIGNAL, is_to_be_had=True)
-    if prospect.prompt is not None:
-        bar = policy.bar(prospect.prompt)
-        if bar is not None and not policy.threshold.admits(bar):
-            return NoDraft(Reason.PROMPT_SAYS_SO, bar, is_to_be_had=True)
+    bar = policy.bar(prospect.promised)
+    if bar is not None and not policy.threshold.admits(bar):
+        return NoDraft(Reason.PROMPT_SAYS_SO, bar, is_to_be_had=True)
     return AskStudent()
 
 
-def defer(drafts: Sequence[Draft] | NoDraft, policy: Policy, group: str | None = None) -> Verdict:
+def defer(
+    drafts: Sequence[Draft] | NoDraft, policy: Policy, prospect: Prospect = NOTHING_KNOWN
+) -> Verdict:
     """Judge what the student wrote.
 
     A request for several choices has a draft each, at least one, and is judged by its weakest: one
     answer goes to the client, and it is as good as its worst part.  No signal is a case of its own
-    and defers.  ``group`` is the kind of task that the request names.
+    and defers.
     """
     if isinstance(drafts, NoDraft):
         return Defer(drafts.reason, has_draft=drafts.is_to_be_had, merit=drafts.merit)
     whole = policy.whole
-    return weakest([judge(draft, whole, whole.threshold, group) for draft in drafts])
+    return weakest([judge(draft, whole, whole.threshold, prospect) for draft in drafts])
 
 
-def judge(draft: Draft, rule: Rule, at_least: Threshold, group: str | None = None) -> Verdict:
+def judge(
+    draft: Draft, rule: Rule, at_least: Threshold, prospect: Prospect = NOTHING_KNOWN
+) -> Verdict:
     """Judge one draft, or the part of it that is there, by a rule and one of its two bounds."""
     signals = signals_of(draft)
-    opinion = rule.opinion(rule.features(signals, draft.text, group), group)
+    group = prospect.group
+    opinion = rule.opinion(rule.features(signals, draft.text, group, prospect.promised), group)
     confidence = merit = None
     if opinion is not None:
         confidence, merit = opinion.confidence, opinion.merit

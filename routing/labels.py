@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 # A longer answer is no label: nothing is spent on reading it.
 MAX_LABEL_CHARACTERS = 200
 
-_AROUND = " \t\r\n.,;:!?\"'`*_()[]"
+_AROUND = " .,;:!?\"'`*_()[]"
 
 
 def label_of(text: str) -> str:
@@ -15,7 +15,8 @@ def label_of(text: str) -> str:
     """
     if len(text) > MAX_LABEL_CHARACTERS:
         return ""
-    return " ".join(text.strip(_AROUND).casefold().split())
+    found = " ".join(text.casefold().split()).strip(_AROUND)
+    return found if len(found) <= MAX_LABEL_CHARACTERS else ""
 
 
 def one_hot(prefix: str, known: Iterable[str], value: str) -> Iterator[tuple[str, float]]:

@@ -63,6 +63,7 @@ class Rule:
     by_group: Mapping[str, Calibration] = field(default_factory=dict)
     gain: Learnt | None = None
     labels: tuple[str, ...] = field(init=False, repr=False, compare=False)
+    _is_promise_read: bool = field(init=False, repr=False, compare=False)
     _groups: tuple[str, ...] = field(init=False, repr=False, compare=False)
     _evidence: frozenset[str] = field(init=False, repr=False, compare=False)
 
@@ -75,6 +76,7 @@ class Rule:
         names = {*self.score.names, *(() if self.gain is None else self.gain.names)}
         object.__setattr__(self, "labels", _after(LABEL_PREFIX, names))
         object.__setattr__(self, "_groups", _after(GROUP_PREFIX, names))
+        object.__setattr__(self, "_is_promise_read", PROMPT_MERIT in names)
         object.__setattr__(self, "_evidence", EVIDENCE_NAMES.intersection(self.score.names))
         if not self._evidence:
             raise PolicyError("must read a signal that tells how sure the student was")
@@ -91,10 +93,10 @@ class Rule:
         Without a text, as at the beginning of a draft, or a group nothing is known of them.
         ``promised`` is the merit that the prompt alone let expect, None where nobody estimated it.
         """
-        if not (self.labels or self._groups or promised is not None):
+        if not (self.labels or self._groups or self._is_promise_read):
             return signals
         found = dict(signals)
-        if promised is not None:
+        if self._is_promise_read and promised is not None:
             found[PROMPT_MERIT] = promised.value
         if self.labels and text:
             found.update(one_hot(LABEL_PREFIX, self.labels, label_of(text)))
@@ -161,9 +163,13 @@ class PromptRule:
         """The expected merit."""
         return Merit(min(max(self.model.of(prompt), 0.0), 1.0))
 
+    def bar_of(self, promised: Merit) -> Merit:
+        """The most that can be hoped for, where this merit is expected."""
+        return Merit(min(max(promised.value + self.margin, 0.0), 1.0))
+
     def bar(self, prompt: Prompt) -> Merit:
-        """The most that can be hoped for."""
-        return Merit(min(max(self.model.of(prompt) + self.margin, 0.0), 1.0))
+        """The most that can be hoped for of this prompt's draft."""
+        return self.bar_of(self.estimate(prompt))
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,9 +266,15 @@ class Policy:
         """Confidence in a whole draft with these signals; None where they do not suffice."""
         return self.whole.confidence(signals, group)
 
-    def bar(self, prompt: Prompt) -> Merit | None:
-        """The most that can be hoped for of this prompt's draft; None where nobody estimates it."""
-        return None if self.prompt is None else self.prompt.bar(prompt)
+    def promised(self, prompt: Prompt) -> Merit | None:
+        """The merit to be expected of this prompt's draft; None where nobody estimates it."""
+        return None if self.prompt is None else self.prompt.estimate(prompt)
+
+    def bar(self, promised: Merit | None) -> Merit | None:
+        """The most that can be hoped for where this much is promised; None where nobody knows."""
+        if self.prompt is None or promised is None:
+            return None
+        return self.prompt.bar_of(promised)
 
     def covers(self, sampling: Sampling) -> bool:
         """Whether drafts that are sampled like this are those that the rules were fitted on."""

@@ -117,8 +117,8 @@ def hashed_terms(text: str, buckets: int) -> Mapping[int, int]:
 def prompt_features(prompt: Prompt) -> tuple[float, ...]:
     """What can be counted in the text, in the order of SURFACE_NAMES, each a finite number.
 
-    Logarithms are of one more than the count; word length is in characters; shares are of
-    characters, and ``beyond_ascii`` is how many bytes more than one a character takes in UTF-8.
+    Logarithms are of one more than the count; word length is what is no blank, for each word;
+    shares are of characters; ``beyond_ascii`` is how many bytes more than one a character takes.
     """
     text = prompt.text
     characters = len(text) or 1

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from routing.cascade import Defer, Keep, Verdict, judge, weakest
+from routing.cascade import NOTHING_KNOWN, Defer, Keep, Prospect, Verdict, judge, weakest
 from routing.policy import Checkpoint, Rule, StreamedRules
 from routing.vocabulary import Confidence, Draft, Reason, Structure, Threshold
 
@@ -85,14 +85,17 @@ class Gate:
     Nothing goes out until the first ``hold_tokens`` tokens have been found good enough; they are
     one of the checkpoints, and None holds all to the end.  Raises ValueError for any other number,
     and RuntimeError for a call that cannot follow those before it: none follows a Defer, and only
-    ``carry_on()`` an end.  ``group`` is the kind of task that the request names.
+    ``carry_on()`` an end.  ``prospect`` is what is known of the request.
 
     ``verdict`` is None until it is known, and a Keep once anything may go out.  ``doubt`` is the
     only one that there will be.  ``released`` is how many tokens may have gone out by now.
     """
 
     def __init__(
-        self, rules: StreamedRules, hold_tokens: int | None, group: str | None = None
+        self,
+        rules: StreamedRules,
+        hold_tokens: int | None,
+        prospect: Prospect = NOTHING_KNOWN,
     ) -> None:
         places = [checkpoint.tokens for checkpoint in rules.checkpoints]
         if hold_tokens is not None and hold_tokens not in places:
@@ -102,7 +105,7 @@ class Gate:
         self.released = 0
         self._rules = rules
         self._hold_tokens = hold_tokens
-        self._group = group
+        self._prospect = prospect
         self._text = _Evidence()
         self._arguments = _Evidence()
         self._before_call: int | None = None  # tokens up to the first tool call
@@ -218,7 +221,7 @@ class Gate:
         return self._judge(ending.of(self._arguments.draft()), rule, rule.threshold)
 
     def _judge(self, draft: Draft, rule: Rule, at_least: Threshold) -> Verdict:
-        return judge(draft, rule, at_least, self._group)
+        return judge(draft, rule, at_least, self._prospect)
 
     def _reject(self, verdict: Defer, tokens: int) -> Defer | Doubt:
         """Defer while nothing is out; then doubt, with the first ``tokens`` as good as out."""

@@ -1,11 +1,12 @@
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routing.calibration import Uncalibrated
+from routing.calibration import PiecewiseLinear, Uncalibrated
 from routing.cascade import (
     AskStudent,
     AskTeacher,
@@ -20,8 +21,9 @@ from routing.cascade import (
     plan,
     settle,
 )
-from routing.model import Score
-from routing.policy import Policy, Rule, uncalibrated_default
+from routing.model import PROMPT_MERIT, Linear, Score
+from routing.policy import Policy, PromptRule, Rule, uncalibrated_default
+from routing.prompt import PromptModel, Terms
 from routing.signals import signals_of
 from routing.vocabulary import (
     Confidence,
@@ -92,6 +94,52 @@ def test_student_is_asked_first_unless_it_cannot_do_what_is_needed(
     needs: frozenset[Need], student_cannot: frozenset[Need], first: AskStudent | NoDraft
 ) -> None:
     assert plan(Prospect(needs), student_cannot, POLICY) == first
+
+
+def promising(margin: float) -> Policy:
+    """POLICY with a bar so much above what the prompt promises."""
+    return replace(POLICY, prompt=PromptRule(PromptModel(Terms(8)), margin))
+
+
+@pytest.mark.parametrize(
+    ("bar", "first"),
+    [
+        (0.75, STUDENT),
+        (0.5, STUDENT),
+        (math.nextafter(0.5, 0.0), None),
+        (0.0, None),
+    ],
+)
+def test_prompt_that_promises_too_little_goes_straight_to_the_teacher(
+    bar: float, first: AskStudent | None
+) -> None:
+    spared = NoDraft(Reason.PROMPT_SAYS_SO, Merit(bar), is_to_be_had=True)
+    promised = Prospect(promised=Merit(bar / 2))
+    assert plan(promised, NOTHING, promising(bar / 2)) == (first or spared)
+    assert plan(Prospect(), NOTHING, promising(bar / 2)) == STUDENT
+    assert plan(promised, NOTHING, POLICY) == STUDENT
+
+
+def test_draft_sampled_in_another_way_has_no_signal() -> None:
+    greedy = replace(POLICY, sampling={"temperature": 0})
+    spared = NoDraft(Reason.NO_SIGNAL, is_to_be_had=True)
+    assert plan(Prospect(sampling={"temperature": 0.0}), NOTHING, greedy) == STUDENT
+    assert plan(Prospect(sampling={"temperature": 1}), NOTHING, greedy) == spared
+    assert plan(Prospect(), NOTHING, greedy) == spared
+    assert plan(Prospect(sampling={"temperature": 1}), NOTHING, POLICY) == STUDENT
+
+
+def test_what_the_student_cannot_do_comes_before_sampling_and_that_before_the_prompt() -> None:
+    hopeless = replace(promising(0.0), sampling={})
+    prospect = Prospect(VISION, promised=Merit(0.0), sampling={"top_p": 0.5})
+    assert plan(prospect, VISION, hopeless) == TEACHER
+    assert plan(prospect, NOTHING, hopeless) == NoDraft(Reason.NO_SIGNAL, is_to_be_had=True)
+
+
+def test_draft_that_was_spared_can_be_had_should_the_teacher_fail() -> None:
+    spared = NoDraft(Reason.PROMPT_SAYS_SO, Merit(0.25), is_to_be_had=True)
+    verdict = defer(spared, POLICY)
+    assert verdict == Defer(Reason.PROMPT_SAYS_SO, has_draft=True, merit=Merit(0.25))
 
 
 # --- defer ---
@@ -178,6 +226,51 @@ def test_threshold_zero_keeps_a_draft_of_confidence_zero() -> None:
     assert defer([draft(0.0)], POLICY.with_threshold(Threshold(0.0))) == Keep(
         Confidence(0.0), signals_of(draft(0.0)), merit=Merit(0.0)
     )
+
+
+# Confidence is the probability of the least likely token, the gain what the mean lacks to 1.
+GAINING = replace(POLICY.whole, gain=Linear(("mean_probability",), (-1.0,), (0.0,), intercept=1.0))
+
+
+@pytest.mark.parametrize(
+    ("probability", "threshold", "kind"),
+    [(0.25, 0.125, Keep), (0.25, math.nextafter(0.125, 1.0), Defer), (1.0, 0.5, Keep)],
+)
+def test_merit_decides_where_there_is_a_gain_to_be_expected(
+    probability: float, threshold: float, kind: type[Verdict]
+) -> None:
+    policy = Policy("test", replace(GAINING, threshold=Threshold(threshold)))
+    verdict = defer([draft(probability)], policy)
+    assert type(verdict) is kind
+    assert verdict.merit == Merit(probability / 2)
+    assert verdict.confidence == Confidence(probability)
+
+
+def test_group_of_the_request_chooses_the_calibration() -> None:
+    never = PiecewiseLinear((0.0,), (0.0,))
+    policy = Policy("test", replace(POLICY.whole, by_group={"hard": never}))
+    assert isinstance(defer([draft(0.9)], policy, Prospect(group="hard")), Defer)
+    assert isinstance(defer([draft(0.9)], policy, Prospect(group="easy")), Keep)
+    assert isinstance(defer([draft(0.9)], policy), Keep)
+
+
+def test_label_that_the_draft_is_counts() -> None:
+    rule = replace(
+        POLICY.whole, score=Linear(("min_probability", "label=none"), (0.0, 1.0), (0.0, 0.0))
+    )
+    sure = draft(0.9)
+    assert isinstance(defer([replace(sure, text="None.")], Policy("test", rule)), Keep)
+    assert isinstance(defer([replace(sure, text="up")], Policy("test", rule)), Defer)
+    assert isinstance(defer([sure], Policy("test", rule)), Defer)
+
+
+def test_what_the_prompt_promised_counts_where_the_rule_reads_it() -> None:
+    names = ("min_probability", PROMPT_MERIT)
+    rule = replace(POLICY.whole, score=Linear(names, (0.0, 1.0), (0.0, 0.25)))
+    for promised, confidence in ((Merit(0.75), 0.75), (Merit(0.0), 0.0), (None, 0.25)):
+        verdict = defer([draft(0.9)], Policy("test", rule), Prospect(promised=promised))
+        assert verdict.confidence == Confidence(confidence)
+    assert defer([draft(0.9)], POLICY, Prospect(promised=Merit(0.0))) == defer([draft(0.9)], POLICY)
 
 
 # What each choice is like; the place of the one that decides; its reason.

@@ -244,8 +244,12 @@ def test_bar_is_the_estimate_with_its_margin_and_both_are_cut() -> None:
     rule = PromptRule(PromptModel(Terms(8), intercept=0.5), 0.25)
     assert rule.estimate(Prompt("x")) == Merit(0.5)
     assert rule.bar(Prompt("x")) == Merit(0.75)
-    assert Policy("test", BOTH, prompt=rule).bar(Prompt("x")) == Merit(0.75)
-    assert Policy("test", BOTH).bar(Prompt("x")) is None
+    policy = Policy("test", BOTH, prompt=rule)
+    assert policy.promised(Prompt("x")) == Merit(0.5)
+    assert policy.bar(policy.promised(Prompt("x"))) == Merit(0.75)
+    assert policy.bar(None) is None
+    assert Policy("test", BOTH).promised(Prompt("x")) is None
+    assert Policy("test", BOTH).bar(Merit(0.5)) is None
     assert replace(rule, margin=9.0).bar(Prompt("x")) == Merit(1.0)
     assert replace(rule, margin=-9.0).bar(Prompt("x")) == Merit(0.0)
     assert replace(rule, model=PromptModel(Terms(8), intercept=-3.0)).estimate(Prompt()) == Merit(

@@ -10,13 +10,28 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import routing
-from routing.calibration import Logistic, PiecewiseLinear
+from routing.calibration import Logistic, PiecewiseLinear, Uncalibrated
 from routing.errors import CalibrationError, PolicyError
-from routing.model import Score
-from routing.policy import Checkpoint, Policy, Rule, StreamedRules, uncalibrated_streamed
-from routing.policy_file import SCHEMA_VERSION, policy_from_document
+from routing.model import Average, Linear, Score, Tree, Trees
+from routing.model_file import MAX_TREES
+from routing.policy import (
+    Checkpoint,
+    Policy,
+    PromptRule,
+    Rule,
+    StreamedRules,
+    uncalibrated_streamed,
+)
+from routing.policy_file import (
+    SCHEMA_VERSION,
+    origin_from_document,
+    policy_document,
+    policy_from_document,
+)
+from routing.prompt import Prompt, PromptModel, Surface, Terms
 from routing.signals import SIGNAL_NAMES
 from routing.vocabulary import Threshold
+from tests.routing.policies import ORIGIN, POLICIES
 
 ABSENT = object()
 LARGEST = math.nextafter(math.inf, 0.0)
@@ -107,16 +122,19 @@ def shown(value: object) -> str:
 def test_valid_document_becomes_the_policy_it_describes() -> None:
     assert read(document()) == Policy(
         version="3f2a",
-        score=Score(("min_margin", "mean_probability"), (2.0, 0.5), intercept=-0.25),
-        calibration=Logistic(slope=3.0, intercept=-1.5),
-        threshold=Threshold(0.75),
+        whole=Rule(
+            Score(("min_margin", "mean_probability"), (2.0, 0.5), intercept=-0.25),
+            Logistic(slope=3.0, intercept=-1.5),
+            Threshold(0.75),
+        ),
         is_calibrated=True,
     )
 
 
 def test_piecewise_linear_calibration_is_read() -> None:
     policy = read(document(rule__calibration=PIECEWISE))
-    assert policy.calibration == PiecewiseLinear(scores=(0.0, 0.5), confidences=(0.25, 1.0))
+    calibration = policy.whole.calibration
+    assert calibration == PiecewiseLinear(scores=(0.0, 0.5), confidences=(0.25, 1.0))
 
 
 @pytest.mark.parametrize(
@@ -154,8 +172,9 @@ def test_document_that_is_no_object_is_refused(parsed: object) -> None:
         ("policy", "schema_version"),
         ("policy", "cascade"),
         ("policy", "student_version"),
-        ("policy", "score"),
-        ("policy", "calibration"),
+        ("policy", "rule"),
+        ("policy", "sampling"),
+        ("rule", "calibration"),
         ("policy", "threshold"),
         ("policy", "target"),
         ("policy", "bound"),
@@ -165,15 +184,15 @@ def test_document_that_is_no_object_is_refused(parsed: object) -> None:
         ("target", "kind"),
         ("target", "value"),
         ("target", "with_probability"),
-        ("score", "signals"),
-        ("score", "weights"),
-        ("score", "intercept"),
-        ("calibration", "slope"),
-        ("calibration", "intercept"),
+        ("rule.score", "signals"),
+        ("rule.score", "weights"),
+        ("rule.score", "intercept"),
+        ("rule.calibration", "slope"),
+        ("rule.calibration", "intercept"),
     ],
 )
 def test_missing_key_is_named(path: str, key: str) -> None:
-    where = key if path == "policy" else f"{path}__{key}"
+    where = key if path == "policy" else f"{path.replace('.', '__')}__{key}"
     assert complaint(document(**{where: ABSENT})) == f"{path}: lacks {key}"
 
 
@@ -192,9 +211,9 @@ def test_all_missing_keys_are_named_at_once_and_in_order() -> None:
     [
         ("policy", "comment"),
         ("target", "target__comment"),
-        ("score", "rule__score__comment"),
-        ("calibration", "rule__calibration__comment"),
-        ("calibration", "rule__calibration__scores"),
+        ("rule.score", "rule__score__comment"),
+        ("rule.calibration", "rule__calibration__comment"),
+        ("rule.calibration", "rule__calibration__scores"),
     ],
 )
 def test_key_too_many_is_named(path: str, key: str) -> None:
@@ -211,7 +230,7 @@ DEFECTS: list[tuple[str, object, str]] = [
     # where, what stands there, path that the message begins with
     ("schema_version", SCHEMA_VERSION - 1, "schema_version"),
     ("schema_version", SCHEMA_VERSION + 1, "schema_version"),
-    ("schema_version", "1", "schema_version"),
+    ("schema_version", "2", "schema_version"),
     ("schema_version", None, "schema_version"),
     ("schema_version", True, "schema_version"),
     ("cascade", "Assistant", "cascade"),
@@ -254,8 +273,8 @@ DEFECTS: list[tuple[str, object, str]] = [
     ("data_sha256", "A" * 64, "data_sha256"),
     ("data_sha256", "g" * 64, "data_sha256"),
     ("data_sha256", "0" * 64 + "\n", "data_sha256"),
-    ("score", None, "score"),
-    ("score", [], "score"),
+    ("rule__score", None, "rule.score"),
+    ("rule__score", [], "rule.score"),
     ("rule__score__signals", [], "rule.score.signals"),
     ("rule__score__signals", None, "rule.score.signals"),
     ("rule__score__signals", "min_margin", "rule.score.signals"),
@@ -273,14 +292,14 @@ DEFECTS: list[tuple[str, object, str]] = [
     ("rule__score__weights", {"min_margin": 2}, "rule.score.weights"),
     *(("rule__score__weights", [2, value], "rule.score.weights[1]") for value in NO_NUMBERS),
     *(("rule__score__intercept", value, "rule.score.intercept") for value in NO_NUMBERS),
-    ("calibration", None, "calibration"),
-    ("calibration", "logistic", "calibration"),
-    ("calibration", [], "calibration"),
+    ("rule__calibration", None, "rule.calibration"),
+    ("rule__calibration", "logistic", "rule.calibration"),
+    ("rule__calibration", [], "rule.calibration"),
     ("rule__calibration__kind", ABSENT, "rule.calibration.kind"),
     ("rule__calibration__kind", None, "rule.calibration.kind"),
     ("rule__calibration__kind", "isotonic", "rule.calibration.kind"),
     ("rule__calibration__kind", ["logistic"], "rule.calibration.kind"),
-    ("rule__calibration__kind", "piecewise_linear", "calibration"),
+    ("rule__calibration__kind", "piecewise_linear", "rule.calibration"),
     ("rule__calibration__slope", -0.5, "rule.calibration.slope"),
     *(("rule__calibration__slope", value, "rule.calibration.slope") for value in NO_NUMBERS),
     *(
@@ -296,20 +315,20 @@ def test_single_defect_is_refused_by_its_path(where: str, value: object, path: s
 
 
 PIECEWISE_DEFECTS: list[tuple[str, object, str]] = [
-    ("scores", [], "calibration"),
-    ("scores", [0], "calibration"),
+    ("scores", [], "rule.calibration"),
+    ("scores", [0], "rule.calibration"),
     ("scores", 0, "rule.calibration.scores"),
     ("scores", "01", "rule.calibration.scores"),
     ("scores", [0.5, 0], "rule.calibration.scores"),
     ("scores", [0.5, 0.5], "rule.calibration.scores"),
     *(("scores", [0, value], "rule.calibration.scores[1]") for value in NO_NUMBERS),
-    ("confidences", [0.25], "calibration"),
+    ("confidences", [0.25], "rule.calibration"),
     ("confidences", None, "rule.calibration.confidences"),
     ("confidences", [1, 0.25], "rule.calibration.confidences"),
     ("confidences", [-0.1, 1], "rule.calibration.confidences"),
     ("confidences", [0.25, 1.1], "rule.calibration.confidences"),
     *(("confidences", [0.25, value], "rule.calibration.confidences[1]") for value in NO_NUMBERS),
-    ("slope", 1, "calibration"),
+    ("slope", 1, "rule.calibration"),
 ]
 
 
@@ -348,8 +367,10 @@ def test_policy_of_another_cascade_or_student_says_both_names_and_the_way_out() 
 PREFIX = """
 {
   "tokens": 8,
-  "score": {"signals": ["low_probability"], "weights": [1], "intercept": 0},
-  "calibration": {"kind": "logistic", "slope": 4, "intercept": -2},
+  "rule": {
+    "score": {"signals": ["low_probability"], "weights": [1], "intercept": 0},
+    "calibration": {"kind": "logistic", "slope": 4, "intercept": -2}
+  },
   "threshold": 0.75,
   "abort_below": 0.5
 }
@@ -415,14 +436,14 @@ def test_bound_of_aborting_at_its_edges_is_read(abort_below: float) -> None:
         ({"threshold": 1}, "streamed: has unknown keys: threshold"),
         ({"end__abort_below": ABSENT}, "streamed.end: lacks abort_below"),
         ({"end__tokens": 64}, "streamed.end: has unknown keys: tokens"),
-        ({"arguments__score": ABSENT}, "streamed.arguments: lacks score"),
+        ({"arguments__rule": ABSENT}, "streamed.arguments: lacks rule"),
         # Arguments are judged once they are complete: there is nothing to abort.
         ({"arguments__abort_below": 0}, "streamed.arguments: has unknown keys: abort_below"),
         ({"target__kind": ABSENT}, "streamed.target: lacks kind"),
         ({"checkpoints": prefix(tokens=ABSENT)}, "streamed.checkpoints[1]: lacks tokens"),
         (
-            {"checkpoints": prefix(calibration={"kind": "logistic", "slope": 1})},
-            "streamed.checkpoints[1].calibration: lacks intercept",
+            {"checkpoints": prefix(rule__calibration={"kind": "logistic", "slope": 1})},
+            "streamed.checkpoints[1].rule.calibration: lacks intercept",
         ),
     ],
 )
@@ -441,11 +462,11 @@ STREAMED_DEFECTS: list[tuple[str, object, str]] = [
     ("end__threshold", 1.5, "end.threshold"),
     ("end__abort_below", None, "end.abort_below"),
     ("end__abort_below", -0.5, "end.abort_below"),
-    ("end__score", 1, "end.score"),
-    ("end__rule__score__signals", ["mood"], "end.score.signals[0]"),
-    ("end__calibration__slope", -1, "end.calibration.slope"),
+    ("end__rule__score", 1, "end.rule.score"),
+    ("end__rule__score__signals", ["mood"], "end.rule.score.signals[0]"),
+    ("end__rule__calibration__slope", -1, "end.rule.calibration.slope"),
     ("arguments", None, "arguments"),
-    ("arguments__calibration__kind", "isotonic", "arguments.calibration.kind"),
+    ("arguments__rule__calibration__kind", "isotonic", "arguments.rule.calibration.kind"),
     ("checkpoints", None, "checkpoints"),
     ("checkpoints", {"8": {}}, "checkpoints"),
     ("checkpoints", [], "checkpoints"),
@@ -466,7 +487,7 @@ def test_single_defect_in_rules_for_streams_is_refused_by_its_path(
 
 def test_calibration_of_a_streams_rule_that_is_none_is_called_so() -> None:
     with pytest.raises(CalibrationError):
-        read(streaming(end__calibration__slope=-1))
+        read(streaming(end__rule__calibration__slope=-1))
 
 
 # --- whatever stands there ---
@@ -487,4 +508,287 @@ def test_whatever_stands_in_the_file_is_read_or_refused_with_a_policy_error(
         read(document(**{key: value}))
     except PolicyError:
         return
-    assert key in {"threshold", "bound", "n"}
+    assert key in {"threshold", "bound", "n", "sampling"}
+
+
+# --- models ---
+
+LINEAR: dict[str, object] = {
+    "kind": "linear",
+    "features": ["min_margin", "label=yes", "group=math"],
+    "weights": [1, 0.5, 0.25],
+    "defaults": [0.5, 0, 0],
+    "intercept": 0.125,
+    "scale": "log_odds",
+}
+TREE: dict[str, object] = {
+    "feature": [1, 0, 0],
+    "threshold": [0.5, 0, 0],
+    "left": [1, -1, -1],
+    "right": [2, -1, -1],
+    "missing_left": [True, False, False],
+    "value": [0, 0.25, -0.25],
+}
+TREES: dict[str, object] = {
+    "kind": "trees",
+    "features": ["finished", "min_margin"],
+    "base": 0.5,
+    "trees": [TREE],
+}
+LEARNT_LINEAR = Linear(
+    ("min_margin", "label=yes", "group=math"),
+    (1.0, 0.5, 0.25),
+    (0.5, 0.0, 0.0),
+    0.125,
+    is_logit=True,
+)
+LEARNT_TREES = Trees(
+    ("finished", "min_margin"),
+    (
+        Tree(
+            (1, 0, 0),
+            (0.5, 0.0, 0.0),
+            (1, -1, -1),
+            (2, -1, -1),
+            (True, False, False),
+            (0.0, 0.25, -0.25),
+        ),
+    ),
+    0.5,
+)
+
+
+def learnt(model: object, **more: object) -> dict[str, object]:
+    """The valid document with a model in place of the score."""
+    calibration = {"kind": "uncalibrated"}
+    return document(rule={"model": model, "calibration": calibration, **more})
+
+
+def test_models_calibrations_by_group_and_gain_are_read() -> None:
+    average = {"kind": "average", "models": [LINEAR, TREES]}
+    by_group = {"math": PIECEWISE}
+    assert read(learnt(average, by_group=by_group, gain=TREES)).whole == Rule(
+        Average((LEARNT_LINEAR, LEARNT_TREES)),
+        Uncalibrated(),
+        Threshold(0.75),
+        by_group={"math": PiecewiseLinear((0.0, 0.5), (0.25, 1.0))},
+        gain=LEARNT_TREES,
+    )
+
+
+def linear(**changes: object) -> dict[str, object]:
+    return learnt({**LINEAR, **changes})
+
+
+def one_tree(**changes: object) -> dict[str, object]:
+    return learnt({**TREES, "trees": [{**TREE, **changes}]})
+
+
+BAD_MODELS: list[tuple[dict[str, object], str]] = [
+    (learnt(None), "rule.model: "),
+    (learnt([]), "rule.model: "),
+    (learnt({}), "rule.model.kind: "),
+    (learnt({**LINEAR, "kind": "forest"}), "rule.model.kind: "),
+    (learnt({"kind": "linear"}), "rule.model: lacks defaults, features, intercept, scale, weights"),
+    (linear(comment=1), "rule.model: has unknown keys: comment"),
+    (linear(scale="cubic"), "rule.model.scale: "),
+    (linear(scale=None), "rule.model.scale: "),
+    (linear(features=[]), "rule.model.features: "),
+    (linear(features="min_margin"), "rule.model.features: "),
+    (linear(features=["min_margin", "mood", "label=no"]), "rule.model.features[1]: "),
+    (linear(features=["min_margin", 7, "label=no"]), "rule.model.features[1]: "),
+    (linear(features=["min_margin", "label=No.", "label=a"]), "rule.model.features[1]: write"),
+    (linear(features=["min_margin"] * 3), "rule.model.features: "),
+    (linear(features=["label=a", "label=b", "finished"]), "rule: must read a signal"),
+    (linear(weights=[1, 2]), "rule.model.weights: "),
+    (linear(weights=[1, 2, math.nan]), "rule.model.weights[2]: "),
+    (linear(weights=[1e308, 1e308, 0]), "rule.model: can add up"),
+    (linear(defaults=[1]), "rule.model.defaults: "),
+    (linear(intercept="0"), "rule.model.intercept: "),
+    (learnt({**TREES, "trees": []}), "rule.model.trees: "),
+    (learnt({**TREES, "trees": [TREE] * (MAX_TREES + 1)}), "rule.model.trees: must have at most"),
+    (learnt({**TREES, "trees": [None]}), "rule.model.trees[0]: "),
+    (learnt({**TREES, "base": math.inf}), "rule.model.base: "),
+    (one_tree(feature=[2, 0, 0]), "rule.model.trees[0].feature[0]: "),
+    (one_tree(feature=[-1, 0, 0]), "rule.model.trees[0].feature[0]: "),
+    (one_tree(left=[1.0, -1, -1]), "rule.model.trees[0].left[0]: "),
+    (one_tree(left=[-2, -1, -1]), "rule.model.trees[0].left[0]: "),
+    (one_tree(right=[1, -1, -1]), "rule.model.trees[0]: left and right"),
+    (one_tree(threshold=[math.inf, 0, 0]), "rule.model.trees[0].threshold[0]: "),
+    (one_tree(value=[0, 0]), "rule.model.trees[0]: its arrays"),
+    (one_tree(value=[0, 1e308, -1e308]), ""),
+    (one_tree(missing_left=[1, False, False]), "rule.model.trees[0].missing_left[0]: "),
+    (one_tree(missing_left=None), "rule.model.trees[0].missing_left: "),
+    (learnt({"kind": "average", "models": []}), "rule.model.models: "),
+    (learnt({"kind": "average", "models": [LINEAR] * 17}), "rule.model.models: must have at most"),
+    (
+        learnt({"kind": "average", "models": [{"kind": "average", "models": [LINEAR]}]}),
+        "rule.model.models[0].kind: ",
+    ),
+    (
+        learnt({"kind": "average", "models": [{**LINEAR, "weights": [1e307, 0, 0]}] * 2}),
+        "rule.model: can add up",
+    ),
+    (learnt(LINEAR, score={}), "rule: needs one of score and model"),
+    (document(rule={"calibration": {"kind": "uncalibrated"}}), "rule: needs one of"),
+    (learnt(LINEAR, gain={"signals": []}), "rule.gain.kind: "),
+    (learnt(LINEAR, by_group=[]), "rule.by_group: "),
+    (learnt(LINEAR, by_group={"a b": PIECEWISE}), "rule.by_group: "),
+    (learnt(LINEAR, by_group={7: PIECEWISE}), "rule.by_group: "),
+    (learnt(LINEAR, by_group={"math": {"kind": "logistic"}}), "rule.by_group.math: lacks"),
+    (
+        learnt(LINEAR, by_group={"math": {"kind": "logistic", "slope": -1, "intercept": 0}}),
+        "rule.by_group.math.slope must",
+    ),
+    (document(rule__calibration={"kind": "uncalibrated", "slope": 1}), "rule.calibration: has"),
+]
+
+
+@pytest.mark.parametrize(("parsed", "beginning"), BAD_MODELS, ids=shown)
+def test_single_defect_of_a_model_is_refused_by_its_path(
+    parsed: dict[str, object], beginning: str
+) -> None:
+    if beginning:
+        assert complaint(parsed).startswith(beginning)
+    else:
+        read(parsed)
+
+
+# --- the prompt and the sampling ---
+
+PROMPT_MODEL = """
+{
+  "model": {
+    "terms": {"buckets": 64, "places": [3, 63], "idf": [1.5, 2], "weights": [0.5, -1]},
+    "surface": {
+      "means": [0, 0, 0, 0, 0, 0, 0, 0, 0],
+      "scales": [1, 1, 1, 1, 1, 1, 1, 1, 2],
+      "weights": [0, 0, 0, 0, 0, 0, 0, 0, 1]
+    },
+    "groups": {"math": 0.25},
+    "intercept": 0.5
+  },
+  "margin": 0.125
+}
+"""
+
+
+def prompting(**changes: object) -> dict[str, object]:
+    return document(prompt=changed(PROMPT_MODEL, **changes))
+
+
+def test_prompt_model_is_read() -> None:
+    zeros = (0.0,) * 8
+    assert read(prompting()).prompt == PromptRule(
+        PromptModel(
+            Terms(64, (3, 63), (1.5, 2.0), (0.5, -1.0)),
+            Surface((*zeros, 0.0), (*(1.0,) * 8, 2.0), (*zeros, 1.0)),
+            {"math": 0.25},
+            0.5,
+        ),
+        0.125,
+    )
+    bare = read(prompting(model__surface=None)).prompt
+    assert bare is not None
+    assert bare.model.surface is None
+    assert read(document(prompt=None)).prompt is None
+
+
+PROMPT_DEFECTS: list[tuple[str, object, str]] = [
+    ("margin", math.nan, "prompt.margin"),
+    ("margin", ABSENT, "prompt: lacks margin"),
+    ("model", None, "prompt.model"),
+    ("model__intercept", 1e10, "prompt.model.intercept"),
+    ("model__groups", [], "prompt.model.groups"),
+    ("model__groups", {"a b": 1}, "prompt.model.groups"),
+    ("model__groups", {"math": "1"}, "prompt.model.groups.math"),
+    ("model__terms__buckets", 0, "prompt.model.terms.buckets"),
+    ("model__terms__buckets", 2**24 + 1, "prompt.model.terms.buckets"),
+    ("model__terms__places", [3, 64], "prompt.model.terms.places[1]"),
+    ("model__terms__places", [3, -1], "prompt.model.terms.places[1]"),
+    ("model__terms__places", [3, 3], "prompt.model.terms.places"),
+    ("model__terms__places", [3], "prompt.model.terms"),
+    ("model__terms__idf", [1, 1e10], "prompt.model.terms.idf[1]"),
+    ("model__terms__weights", [1, -1e10], "prompt.model.terms.weights[1]"),
+    ("model__surface__means", [0], "prompt.model.surface"),
+    ("model__surface__scales", [0] * 9, "prompt.model.surface.scales"),
+    ("model__surface__weights", ABSENT, "prompt.model.surface: lacks weights"),
+]
+
+
+@pytest.mark.parametrize(("where", "value", "path"), PROMPT_DEFECTS, ids=shown)
+def test_single_defect_of_a_prompt_model_is_refused_by_its_path(
+    where: str, value: object, path: str
+) -> None:
+    assert complaint(prompting(**{where: value})).startswith(path)
+
+
+@pytest.mark.parametrize(
+    ("said", "read_as"),
+    [
+        (None, None),
+        ({}, {}),
+        ({"temperature": 0, "top_p": 0.9}, {"temperature": 0}),
+        ({"temperature": 0.5, "logit_bias": {"7": -100}},) * 2,
+        ({"temperature": None}, {}),
+    ],
+)
+def test_sampling_is_read_as_far_as_it_makes_a_difference(said: object, read_as: object) -> None:
+    assert read(document(sampling=said)).sampling == read_as
+
+
+@pytest.mark.parametrize(
+    ("said", "path"),
+    [
+        ([], "sampling: "),
+        ({"seed": 3}, "sampling: has unknown keys: seed"),
+        ({"temperature": "0"}, "sampling.temperature: "),
+        ({"logit_bias": 3}, "sampling.logit_bias: "),
+        ({"logit_bias": {"7": None}}, "sampling.logit_bias.7: "),
+    ],
+)
+def test_sampling_that_is_none_is_refused(said: object, path: str) -> None:
+    assert complaint(document(sampling=said)).startswith(path)
+
+
+# --- writing ---
+
+
+@given(POLICIES)
+def test_policy_that_is_written_is_read_again_as_it_was(policy: Policy) -> None:
+    written = json.loads(json.dumps(policy_document(policy, ORIGIN), allow_nan=False))
+    assert read(written) == policy
+    assert origin_from_document(written) == ORIGIN
+    assert policy_document(read(written), origin_from_document(written)) == written
+
+
+def test_document_that_is_read_is_written_again_as_it_was() -> None:
+    page = (Path(routing.__file__).parent / "README.md").read_text(encoding="utf-8")
+    (shown_file,) = re.findall(r"^```json\n(.+?)^```", page, re.DOTALL | re.MULTILINE)
+    parsed = json.loads(shown_file)
+    written = policy_document(read(parsed), origin_from_document(parsed))
+    assert written == {key: value for key, value in parsed.items() if key != "evidence"}
+
+
+def test_policy_without_rules_for_streams_is_written_without_them() -> None:
+    policy = read(document())
+    origin = origin_from_document(document())
+    assert "streamed" not in policy_document(policy, origin)
+    assert policy_document(policy, origin) == document()
+    for rules, basis in ((policy, ORIGIN), (read(streaming()), origin)):
+        with pytest.raises(PolicyError, match=r"^streamed: "):
+            policy_document(rules, basis)
+
+
+@given(POLICIES, st.data())
+def test_policy_says_something_finite_of_any_signals(policy: Policy, data: st.DataObject) -> None:
+    shares = st.floats(0.0, 1.0)
+    names = st.sampled_from(sorted(SIGNAL_NAMES))
+    signals = data.draw(st.dictionaries(names, shares))
+    rule, group = policy.whole, data.draw(st.none() | st.text())
+    features = rule.features(signals, data.draw(st.text()), group)
+    opinion = rule.opinion(features, group)
+    assert (opinion and opinion.merit) == rule.merit(features, group)
+    assert (opinion and opinion.confidence) == rule.confidence(features, group)
+    bar = policy.bar(policy.promised(Prompt(data.draw(st.text()), group)))
+    assert (bar is None) is (policy.prompt is None)

@@ -257,7 +257,7 @@ def test_exact_zeros_are_full_certainty() -> None:
     assert certain["min_margin"] == pytest.approx(1.0)
 
 
-# Top-p, or top-k of 1, leaves one candidate, of probability exactly 1; servers write this for others.
+# Top-p, or top-k of 1, leaves one candidate, of probability exactly 1; this stands for the others.
 @pytest.mark.parametrize("nothing", [NEVER, -9999.0, -3.4e38])
 def test_server_that_warps_probabilities_is_told_by_candidates_that_are_gone(
     nothing: float,

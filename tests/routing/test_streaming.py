@@ -15,7 +15,7 @@ from routing.model import Score
 from routing.policy import Checkpoint, Policy, Rule, StreamedRules, uncalibrated_streamed
 from routing.signals import signals_of
 from routing.streaming import Doubt, Ending, Gate, Hold, Release, Token
-from routing.vocabulary import Confidence, Draft, Reason, Structure, Threshold
+from routing.vocabulary import Confidence, Draft, Merit, Reason, Structure, Threshold
 
 # Each rule's confidence is the probability of the least likely token it is shown.
 PREFIX, END, CALL = (
@@ -51,11 +51,16 @@ def flowing() -> Gate:
     return passed
 
 
-def deferral(reason: Reason, *probabilities: float) -> Defer:
+def deferral(
+    reason: Reason, *probabilities: float, structure: Structure = Structure.NOT_ASKED
+) -> Defer:
     """The verdict on these tokens; on none, that on silence."""
-    signals = signals_of(Draft(tuple(token.logprob or 0.0 for token in said(*probabilities))))
-    confidence = Confidence(signals["min_probability"]) if signals else None
-    return Defer(reason, confidence, has_draft=True, signals=signals)
+    tokens = tuple(token.logprob or 0.0 for token in said(*probabilities))
+    signals = signals_of(Draft(tokens, structure=structure))
+    if not tokens:
+        return Defer(reason, has_draft=True, signals=signals)
+    sure = signals["min_probability"]
+    return Defer(reason, Confidence(sure), has_draft=True, signals=signals, merit=Merit(sure))
 
 
 def confidence(kept: object) -> float | None:
@@ -273,7 +278,7 @@ def test_draft_without_tokens_gives_no_signal() -> None:
 def test_invalid_structure_defers_however_sure() -> None:
     broken = gate(None)
     broken.feed([SURE])
-    assert broken.end(Ending(INVALID)) == deferral(Reason.INVALID_STRUCTURE, 1)
+    assert broken.end(Ending(INVALID)) == deferral(Reason.INVALID_STRUCTURE, 1, structure=INVALID)
 
 
 def test_end_after_release_lets_all_out_and_leaves_the_verdict() -> None:
@@ -334,10 +339,10 @@ def test_tool_call_is_held_until_its_end_and_judged_by_its_own_rule() -> None:
 @pytest.mark.parametrize(
     ("tokens", "structure", "verdict"),
     [
-        (said(1, 0.5), VALID, deferral(Reason.LOW_CONFIDENCE, 1, 0.5)),
-        (said(1, 0.5), INVALID, deferral(Reason.INVALID_STRUCTURE, 1, 0.5)),
-        ([SURE, SILENT], VALID, deferral(Reason.NO_SIGNAL)),
-        ([SILENT, SILENT], INVALID, deferral(Reason.INVALID_STRUCTURE)),
+        (said(1, 0.5), VALID, deferral(Reason.LOW_CONFIDENCE, 1, 0.5, structure=VALID)),
+        (said(1, 0.5), INVALID, deferral(Reason.INVALID_STRUCTURE, 1, 0.5, structure=INVALID)),
+        ([SURE, SILENT], VALID, deferral(Reason.NO_SIGNAL, structure=VALID)),
+        ([SILENT, SILENT], INVALID, deferral(Reason.INVALID_STRUCTURE, structure=INVALID)),
         ([SILENT, SILENT], NOT_ASKED, deferral(Reason.NO_SIGNAL)),
         ([], NOT_ASKED, deferral(Reason.NO_SIGNAL)),
     ],
@@ -379,7 +384,7 @@ def test_structure_of_a_tool_call_is_not_that_of_the_text_before_it() -> None:
     calling = gate()
     calling.feed([SO_SO])
     calling.tool_call([SURE])
-    assert calling.end(Ending(INVALID)) == deferral(Reason.INVALID_STRUCTURE, 1)
+    assert calling.end(Ending(INVALID)) == deferral(Reason.INVALID_STRUCTURE, 1, structure=INVALID)
 
 
 def test_text_within_a_tool_call_passes_no_checkpoint() -> None:

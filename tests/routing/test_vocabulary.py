@@ -42,6 +42,7 @@ NO_PROBABILITIES = [JUST_BELOW_0, JUST_ABOVE_1, -1.0, 100.0, math.inf, -math.inf
                 "invalid_structure",
                 "student_failed",
                 "student_cannot",
+                "prompt_says_so",
             ],
         ),
         (Degraded, ["teacher_failed", "teacher_busy"]),
