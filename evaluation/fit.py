@@ -100,7 +100,8 @@ def fit(table: Table, options: Options) -> Fitted:
         rule, merit = work.rule(chosen, merits[chosen])
     margin = 0.0
     if prompt is not None:
-        margin = _margin(merit - estimate, table.outcomes.weight, options.price_ratio)
+        above = merit - np.clip(estimate, 0.0, 1.0)
+        margin = _margin(above, table.outcomes.weight, options.price_ratio)
     areas = {name: area(table.outcomes, each) for name, each in merits.items()}
     return Fitted(rule, prompt, margin, merit, areas)
 

@@ -52,6 +52,7 @@ class StudentPart(msgspec.Struct, frozen=True, kw_only=True):
     answer_span: tuple[int, int] | None = None
     signals: dict[str, bool | float | None] | None = None
     finish_reason: str | None = None
+    end_logprob: float | None = None
     complete: bool | None = None
     version: str | None = None
     cost_usd: float | None = None
@@ -115,6 +116,7 @@ def draft_of(student: StudentPart) -> Draft:
         top_logprobs=tuple(tuple(map(_reported, row or ())) for row in rows[first:last]),
         text=student.text or "",
         finish_reason=student.finish_reason,
+        end_logprob=student.end_logprob,
     )
 
 

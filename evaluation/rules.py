@@ -82,11 +82,11 @@ class Fitted:
 
     def judge(self, table: Table) -> Judged:
         """What it says of other records."""
-        promised = None if self.prompt is None else self.prompt.predict(table)
-        estimate = None if promised is None else np.clip(promised, 0.0, 1.0)
-        confidence, merit = self.rule.judge(table, estimate)
-        bar = np.ones(table.n) if promised is None else np.clip(promised + self.margin, 0.0, 1.0)
-        return Judged(confidence, merit, bar)
+        if self.prompt is None:
+            return Judged(*self.rule.judge(table, None), bar=np.ones(table.n))
+        promised = np.clip(self.prompt.predict(table), 0.0, 1.0)
+        bar = np.clip(promised + self.margin, 0.0, 1.0)
+        return Judged(*self.rule.judge(table, promised), bar=bar)
 
     def export(self) -> Parts:
         """The same as plain numbers.  Raises EvaluationError where a gateway could not see it."""
