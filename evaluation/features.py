@@ -47,7 +47,9 @@ class Table:
     ``signals`` has shape (n, f), NaN where absent, and ``names`` says which; ``labels`` are the
     drafts' texts as labels are compared, None where a draft has no text; ``groups`` are the kinds
     of task, "" where none is named; ``prompts`` is None where no record has one.  ``keys`` numbers what must not be parted
-    by folds, and ``mean_logprob`` is NaN where there are no tokens.
+    by folds, and ``mean_logprob`` is NaN where there are no tokens.  ``calls`` is how many drafts a
+    record's evidence took, and ``agrees`` whether a second answer of the teacher's says the same,
+    NaN where there is none.
     """
 
     outcomes: Outcomes
@@ -58,6 +60,8 @@ class Table:
     prompts: Prompts | None
     keys: Integers
     mean_logprob: Floats
+    calls: Floats
+    agrees: Floats
 
     @property
     def n(self) -> int:
@@ -85,6 +89,8 @@ class Table:
             None if self.prompts is None else self.prompts.take(places),
             self.keys[places],
             self.mean_logprob[places],
+            self.calls[places],
+            self.agrees[places],
         )
 
 
@@ -121,7 +127,7 @@ class _Notes:
         self.groups: list[str] = []
         self.keys: list[object] = []
         self.surface = array("d")
-        self.mean_logprob = array("d")
+        self.mean_logprob, self.calls, self.agrees = array("d"), array("d"), array("d")
         self.places, self.ends = array("q"), array("q", [0])
         self.any_prompt = False
 
@@ -138,6 +144,10 @@ class _Notes:
         self.groups.append(prompt.group or "")
         tokens = draft.token_logprobs
         self.mean_logprob.append(float(np.mean(tokens)) if tokens else np.nan)
+        self.calls.append(float(record.student.samples or 1))
+        again = record.teacher.again
+        agrees = None if again is None else again.agrees
+        self.agrees.append(np.nan if agrees is None else float(agrees))
         # The same tokens to the last digit are the same question asked twice.
         said = (self.labels[-1], tokens, draft.top_logprobs)
         self.keys.append(hash(prompt.text) if is_asked else hash(said) if tokens else record.id)
@@ -164,6 +174,8 @@ class _Notes:
             prompts=prompts,
             keys=_numbered(self.keys),
             mean_logprob=np.array(self.mean_logprob, dtype=np.float64),
+            calls=np.array(self.calls, dtype=np.float64),
+            agrees=np.array(self.agrees, dtype=np.float64),
         )
 
 

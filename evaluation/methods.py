@@ -42,12 +42,13 @@ def compare(table: Table, options: Options, folds: int, progress: Progress) -> C
     records than folds.
     """
     price = 1.0 / options.price_ratio
+    sampled = sampled_price(table, options)
     rankings = {RANDOM: random_ranking(table.outcomes, price)}
     fold = folds_of(table.keys, folds, options.seed)
     chosen: dict[str, dict[str, int]] = {"rule": {}, "signal": {}}
     if table.has_evidence:
-        rankings |= _plain(table, price)
-        rankings[BEST_SIGNAL] = _best_signal(table, fold, price, chosen["signal"])
+        rankings |= _plain(table, price, sampled)
+        rankings[BEST_SIGNAL] = _best_signal(table, fold, sampled, chosen["signal"])
     if table.has_prompts:
         rankings[PRE_GENERATION] = _pre_generation(table, fold, options, progress)
     if table.has_evidence:
@@ -58,7 +59,17 @@ def compare(table: Table, options: Options, folds: int, progress: Progress) -> C
     return Compared(rankings, chosen)
 
 
-def _plain(table: Table, price: float) -> dict[str, Ranking]:
+def steps(table: Table, folds: int) -> int:
+    """How often `compare` reports progress."""
+    return folds * (int(table.has_prompts) + int(table.has_evidence))
+
+
+def sampled_price(table: Table, options: Options) -> float:
+    """What a draft costs with all calls that its evidence took, in prices of the teacher's."""
+    return float(np.average(table.calls, weights=table.outcomes.weight)) / options.price_ratio
+
+
+def _plain(table: Table, price: float, sampled: float) -> dict[str, Ranking]:
     """What needs no fit: the raw mean log-probability, and each signal as it is."""
     found = {}
     if not np.isnan(table.mean_logprob).all():
@@ -67,7 +78,8 @@ def _plain(table: Table, price: float) -> dict[str, Ranking]:
     for place, name in enumerate(table.names):
         if tells_how_sure(name):
             shown = f"{SIGNAL_PREFIX}{name.removeprefix(EVIDENCE_PREFIX)}"
-            found[shown] = Ranking(table.signals[:, place], price)
+            is_sampled = name == "agreement"
+            found[shown] = Ranking(table.signals[:, place], sampled if is_sampled else price)
     return found
 
 
@@ -119,7 +131,7 @@ def _learnt(
         confidence[these], merit[these] = judged.confidence, judged.merit
         bar[these] = judged.bar
         chosen[fitted.rule.chosen] = chosen.get(fitted.rule.chosen, 0) + 1
-    price = 1.0 / options.price_ratio
+    price = sampled_price(table, options)
     found = {LEARNT: Ranking(merit, price, stated=confidence)}
     if table.has_prompts:
         found[LEARNT_PRE] = ranking_of(confidence, merit, bar, price)

@@ -41,7 +41,8 @@ class StudentPart(msgspec.Struct, frozen=True, kw_only=True):
 
     ``ok`` lies in [0, 1].  ``token_logprobs`` has shape (t,), ``top_logprobs`` (t, k), most likely
     first; a token whose log-probability was not reported is None.  ``answer_span`` is the half-open
-    range of tokens to judge, all of them where absent.  ``signals`` holds further evidence.
+    range of tokens to judge, all of them where absent.  ``signals`` holds further evidence, and
+    ``samples`` says how many drafts were asked for to have it.
     """
 
     ok: bool | float
@@ -54,8 +55,15 @@ class StudentPart(msgspec.Struct, frozen=True, kw_only=True):
     finish_reason: str | None = None
     end_logprob: float | None = None
     complete: bool | None = None
+    samples: int | None = None
     version: str | None = None
     cost_usd: float | None = None
+
+
+class AgainPart(msgspec.Struct, frozen=True, kw_only=True):
+    """A second answer of the teacher's, and whether it says the same as the first."""
+
+    agrees: bool | float | None = None
 
 
 class TeacherPart(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,6 +71,7 @@ class TeacherPart(msgspec.Struct, frozen=True, kw_only=True):
 
     ok: bool | float
     text: str | None = None
+    again: AgainPart | None = None
     cost_usd: float | None = None
 
 

@@ -13,6 +13,7 @@ app.command("understudy.check:check")
 app.command("understudy.doctor.command:doctor")
 app.command("understudy.demo.command:demo")
 app.command("understudy.record.command:record")
+app.command("understudy.evaluate:evaluate")
 
 
 def main() -> None:
