@@ -18,14 +18,20 @@ import numpy.typing as npt
 
 LETTERS = "ABCDEFGH"
 DIGITS = 6  # logits are float16: further digits of a log-probability say nothing
-AGREEMENT_SETS = ("mmlu_10k", "cosmosqa_10k", "hellaswag_10k", "halu_dialogue", "halu_summarization")
+AGREEMENT_SETS = (
+    "mmlu_10k",
+    "cosmosqa_10k",
+    "hellaswag_10k",
+    "halu_dialogue",
+    "halu_summarization",
+)
 RIGHT = ("mixtral_8x7b_correct", "gpt4_1106_correct")
 
 JsonRecord = dict[str, Any]
 
 
 def emotion(folder: Path) -> Iterator[JsonRecord]:
-    """Tweets and four emotions: Qwen-1.8B's option logits, right or not; Qwen-14B as the teacher."""
+    """Tweets and four emotions: Qwen-1.8B's option logits, Qwen-14B as the teacher."""
     with np.load(folder / "emotion10k_option_logits.npz") as logits:
         drafts, answers = logits["Qwen-1_8B__task"], logits["Qwen-14B__task"].argmax(axis=1)
         right = logits["y"]
@@ -56,7 +62,7 @@ def agreement(folder: Path, task: str) -> Iterator[JsonRecord]:
 
 
 def routellm(folder: Path, name: str) -> Iterator[JsonRecord]:
-    """RouteLLM's questions: were Mixtral-8x7B and GPT-4 right?  Prompts alone, no log-probability."""
+    """RouteLLM's questions: were Mixtral-8x7B and GPT-4 right?  Prompts and no evidence."""
     with gzip.open(folder / name, "rt", encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
             student, teacher = (bool(float(row[key])) for key in RIGHT)
@@ -81,11 +87,8 @@ def sets(folder: Path) -> dict[str, Iterator[JsonRecord]]:
 
 def write(path: Path, records: Iterator[JsonRecord]) -> int:
     """One record a line; how many there were."""
-    count = 0
     with path.open("w", encoding="utf-8") as file:
-        for count, record in enumerate(records, start=1):
-            file.write(json.dumps(record, ensure_ascii=False) + "\n")
-    return count
+        return sum(bool(file.write(json.dumps(each) + "\n")) for each in records)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -5,7 +5,7 @@ the teacher gains (the result is that gain), from a matrix in which NaN is "abse
 exported is `routing.model`, which gives the same numbers without the library.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -14,7 +14,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostin
 from sklearn.linear_model import LogisticRegression, Ridge
 from threadpoolctl import threadpool_limits
 
-from evaluation.outcomes import Booleans, Floats
+from evaluation.outcomes import Booleans, Floats, Integers
 from evaluation.records import EVIDENCE_PREFIX
 from routing.model import LOGIT_EDGE, Average, Learnt, Linear, Tree, Trees, is_signal
 
@@ -113,7 +113,9 @@ def fit_linear(sample: Sample, target: Floats, *, is_probability: bool) -> Fitte
         model = Ridge(alpha=SHRINKAGE).fit(standard, target, sample_weight=weight)
         coefficients, intercept = model.coef_, float(model.intercept_)
     weights = coefficients / scale
-    return FittedLinear(sample.names, weights, defaults, intercept - float(mean @ weights), by_logit)
+    return FittedLinear(
+        sample.names, weights, defaults, intercept - float(mean @ weights), by_logit
+    )
 
 
 def in_range(name: str) -> bool:
@@ -175,16 +177,17 @@ def fit_trees(
         "random_state": 0,
     }
     weight = sample.weight / sample.weight.mean()
+    model: Any
     if is_probability:
-        rows, drawn, labels = _as_labels(target, weight)
-        model, arguments = HistGradientBoostingClassifier(**options), (sample.values[rows], labels)
+        rows, drawn, wanted = _as_labels(target, weight)
+        model, values = HistGradientBoostingClassifier(**options), sample.values[rows]
     else:
-        drawn = weight
-        model, arguments = HistGradientBoostingRegressor(**options), (sample.values, target)
+        drawn, wanted = weight, target
+        model, values = HistGradientBoostingRegressor(**options), sample.values
     # Threads that wait for each other cost more than they do where another process works too.
     # Equal weights are left out, as weighted quantiles take ten times as long as the trees.
     with threadpool_limits(limits=1, user_api="openmp"):
-        model.fit(*arguments, sample_weight=drawn if np.ptp(drawn) > 0.0 else None)
+        model.fit(values, wanted, sample_weight=drawn if np.ptp(drawn) > 0.0 else None)
     return FittedTrees(sample.names, model)
 
 
@@ -237,11 +240,11 @@ FITTERS: dict[str, Fitter] = {
 }
 
 
-def _as_labels(target: Floats, weight: Floats) -> tuple[Any, Floats, Sequence[int]]:
+def _as_labels(target: Floats, weight: Floats) -> tuple[Integers, Floats, Floats]:
     """Rows, weights and classes; a draft acceptable to the degree a counts a times as such."""
     n = len(target)
     rows = np.r_[np.arange(n), np.arange(n)]
     drawn = np.r_[weight * target, weight * (1.0 - target)]
-    labels = np.r_[np.ones(n, dtype=np.int64), np.zeros(n, dtype=np.int64)]
+    labels = np.r_[np.ones(n), np.zeros(n)]
     used = drawn > 0.0
     return rows[used], drawn[used], labels[used]

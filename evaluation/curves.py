@@ -6,8 +6,8 @@ value, so that r is a straight line there.  PGR(c) = (r(c) - student) / (teacher
 the performance gap recovered.  CPT(p) is the smallest c with PGR(c) >= p.  APGR is the area under
 PGR(c) for c from 0 to 1: RouteLLM's definition (Ong et al. 2024, arXiv:2406.18665), which they
 approximate by ten points and we integrate exactly.  The share saved at q is what is left
-of the teacher-only bill, 1 - (the price of the drafts that were asked for + escalations), at the smallest c with
-r(c) >= q * teacher's quality.
+of the teacher-only bill, 1 - (price of the drafts that were asked for + escalations), at the
+smallest c with r(c) >= q * teacher's quality.
 
 Everything here works on many reweightings of the same records at once (rows of ``weights``), which
 is what the bootstrap needs; a single evaluation is one row.

@@ -1,4 +1,4 @@
-"""What is known of each record before it is decided: the numbers and names that rules are fitted on.
+"""What is known of each record before it is decided: the numbers that rules are fitted on.
 
 Drafts become signals and prompts become terms by routing's own functions, so that what is fitted
 here is what the gateway computes.  Evidence that a record brings of its own and that no gateway can
@@ -46,10 +46,10 @@ class Table:
 
     ``signals`` has shape (n, f), NaN where absent, and ``names`` says which; ``labels`` are the
     drafts' texts as labels are compared, None where a draft has no text; ``groups`` are the kinds
-    of task, "" where none is named; ``prompts`` is None where no record has one.  ``keys`` numbers what must not be parted
-    by folds, and ``mean_logprob`` is NaN where there are no tokens.  ``calls`` is how many drafts a
-    record's evidence took, and ``agrees`` whether a second answer of the teacher's says the same,
-    NaN where there is none.
+    of task, "" where none is named; ``prompts`` is None where no record has one.  ``keys`` numbers
+    what must not be parted by folds, and ``mean_logprob`` is NaN where there are no tokens.
+    ``calls`` is how many drafts a record's evidence took, and ``agrees`` whether a second answer of
+    the teacher's says the same, NaN where there is none.
     """
 
     outcomes: Outcomes
@@ -109,7 +109,9 @@ def prompt_in(record: Record) -> Prompt:
 
 def has_prompt(record: Record) -> bool:
     """Whether the record says what was asked."""
-    return bool(record.prompt) or (isinstance(record.request, dict) and "messages" in record.request)
+    return bool(record.prompt) or (
+        isinstance(record.request, dict) and "messages" in record.request
+    )
 
 
 def gather(records: Iterable[Record]) -> tuple[Columns, Table]:

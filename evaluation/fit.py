@@ -57,7 +57,6 @@ class Options:
     reads_prompt: bool = True
 
 
-
 def merit_of(table: Table) -> tuple[Floats, bool]:
     """What merit is to estimate, shape (n,), and whether that is the probability of acceptance.
 
@@ -148,11 +147,11 @@ class _Work:
         accept = self._fit(chosen, outcomes.student, is_probability=True)
         scores = self._out_of_fold(chosen, outcomes.student, is_probability=True)
         heard = self.table.take(spoken)
-        calibration = fit_logistic(
-            scores[spoken], heard.outcomes.student, heard.outcomes.weight
-        )
+        calibration = fit_logistic(scores[spoken], heard.outcomes.student, heard.outcomes.weight)
         by_group = _by_group_if_better(heard, scores[spoken], self.fold[spoken])
-        gain = None if self.is_probability else self._fit(chosen, self._wanted(), is_probability=False)
+        gain = (
+            None if self.is_probability else self._fit(chosen, self._wanted(), is_probability=False)
+        )
         rule = FittedRule(
             chosen, self.sample.names, calibration, by_group, scorer=accept, gain=gain
         )
@@ -255,7 +254,7 @@ def _feature_names(table: Table, *, with_prompt: bool) -> tuple[str, ...]:
     for place, name in enumerate(table.names):
         values = table.signals[:, place]
         there = values[~np.isnan(values)]
-        if there.size >= LEAST_NAMED and np.ptp(there) > 0.0 or tells_how_sure(name):
+        if (there.size >= LEAST_NAMED and np.ptp(there) > 0.0) or tells_how_sure(name):
             signals.append(name)
     labels = _often(table.labels, MOST_LABELS)
     groups = _often(table.groups, MOST_GROUPS)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evaluation.calibrate import apply, fit_logistic, fit_map
+from evaluation.calibrate import apply, fit_map
 from evaluation.curves import Ranking, oracle_ranking, random_ranking
 from evaluation.features import Table, tells_how_sure
 from evaluation.fit import INNER_FOLDS, Options, best_signal, fit, merit_of
@@ -83,9 +83,7 @@ def _plain(table: Table, price: float, sampled: float) -> dict[str, Ranking]:
     return found
 
 
-def _best_signal(
-    table: Table, fold: Integers, price: float, chosen: dict[str, int]
-) -> Ranking:
+def _best_signal(table: Table, fold: Integers, price: float, chosen: dict[str, int]) -> Ranking:
     """The signal that is best on the other folds, by the confidence that they give it."""
     stated = np.full(table.n, np.nan)
     for others, these in splits(fold):
@@ -101,9 +99,7 @@ def _best_signal(
     return Ranking(stated, price)
 
 
-def _pre_generation(
-    table: Table, fold: Integers, options: Options, progress: Progress
-) -> Ranking:
+def _pre_generation(table: Table, fold: Integers, options: Options, progress: Progress) -> Ranking:
     """A router: the prompt's promise decides, and drafts that it does not keep are never paid."""
     promise, stated = np.empty(table.n), np.empty(table.n)
     for number, (others, these) in enumerate(splits(fold), start=1):
@@ -114,7 +110,7 @@ def _pre_generation(
         model, estimate = fit_prompt(known, target, inner)
         promise[these] = model.predict(table.take(these))
         outcomes = known.outcomes
-        calibration = fit_logistic(estimate, outcomes.student, outcomes.weight)
+        calibration = fit_map(estimate, outcomes.student, outcomes.weight)
         stated[these] = apply(calibration, promise[these])
     return Ranking(promise, 1.0 / options.price_ratio, bar=promise, stated=stated)
 
@@ -122,7 +118,7 @@ def _pre_generation(
 def _learnt(
     table: Table, fold: Integers, options: Options, progress: Progress, chosen: dict[str, int]
 ) -> dict[str, Ranking]:
-    """The cascade, and the cascade that asks the prompt first whether a draft is worth its price."""
+    """The cascade, and the same after the prompt is asked whether a draft is worth its price."""
     confidence, merit, bar = (np.empty(table.n) for _ in range(3))
     for number, (others, these) in enumerate(splits(fold), start=1):
         progress(f"rule, fold {number}")

@@ -1,4 +1,4 @@
-"""Pictures of an evaluation: PNG and SVG, each with a JSON file beside it that holds its numbers."""
+"""Pictures of an evaluation: PNG and SVG, the numbers of each in a JSON file beside it."""
 
 import json
 from collections.abc import Mapping, Sequence

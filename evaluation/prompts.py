@@ -62,7 +62,8 @@ class FittedPrompt:
 
     def predict(self, table: Table) -> Floats:
         """The estimate for each record, shape (n,)."""
-        return self.space.matrix(table.prompts, table.groups) @ self.weights + self.intercept
+        rows = self.space.matrix(table.prompts, table.groups)
+        return np.asarray(rows @ self.weights) + self.intercept
 
     def export(self) -> PromptModel:
         """The same as plain numbers."""

@@ -50,7 +50,7 @@ def report(
     seed: int = 0,
 ) -> Report:
     """Measure every method on the same records and the same resamples of them."""
-    resampled = bootstrap(outcomes, rankings, rounds=rounds, seed=seed, points=CURVE_POINTS)
+    resampled = _resampled(outcomes, rankings, rounds, seed)
     student, teacher = mean_quality(outcomes)
     methods: dict[str, Document] = {
         ALWAYS_STUDENT: dict(always_student(outcomes, student_price)),
@@ -72,6 +72,35 @@ def report(
     return Report(document, resampled)
 
 
+def _resampled(
+    outcomes: Outcomes, rankings: Mapping[str, Ranking], rounds: int, seed: int
+) -> Resampled:
+    """The bootstrap; methods that say the same of every record share one column of it.
+
+    Where answers are one token, many signals are the same number.
+    """
+    first: dict[tuple[object, ...], str] = {}
+    alike = {name: first.setdefault(_said(each), name) for name, each in rankings.items()}
+    found = bootstrap(
+        outcomes,
+        {name: rankings[name] for name in first.values()},
+        rounds=rounds,
+        seed=seed,
+        points=CURVE_POINTS,
+    )
+    return Resampled(
+        samples={name: found.samples[other] for name, other in alike.items()},
+        shares=found.shares,
+        quality={name: found.quality[other] for name, other in alike.items()},
+    )
+
+
+def _said(ranking: Ranking) -> tuple[object, ...]:
+    arrays = ranking.confidence, ranking.bar, ranking.stated
+    parts = (None if each is None else np.asarray(each).tobytes() for each in arrays)
+    return (*parts, ranking.student_price)
+
+
 def warnings(outcomes: Outcomes) -> list[str]:
     """What makes measures undefined, in words."""
     student, teacher = mean_quality(outcomes)
@@ -86,7 +115,9 @@ def warnings(outcomes: Outcomes) -> list[str]:
     return found
 
 
-def curves_document(report: Report, outcomes: Outcomes, rankings: Mapping[str, Ranking]) -> Document:
+def curves_document(
+    report: Report, outcomes: Outcomes, rankings: Mapping[str, Ranking]
+) -> Document:
     """The points of every curve with its band, at equal shares."""
     shares = report.resampled.shares
     return {
@@ -161,9 +192,13 @@ def _differences(
         for name in MEASURES:
             one, other = methods[left][name], methods[right][name]
             interval = resampled.difference(left, right, name)
-            by_measure[name] = None if one is None or other is None else {
-                "difference": one - other,
-                "interval": None if interval is None else [interval.low, interval.high],
-            }
+            by_measure[name] = (
+                None
+                if one is None or other is None
+                else {
+                    "difference": one - other,
+                    "interval": None if interval is None else [interval.low, interval.high],
+                }
+            )
         found[f"{left} - {right}"] = by_measure
     return found

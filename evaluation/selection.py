@@ -15,7 +15,7 @@ from evaluation.reliability import ordered
 STANDARD_ERRORS = 1.0  # a simpler order is preferred unless it is this much worse
 
 
-def credits(outcomes: Outcomes, merit: Floats) -> Floats:
+def credit_of(outcomes: Outcomes, merit: Floats) -> Floats:
     """What each record adds to the area under r(c), shape (n,); NaN merits come first."""
     order, ends = ordered(sortable(merit, outcomes.n))
     weight = outcomes.weight[order]
@@ -32,12 +32,12 @@ def area(outcomes: Outcomes, merit: Floats) -> float:
 
     It ranks orders as APGR does, and is defined where the teacher is no better than the student.
     """
-    return float(np.average(credits(outcomes, merit), weights=outcomes.weight))
+    return float(np.average(credit_of(outcomes, merit), weights=outcomes.weight))
 
 
 def simplest_good(outcomes: Outcomes, merits: Mapping[str, Floats]) -> str:
     """The first of these orders, the simplest first, that is about as good as the best of them."""
-    found = {name: credits(outcomes, merit) for name, merit in merits.items()}
+    found = {name: credit_of(outcomes, merit) for name, merit in merits.items()}
     weight = outcomes.weight / outcomes.weight.sum()
     best = max(found.values(), key=lambda each: float(weight @ each))
     for name, each in found.items():

@@ -59,7 +59,7 @@ def evaluate(
     folds: Annotated[int, Parameter(validator=Number(gte=2, lte=100))] = 5,
     rounds: Annotated[int, Parameter(validator=Number(gte=1, lte=100_000))] = 1000,
     out: Path | None = None,
-    json: bool = False,  # noqa: A002 - the option's name
+    json: bool = False,
     seed: Annotated[int, Parameter(validator=Number(gte=0))] = 0,
 ) -> int:
     """Set a learnt cascade beside its baselines on records with both models' answers.
@@ -265,9 +265,10 @@ def _write(out: Path, found: _Found) -> None:
 
 
 def _page(document: Mapping[str, Any]) -> str:
+    told = f"{document['records']} records; the student's quality is "
+    told += f"{document['student_quality']:.3f}, the teacher's {document['teacher_quality']:.3f}."
     lines = [
-        f"{document['records']} records; the student's quality is "
-        f"{document['student_quality']:.3f}, the teacher's {document['teacher_quality']:.3f}.",
+        told,
         "",
         f"| method | {' | '.join(COLUMNS)} |",
         f"| --- |{' ---: |' * len(COLUMNS)}",

@@ -137,6 +137,7 @@ def test_a_share_that_cuts_a_tie_goes_straight_in_proportion() -> None:
 def test_the_random_router_pays_no_draft_that_it_does_not_serve() -> None:
     outcomes, _ = random_outcomes(6)
     straight = sort(outcomes, random_ranking(outcomes)).curves(outcomes.weight[None, :])
+    assert straight.straight is not None
     np.testing.assert_allclose(straight.straight, straight.shares)
     asked = sort(outcomes, random_ranking(outcomes, straight=False))
     assert asked.curves(outcomes.weight[None, :]).straight is None
