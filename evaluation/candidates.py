@@ -22,6 +22,7 @@ from routing.model import LOGIT_EDGE, Average, Learnt, Linear, Tree, Trees, is_s
 SHRINKAGE = 10.0
 LEAST_IN_LEAF = 20
 MOST_BINS = 64
+UNSEEN = 0.01
 MOST_LEAVES = 8  # routing answers trees of up to eight leaves all at once
 
 
@@ -241,8 +242,13 @@ FITTERS: dict[str, Fitter] = {
 
 
 def _as_labels(target: Floats, weight: Floats) -> tuple[Integers, Floats, Floats]:
-    """Rows, weights and classes; a draft acceptable to the degree a counts a times as such."""
+    """Rows, weights and classes; a draft acceptable to the degree a counts a times as such.
+
+    Where all are alike a little of the other class is added: nobody is sure of what was never seen.
+    """
     n = len(target)
+    if np.ptp(target) == 0.0:
+        target = np.clip(target, UNSEEN, 1.0 - UNSEEN)
     rows = np.r_[np.arange(n), np.arange(n)]
     drawn = np.r_[weight * target, weight * (1.0 - target)]
     labels = np.r_[np.ones(n), np.zeros(n)]

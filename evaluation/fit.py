@@ -29,7 +29,7 @@ from evaluation.features import Table, tells_how_sure
 from evaluation.folds import folds_of, splits
 from evaluation.outcomes import Floats, Integers
 from evaluation.prompts import FittedPrompt, fit_prompt
-from evaluation.rules import Fitted, FittedRule, features_of
+from evaluation.rules import Fitted, FittedRule, OutOfFold, features_of
 from evaluation.selection import area, simplest_good
 from routing.calibration import Calibration
 from routing.model import GROUP_PREFIX, LABEL_PREFIX, PROMPT_MERIT
@@ -97,12 +97,13 @@ def fit(table: Table, options: Options) -> Fitted:
         rule, merit = _single_rule(table, signal, target, is_probability=is_probability)
     else:
         rule, merit = work.rule(chosen, merits[chosen])
-    margin = 0.0
+    margin, bar = 0.0, np.ones(table.n)
     if prompt is not None:
-        above = merit - np.clip(estimate, 0.0, 1.0)
-        margin = _margin(above, table.outcomes.weight, options.price_ratio)
+        promised = np.clip(estimate, 0.0, 1.0)
+        margin = _margin(merit - promised, table.outcomes.weight, options.price_ratio)
+        bar = np.clip(promised + margin, 0.0, 1.0)
     areas = {name: area(table.outcomes, each) for name, each in merits.items()}
-    return Fitted(rule, prompt, margin, merit, areas)
+    return Fitted(rule, prompt, margin, OutOfFold(merit, bar), areas)
 
 
 def fit_estimate(

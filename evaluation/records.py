@@ -42,7 +42,7 @@ class StudentPart(msgspec.Struct, frozen=True, kw_only=True):
     ``ok`` lies in [0, 1].  ``token_logprobs`` has shape (t,), ``top_logprobs`` (t, k), most likely
     first; a token whose log-probability was not reported is None.  ``answer_span`` is the half-open
     range of tokens to judge, all of them where absent.  ``signals`` holds further evidence, and
-    ``samples`` says how many drafts were asked for to have it.
+    ``samples`` says how many drafts were asked for to have it; ``sampling`` is how it was drawn.
     """
 
     ok: bool | float
@@ -56,6 +56,7 @@ class StudentPart(msgspec.Struct, frozen=True, kw_only=True):
     end_logprob: float | None = None
     complete: bool | None = None
     samples: int | None = None
+    sampling: dict[str, Any] | None = None
     version: str | None = None
     cost_usd: float | None = None
 
@@ -67,9 +68,10 @@ class AgainPart(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TeacherPart(msgspec.Struct, frozen=True, kw_only=True):
-    """The teacher's answer and how good it was; ``ok`` lies in [0, 1]."""
+    """The teacher's answer and how good it was; ``ok`` lies in [0, 1], and may be assumed."""
 
     ok: bool | float
+    ok_by: str | None = None
     text: str | None = None
     again: AgainPart | None = None
     cost_usd: float | None = None
@@ -79,12 +81,13 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     """One request with both answers.
 
     ``weight`` is the inverse of the probability with which the record was drawn; ``request`` is the
-    OpenAI request as it came, where there was one.
+    OpenAI request as it came, where there was one; ``cascade`` names who was asked.
     """
 
     id: str
     student: StudentPart
     teacher: TeacherPart
+    cascade: str | None = None
     group: str | None = None
     prompt: str | None = None
     request: Any = None

@@ -71,13 +71,29 @@ class FittedRule:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class OutOfFold:
+    """Merits and bars of the records that were fitted on, from parts of a fit that had not seen them.
+
+    Both have shape (n,); a merit is NaN where there is no signal.
+    """
+
+    merit: Floats
+    bar: Floats
+
+    @property
+    def held(self) -> Floats:
+        """What a threshold is held against."""
+        return np.minimum(self.merit, self.bar)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Fitted:
     """All that was learnt from some records."""
 
     rule: FittedRule
     prompt: FittedPrompt | None
     margin: float
-    merit_out_of_fold: Floats
+    out_of_fold: OutOfFold
     areas: Mapping[str, float]
 
     def judge(self, table: Table) -> Judged:

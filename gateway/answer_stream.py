@@ -123,8 +123,9 @@ class AnswerStream:
 
     async def _begin(self) -> Chunks:
         """Have the student write, where it can."""
-        prospect = Prospect(self._chat.needs)
-        first = plan(prospect, self._cascade.student_cannot, self._cascade.policy)  # pure
+        prospect, cascade = Prospect(self._chat.needs), self._cascade
+        is_live = self._wishes.is_live
+        first = plan(prospect, cascade.student_cannot, cascade.policy, is_live=is_live)  # pure
         opened: NoDraft | Decision = first if isinstance(first, NoDraft) else Hold()
         if not isinstance(first, NoDraft):
             try:

@@ -14,6 +14,7 @@ app.command("understudy.doctor.command:doctor")
 app.command("understudy.demo.command:demo")
 app.command("understudy.record.command:record")
 app.command("understudy.evaluate:evaluate")
+app.command("understudy.calibrate:calibrate")
 
 
 def main() -> None:
