@@ -34,22 +34,20 @@ _TESTS = {
     Test.BETTING: "each threshold tested by betting against the mean excess loss",
 }
 THEOREM = (
-    "Learn then Test with fixed-sequence testing (Angelopoulos, Bates, Candes, Jordan and Lei 2021, "
-    "arXiv:2110.01052): thresholds and their order were fixed on other records, {test}, strict to "
-    "permissive, and the last one is taken before the first that fails.  It does not need the risk "
-    "to fall as the threshold rises."
+    "Learn then Test with fixed-sequence testing (Angelopoulos, Bates, Candes, Jordan and Lei "
+    "2021, arXiv:2110.01052): thresholds and their order were fixed on other records, {test}, "
+    "strict to permissive, and the last one is taken before the first that fails.  It does not "
+    "need the risk to fall as the threshold rises."
 )
 ORDER_STATISTIC = (
     "A distribution-free tolerance limit (Wilks 1941): the threshold is an order statistic of the "
     "merits of the calibration records, exact for any distribution, ties included."
 )
 ASSUMPTIONS = (
-    "The records are independent draws from the requests to come, each with the weight that its "
-    "drawing gives it.",
+    "The records are independent draws from the requests to come, weighted as they were drawn.",
     "Their labels are what the comparator would say.",
-    "The threshold was asked for once: other seeds, targets or splits of the same records until one "
-    "passes would break the promise.",
-    "Student, sampling, prompts, comparator and teacher stay as they were when the records were made.",
+    "The threshold was asked for once: trying other seeds or targets until one passes breaks it.",
+    "Student, sampling, prompts, comparator and teacher stay as they were for the records.",
 )
 REFIT = (
     "Fit again when the student's weights, quantisation or engine change (the gateway refuses the "

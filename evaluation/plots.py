@@ -36,6 +36,20 @@ def draw_curves(document: Mapping[str, Any], names: Sequence[str], folder: Path)
     return _save(figure, axes, folder / "curves", document)
 
 
+def draw_promise(document: Mapping[str, Any], folder: Path) -> list[Path]:
+    """Quality and disagreement against the share kept, and where the policy stands."""
+    figure, axes = _figure()
+    shares = document["kept_share"]
+    axes.plot(shares, document["quality"], color="#2ca02c", label="quality / the teacher's")
+    axes.plot(shares, document["disagreement"], color="#d62728", label="disagreement among kept")
+    axes.axvline(document["policy"]["kept_share"], color="#555555", linewidth=1.0, label="policy")
+    if document["policy"]["target"] is not None:
+        target = document["policy"]["target"]
+        axes.axhline(target, color="#555555", linewidth=1.0, linestyle=":", label="promised")
+    axes.set(xlabel="share of requests kept", xlim=(0.0, 1.0), ylim=(0.0, None))
+    return _save(figure, axes, folder / "curve", document)
+
+
 def draw_reliability(document: Mapping[str, Any], names: Sequence[str], folder: Path) -> list[Path]:
     """Observed acceptance against stated confidence; a point's size is its share of records."""
     figure, axes = _figure()

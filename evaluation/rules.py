@@ -72,7 +72,7 @@ class FittedRule:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OutOfFold:
-    """Merits and bars of the records that were fitted on, from parts of a fit that had not seen them.
+    """Merits and bars of the records that were fitted on, from fits that had not seen them.
 
     Both have shape (n,); a merit is NaN where there is no signal.
     """

@@ -1,4 +1,4 @@
-"""A file of records as calibration reads it: numbers, evidence of prefixes, and what it was made of.
+"""A file of records as calibration reads it: numbers, evidence of prefixes, what it was made of.
 
 A file is read again for what needs a record as a whole, so that no prompt has to stay in memory.
 """

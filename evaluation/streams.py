@@ -102,7 +102,10 @@ class Released:
 
 
 def out_of_fold(source: Source, prefixes: Prefixes, end: Floats, hold_tokens: int) -> Released:
-    """The same for the records that were fitted on, by merits out of fold; ``end`` is the whole's."""
+    """The same for the records that were fitted on, by merits out of fold.
+
+    ``end`` is that of whole drafts.
+    """
     window = prefixes.merits[hold_tokens]
     reaches = source.tokens >= hold_tokens
     before = {tokens: merit for tokens, merit in prefixes.merits.items() if tokens < hold_tokens}
@@ -129,7 +132,7 @@ def judged_prefixes(
 def abort_bounds(
     prefixes: Prefixes, end: Floats, at_least: float, weight: Floats
 ) -> dict[int, float]:
-    """Below which merit each checkpoint gives a draft up: at most MOST_LOST of what is kept is lost.
+    """Below which merit each checkpoint gives a draft up, at a loss of at most MOST_LOST.
 
     Chosen on the records that the rules were fitted on, for drafts that would be kept at their end
     at about ``at_least``; each checkpoint may lose an equal part.

@@ -15,6 +15,7 @@ app.command("understudy.demo.command:demo")
 app.command("understudy.record.command:record")
 app.command("understudy.evaluate:evaluate")
 app.command("understudy.calibrate:calibrate")
+app.command("understudy.explain:explain")
 
 
 def main() -> None:

@@ -19,7 +19,8 @@ from evaluation.bounds import Certified, Refused
 from evaluation.dossier import promise
 from evaluation.errors import EvaluationError
 from evaluation.fit import Options
-from evaluation.policies import Calibrated, Wanted, calibrate as fit_and_certify, read
+from evaluation.policies import Calibrated, Wanted, read
+from evaluation.policies import calibrate as fit_and_certify
 from evaluation.targets import target_of
 from routing.errors import PolicyError
 
@@ -38,7 +39,7 @@ def calibrate(
     price_ratio: Annotated[float, Parameter(validator=Number(gt=0))] = 20.0,
     seed: Annotated[int, Parameter(validator=Number(gte=0))] = 0,
     hold_tokens: Annotated[int, Parameter(validator=Number(gte=1, lte=1024))] = 16,
-    json: bool = False,  # noqa: A002 - the option's name
+    json: bool = False,
 ) -> int:
     """Fit a policy on labelled records, and choose its threshold with a promise for new requests.
 
@@ -176,12 +177,12 @@ def _streamed(found: Certified | Refused | None) -> dict[str, Any] | None:
 def _show(found: Calibrated, out: Path) -> None:
     console = Console()
     whole = found.whole
-    lines = [
-        promise(whole.target),
+    shown = (
         f"Threshold {whole.threshold:.4f}, chosen on {whole.n:,} records.  They show "
         f"{whole.target.kind.value} {whole.observed:.4f} at it, and {100 * whole.kept_share:.1f}% "
-        "kept: estimates, and no promise.",
-    ]
+        "kept: estimates, and no promise."
+    )
+    lines = [promise(whole.target), shown]
     if isinstance(found.streamed, Certified):
         lines.append(
             f"Streams: threshold {found.streamed.threshold:.4f}, "
