@@ -16,11 +16,11 @@ from gateway.legs import Legs, OpenLeg
 from gateway.wire.assemble import Assembly
 from gateway.wire.chat import Chat, Prefix
 from gateway.wire.chunk import Chunk
+from gateway.wire.prospect import prospect_of
 from routing.cascade import (
     AskTeacher,
     Defer,
     Keep,
-    Prospect,
     ServeDraft,
     Verdict,
     defer,
@@ -82,6 +82,7 @@ class AnswerStream:
         self._cascade = cascade
         self._legs = legs
         self._wishes = wishes
+        self._prospect = prospect_of(chat, cascade.policy, cascade.sampling)
         self._is_reasoning_released = wishes.is_live and cascade.streaming.is_reasoning_released
         self._teacher: OpenLeg | None = None
         self._verdict: Verdict
@@ -123,8 +124,8 @@ class AnswerStream:
 
     async def _begin(self) -> Chunks:
         """Have the student write, where it can."""
-        prospect = Prospect(self._chat.needs)
-        first = plan(prospect, self._cascade.student_cannot, self._cascade.policy)  # pure
+        cascade = self._cascade
+        first = plan(self._prospect, cascade.student_cannot, cascade.policy)  # pure
         opened: NoDraft | Decision = first if isinstance(first, NoDraft) else Hold()
         if not isinstance(first, NoDraft):
             try:
@@ -272,10 +273,10 @@ class AnswerStream:
             return NoDraft(Reason.STUDENT_FAILED)
         if self._wishes.is_live:
             hold_tokens = None if self._chat.is_json_wanted else streaming.hold_tokens
-            gate = Gate(self._cascade.policy.streamed, hold_tokens)
+            gate = Gate(self._cascade.policy.streamed, hold_tokens, self._prospect)
         else:
             hold_tokens = None
-            gate = Gate(self._cascade.policy.early_abort, None)
+            gate = Gate(self._cascade.policy.early_abort, None, self._prospect)
         until = asyncio.get_running_loop().time() + streaming.hold_seconds
         window = Window(
             streaming.handover if self._wishes.is_live else Handover.NEVER,

@@ -36,6 +36,7 @@ from gateway.upstream.openai import Endpoint, OpenAIModel
 from gateway.upstream.probe import Attempt, probe_until_answered
 from gateway.wire.chat import Dialect
 from gateway.wire.errors import error_body, error_headers, status_of
+from routing.sampling import SAMPLING_NAMES
 from routing.vocabulary import Handover, Role
 
 CHAT_PATH = "/v1/chat/completions"
@@ -220,6 +221,11 @@ def _served(loaded: LoadedCascade, observer: Observer) -> Served:
             is_reasoning_released=config.streaming.release_reasoning,
             complete_drafts=config.audit.complete_drafts,
         ),
+        sampling={
+            name: value
+            for name, value in config.student.extra_body.items()
+            if name in SAMPLING_NAMES
+        },
     )
     return Served(
         cascade=cascade,

@@ -60,6 +60,8 @@ class Drafting:
         self._released: list[str] = []
         self._released_tokens = 0
         self._finish_reason: str | None = None
+        self._end_logprob: float | None = None
+        self._text: list[str] = []
 
     async def advance(self) -> Decision:
         """Read on, and say what the gate makes of it.  Raises UpstreamError."""
@@ -138,6 +140,9 @@ class Drafting:
         if not is_out or chunk.is_tool_call or self._handover is not Handover.NEVER:
             self.assembly.add(chunk)
         self._finish_reason = chunk.finish_reason or self._finish_reason
+        if chunk.end_logprob is not None:
+            self._end_logprob = chunk.end_logprob
+        self._text.append(chunk.content)
         self._has_tool_call |= chunk.is_tool_call
         if chunk.is_tool_call or chunk.reasoning:
             self.has_only_text = False
@@ -165,7 +170,14 @@ class Drafting:
         self.leg.close()
         if not self._is_gated:
             return Release(self._tokens)
-        return self.gate.end(Ending(self._structure()))
+        return self.gate.end(
+            Ending(
+                structure=self._structure(),
+                text="".join(self._text),
+                finish_reason=self._finish_reason,
+                end_logprob=self._end_logprob,
+            )
+        )
 
     def _structure(self) -> Structure:
         if self._finish_reason not in _WHOLE:

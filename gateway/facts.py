@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from routing.money import Usage, total_of
-from routing.vocabulary import Confidence, Degraded, Handover, Kind, Reason, Role
+from routing.vocabulary import Confidence, Degraded, Handover, Kind, Merit, Reason, Role
 
 # How a call ended that neither succeeded nor failed.
 CANCELLED = "cancelled"  # the client left
@@ -45,9 +45,10 @@ class RequestSettled:
     """One request from its first byte to its last.
 
     ``cascade`` is None where the request named none of ours; ``reason`` where no verdict was
-    reached.  ``handover`` says what became of an answer in late doubt, None where there was none.
-    ``first_byte_seconds`` is known of streams alone.  ``baseline_pico`` estimates what the teacher
-    alone would have cost.
+    reached.  ``merit`` is what was held against the threshold; ``group`` the kind of task that the
+    request names.  ``handover`` says what became of an answer in late doubt, None where there was
+    none.  ``first_byte_seconds`` is known of streams alone.  ``baseline_pico`` estimates what the
+    teacher alone would have cost.
     """
 
     request_id: str
@@ -63,6 +64,8 @@ class RequestSettled:
     degraded: Degraded | None = None
     handover: Handover | None = None
     confidence: Confidence | None = None
+    merit: Merit | None = None
+    group: str | None = None
     policy_version: str | None = None
     legs: Sequence[Leg] = ()
     baseline_pico: int | None = None

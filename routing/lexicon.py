@@ -7,13 +7,13 @@ languages that we can read.
 
 # ruff: noqa: RUF001  (letters of other scripts that look like Latin ones are meant)
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 # Enough to know the language by, and to meet a refusal: those come first.
-OPENING_CHARACTERS = 400
+OPENING_CHARACTERS = 250
 # Hedges come anywhere; of a long answer its first and last part are read.
-HEDGE_CHARACTERS = 1000
+HEDGE_CHARACTERS = 500
 MIN_FUNCTION_WORDS = 2
 
 
@@ -135,12 +135,17 @@ def tone_of(text: str) -> Tone | None:
     read = text
     if len(text) > 2 * HEDGE_CHARACTERS:
         read = f"{text[:HEDGE_CHARACTERS]} {text[-HEDGE_CHARACTERS:]}"
-    read = read.lower().replace("\u2019", "'")
-    opening = opening.replace("  ", " ")
     return Tone(
-        is_hedged=any(hedge in read for hedge in spoken.hedges),
-        is_refused=any(refusal in opening for refusal in spoken.refusals),
+        is_hedged=_says(read.lower().replace("\u2019", "'"), spoken.hedges),
+        is_refused=_says(opening.replace("  ", " "), spoken.refusals),
     )
+
+
+def _says(text: str, phrases: Sequence[str]) -> bool:
+    for phrase in phrases:  # noqa: SIM110  # a generator costs as much as what it looks for
+        if phrase in text:
+            return True
+    return False
 
 
 def language_of(text: str) -> str | None:

@@ -152,6 +152,8 @@ class Account:
                 degraded=course.degraded,
                 handover=self._handover(),
                 confidence=None if verdict is None else verdict.confidence,
+                merit=None if verdict is None else verdict.merit,
+                group=None if chat is None else chat.group,
                 policy_version=None if cascade is None else cascade.policy.version,
                 legs=self.legs.made,
                 baseline_pico=self._baseline() if is_answered else None,

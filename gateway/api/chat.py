@@ -34,7 +34,7 @@ from gateway.errors import (
 from gateway.facts import Ending
 from gateway.legs import Legs
 from gateway.pairs import Rescue
-from gateway.wire.chat import Chat, parse_chat
+from gateway.wire.chat import GROUP_HEADER, Chat, group_of, parse_chat
 from gateway.wire.completion import Completion, client_fields, read_completion
 from gateway.wire.errors import error_event, status_of
 from gateway.wire.replay import CONTENT_TYPE, replay
@@ -110,7 +110,8 @@ class _Exchange:
         body = await read_body(
             scope, self._receive, most=limits.body_bytes, seconds=limits.body_seconds
         )
-        chat = account.chat = parse_chat(body)
+        group = group_of(header(scope, GROUP_HEADER.encode()))
+        chat = account.chat = parse_chat(body, group)
         served = account.served = context.served.get(chat.model)
         if served is None:
             name = chat.model[:MAX_ECHO]

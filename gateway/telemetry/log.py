@@ -92,6 +92,8 @@ def log_settled(log: structlog.typing.FilteringBoundLogger, fact: RequestSettled
         reason=fact.reason,
         degraded=fact.degraded,
         confidence=None if fact.confidence is None else round(fact.confidence.value, 6),
+        merit=None if fact.merit is None else round(fact.merit.value, 6),
+        group=fact.group,
         policy=fact.policy_version,
         cost_usd=None if cost_pico is None else usd(cost_pico),
         tokens=sum(leg.usage.input + leg.usage.output for leg in fact.legs if leg.usage),

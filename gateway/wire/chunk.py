@@ -15,6 +15,7 @@ from gateway.wire.completion import (
     UsageCounts,
     answer_tokens,
     client_logprobs,
+    end_logprob_of,
     part_of,
     usage_of,
 )
@@ -78,6 +79,7 @@ class _Loose(msgspec.Struct):
 
 
 _NOTHING = _Delta()
+_NO_END = frozenset({None, "", "length"})
 # Stands for a usage that is there and cannot be read: no count is negative.
 _UNREADABLE = UsageCounts(prompt_tokens=-1, completion_tokens=-1)
 
@@ -101,7 +103,8 @@ class Chunk(msgspec.Struct, frozen=True, gc=False):
     """One chunk: ``body`` as the server sent it, and what it adds to the answer.
 
     ``tokens`` are those of the answer alone, without reasoning and the end-of-sequence token; where
-    text or a tool call came without log-probabilities, one token without evidence.  ``usage`` is
+    text or a tool call came without log-probabilities, one token without evidence; ``end_logprob``
+    is what the server said of the end-of-sequence token.  ``usage`` is
     what all chunks so far cost, None where this one does not say.  ``is_usage_report`` tells the
     chunk that has no choices and only ends the stream's bill.  ``error`` is the server's message
     where this is no chunk but the news that the stream broke off; nothing else is then set.
@@ -113,6 +116,7 @@ class Chunk(msgspec.Struct, frozen=True, gc=False):
     is_tool_call: bool = False
     finish_reason: str | None = None
     tokens: Sequence[Token] = ()
+    end_logprob: float | None = None
     usage: Usage | None = None
     has_choice: bool = False
     is_usage_report: bool = False
@@ -151,7 +155,9 @@ def decode(payload: bytes, *, is_evidence_wanted: bool = True) -> Chunk:
     delta = choice.delta or _NOTHING
     is_tool_call = bool(delta.tool_calls) or delta.function_call != _NULL
     tokens: Sequence[Token] = ()
+    end_logprob = None
     if is_evidence_wanted:
+        end_logprob = _end_logprob(choice)
         tokens = _tokens(choice, has_words=bool(delta.content) or is_tool_call or has_unread_text)
     return Chunk(
         body=payload,
@@ -160,9 +166,19 @@ def decode(payload: bytes, *, is_evidence_wanted: bool = True) -> Chunk:
         is_tool_call=is_tool_call,
         finish_reason=choice.finish_reason or None,
         tokens=tokens,
+        end_logprob=end_logprob,
         usage=usage,
         has_choice=True,
     )
+
+
+def _end_logprob(choice: _BareChoice) -> float | None:
+    """What the server said of the end-of-sequence token, where it is in this chunk."""
+    if choice.finish_reason in _NO_END:
+        return None
+    logprobs = choice.logprobs if isinstance(choice, _Choice) else None
+    delta = choice.delta or _NOTHING
+    return end_logprob_of((logprobs and logprobs.content) or (), delta.content or "")
 
 
 def _tokens(choice: _BareChoice, *, has_words: bool) -> Sequence[Token]:
@@ -176,7 +192,7 @@ def _tokens(choice: _BareChoice, *, has_words: bool) -> Sequence[Token]:
     kept = answer_tokens(
         entries,
         delta.content or "",
-        has_end=choice.finish_reason not in (None, "", "length"),
+        has_end=choice.finish_reason not in _NO_END,
         # A piece of reasoning without any text is half a character: its token is no answer either.
         has_reasoning=bool(reasoning) or (reasoning is not None and not has_words),
     )

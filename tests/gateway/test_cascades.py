@@ -13,11 +13,14 @@ from routing.vocabulary import Need, Threshold, WhenDenied
 from tests.fakes.serving import cascade_document
 
 POLICY = {
-    "schema_version": 1,
+    "schema_version": 2,
     "cascade": "assistant",
     "student_version": "student-1",
-    "score": {"signals": ["mean_probability"], "weights": [1.0], "intercept": 0.0},
-    "calibration": {"kind": "logistic", "slope": 2.0, "intercept": -1.0},
+    "sampling": None,
+    "rule": {
+        "score": {"signals": ["mean_probability"], "weights": [1.0], "intercept": 0.0},
+        "calibration": {"kind": "logistic", "slope": 2.0, "intercept": -1.0},
+    },
     "threshold": 0.7,
     "target": {"kind": "disagreement", "value": 0.05, "with_probability": 0.95},
     "bound": 0.049,
@@ -173,6 +176,9 @@ def test_a_policy_file_is_found_beside_the_configuration(tmp_path: Path) -> None
     [
         (json.dumps(POLICY | {"student_version": "student-0"}), "fitted for 'student-0'"),
         (json.dumps(POLICY | {"cascade": "other"}), "fitted for 'other'"),
+        (json.dumps(POLICY | {"cascade": "other"}), "`understudy calibrate RECORDS --cascade assi"),
+        (json.dumps(POLICY | {"student_version": "student-0"}), "`understudy calibrate RECORDS"),
+        (json.dumps(POLICY | {"schema_version": 1}), "`understudy calibrate RECORDS"),
         ("{", "not valid JSON"),
         ("\x00", "not valid JSON"),
     ],

@@ -101,6 +101,7 @@ def test_only_tokens_that_the_client_reads_are_evidence(
     entries = [*tokens("Paris"), *tokens(last, logprob=-7.0)]
     read = decode(chunk({"content": content}, entries, {"finish_reason": finish_reason}))
     assert (-7.0 in logprobs_in(read)) is is_counted
+    assert read.end_logprob == (None if is_counted else -7.0)
     assert -0.01 in logprobs_in(read)
     assert read.finish_reason == finish_reason
 
