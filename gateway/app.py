@@ -21,7 +21,8 @@ from gateway.api.chat import ChatCompletions
 from gateway.api.context import Context, Limits, Served
 from gateway.api.models import Models
 from gateway.api.ops import MetricsPage, Readiness, health
-from gateway.cascades import ConfigError, LoadedCascade, ModelConfig
+from gateway.cascades import LoadedCascade, ModelConfig, doubts_about
+from gateway.config_file import ConfigError
 from gateway.errors import GatewayError, InternalError, MethodNotAllowed, NotFound
 from gateway.facts import TeacherProbed
 from gateway.keys import Keys
@@ -267,6 +268,8 @@ def _warn(observer: Observer, settings: Settings, cascades: Sequence[LoadedCasca
                 threshold=cascade.policy.threshold.value,
                 message="no policy: confidence orders drafts, it is no probability",
             )
+        for doubt in doubts_about(cascade):
+            observer.log.warning("doubtful_setting", cascade=cascade.name, message=doubt)
         for role, model in (
             ("student", cascade.config.student),
             ("teacher", cascade.config.teacher),

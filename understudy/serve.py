@@ -18,7 +18,8 @@ from rich.console import Console
 from rich.text import Text
 
 from gateway.app import Gateway, build_gateway, create_app, create_ops_app
-from gateway.cascades import ConfigError, load_cascades
+from gateway.cascades import load_cascades
+from gateway.config_file import ConfigError, fix_of
 from gateway.keys import load_keys
 from gateway.settings import Settings, read_secret, spelled
 from gateway.telemetry.log import ServerLogHandler
@@ -95,6 +96,8 @@ def load_settings(given: dict[str, Any]) -> Settings:
         for problem in error.errors(include_url=False, include_input=False):
             name = ".".join(str(part) for part in problem["loc"])
             message = problem["msg"].removeprefix("Value error, ")
+            fix = fix_of(problem["type"])
+            message += f": {fix}" if fix else ""
             lines.append(f"{spelled(name)}: {message}" if name else message)
         raise ConfigError("\n".join(lines)) from None
 
