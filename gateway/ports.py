@@ -1,6 +1,7 @@
 """What the life of a request needs of the world.  Adapters fit these; nothing inherits them."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from gateway.wire.chat import Chat, Prefix
@@ -65,6 +66,19 @@ class PairLog(Protocol):
         """Write one record so that it survives the process; never waits, never raises."""
 
 
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """What the system says of a file or a server, for whoever has to mend it.
+
+    ``place`` is a path, or an address without user and password; the rest is None where the system
+    says nothing.
+    """
+
+    place: str
+    errno: int | None = None
+    strerror: str | None = None
+
+
 class PairEvents(Protocol):
     """Who hears what becomes of pairs."""
 
@@ -74,11 +88,11 @@ class PairEvents(Protocol):
     def pair_shipped(self, cascade: str) -> None:
         """A pair stands in the store."""
 
-    def pair_lost(self, cascade: str | None, cause: str) -> None:
+    def pair_lost(self, cascade: str | None, cause: str, trouble: Trouble) -> None:
         """A pair is gone; ``cascade`` is None where not even that can be read any more."""
 
     def journal_changed(self, unshipped_bytes: int) -> None:
         """The journal holds so many bytes that are not in the store."""
 
-    def store_failed(self, error: str) -> None:
-        """The store could not be written; it will be tried again."""
+    def store_failed(self, error: str, trouble: Trouble) -> None:
+        """Pairs could not be taken to the store; it will be tried again."""

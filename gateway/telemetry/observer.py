@@ -3,6 +3,7 @@
 from structlog.typing import FilteringBoundLogger
 
 from gateway.facts import DraftCompleted, RequestSettled, TeacherProbed
+from gateway.ports import Trouble
 from gateway.telemetry.log import log_probed, log_settled
 from gateway.telemetry.metrics import Metrics
 from routing.vocabulary import Role
@@ -42,16 +43,20 @@ class Observer:
         """A pair stands in the store."""
         self.metrics.pair_shipped(cascade)
 
-    def pair_lost(self, cascade: str | None, cause: str) -> None:
+    def pair_lost(self, cascade: str | None, cause: str, trouble: Trouble) -> None:
         """A pair is gone."""
         self.metrics.pair_lost(cascade, cause)
-        self.log.error("pair_lost", cascade=cascade, cause=cause)
+        self.log.error("pair_lost", cascade=cascade, cause=cause, **_told(trouble))
 
     def journal_changed(self, unshipped_bytes: int) -> None:
         """The journal holds so many bytes that are not in the store."""
         self.metrics.journal_changed(unshipped_bytes)
 
-    def store_failed(self, error: str) -> None:
-        """The store could not be written; it will be tried again."""
+    def store_failed(self, error: str, trouble: Trouble) -> None:
+        """Pairs could not be taken to the store; it will be tried again."""
         self.metrics.store_failed()
-        self.log.warning("store_failed", error=error)
+        self.log.warning("store_failed", error=error, **_told(trouble))
+
+
+def _told(trouble: Trouble) -> dict[str, object]:
+    return {"place": trouble.place, "errno": trouble.errno, "strerror": trouble.strerror}

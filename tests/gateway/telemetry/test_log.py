@@ -6,7 +6,10 @@ from typing import Any
 import pytest
 
 from gateway.facts import ABORTED, Leg, TeacherProbed
+from gateway.ports import Trouble
 from gateway.telemetry.log import ServerLogHandler, log_probed, log_settled, new_log
+from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.observer import Observer
 from routing.vocabulary import Confidence, Handover, Role
 from tests.gateway.telemetry.test_metrics import fact
 
@@ -69,6 +72,20 @@ def test_the_server_s_own_words_become_lines_of_json() -> None:
     assert line["message"] == "at 5"
     assert line["level"] == "error"
     assert "RuntimeError" in line["exception"]
+
+
+def test_a_lost_pair_and_a_failing_store_are_told_with_place_and_cause() -> None:
+    stream = io.BytesIO()
+    observer = Observer(Metrics(version="0", calibrated={}), new_log("info", stream))
+    observer.pair_lost("a", "write_failed", Trouble("/state/pairs.jsonl", 28, "No space left"))
+    observer.store_failed("ConnectionError", Trouble("valkey:6379", 111, "Connection refused"))
+    lost, failed = lines(stream)
+    assert (lost["event"], lost["cause"], lost["level"]) == ("pair_lost", "write_failed", "error")
+    assert (lost["place"], lost["errno"]) == ("/state/pairs.jsonl", 28)
+    assert lost["strerror"] == "No space left"
+    assert (failed["event"], failed["error"]) == ("store_failed", "ConnectionError")
+    assert (failed["place"], failed["errno"]) == ("valkey:6379", 111)
+    assert failed["strerror"] == "Connection refused"
 
 
 class Full(io.BytesIO):
