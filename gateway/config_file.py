@@ -64,6 +64,7 @@ _SECTIONS = frozenset({"dict_type", "model_type"})
 _NUMBER = "write the number alone, without quotes, with digits and a point"
 _FIXES = {
     "bool_type": "write true or false, without quotes",
+    "bool_parsing": "write true or false",
     "dict_type": "write `key: value` lines below it, further to the right",
     "enum": "choose one of these",
     "extra_forbidden": "remove it, or mend its spelling",
