@@ -98,14 +98,14 @@ class Journal:
 
     def _write(self, line: bytes) -> Trouble | None:
         """Append a whole line or nothing: half a line would spoil the next one."""
+        written = 0
         try:
-            written = os.write(self._file, line)
+            while written < len(line):  # a disk takes what it has room for, and then says why
+                written += os.write(self._file, line[written:])
         except OSError as error:
+            if written:
+                os.ftruncate(self._file, self.size)
             return trouble_of(error, self.path)
-        if written < len(line):
-            os.ftruncate(self._file, self.size)
-            said = f"{written} of {len(line)} bytes were written: the disk is full"
-            return Trouble(str(self.path), strerror=said)
         self.size += written
         return None
 
@@ -127,7 +127,8 @@ class Journal:
         """Note that everything before ``end`` is in the store.
 
         What is shipped stays on disk until the file is large: the store may not have written it to
-        its own disk yet.
+        its own disk yet.  Raises OSError where the note cannot be written: the next process ships
+        those pairs again.
         """
         if end == self.size and end >= min(COMPACT_BYTES, self._max_bytes // 2):
             # Truncated first: a crash in between leaves an offset beyond the file: it reads as 0.
@@ -136,9 +137,12 @@ class Journal:
         self.shipped = end
         self._events.journal_changed(self.size - self.shipped)
         beside = self._offset_path.with_suffix(".part")
-        with open(beside, "w", opener=_for_owner_alone) as file:
-            file.write(str(end))
-        beside.replace(self._offset_path)
+        try:
+            with open(beside, "w", opener=_for_owner_alone) as file:
+                file.write(str(end))
+            beside.replace(self._offset_path)
+        except OSError as error:  # a full disk does not say which file it has no room for
+            raise OSError(error.errno, error.strerror, str(beside)) from None
 
     def close(self) -> None:
         """Flush to disk and let the directory go."""

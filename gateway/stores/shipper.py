@@ -8,7 +8,7 @@ import asyncio
 
 import msgspec
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import AuthenticationError, RedisError
 
 from gateway.errors import root_of, words_of
 from gateway.ports import PairEvents, Trouble
@@ -89,7 +89,9 @@ class Shipper:
             trouble = trouble_of(error, self._journal.path)
         else:
             number = root.errno if isinstance(root, OSError) else None
-            trouble = Trouble(self._place, number, words_of(root))
+            # What the server says of a password is fixed text; other replies may quote a pair.
+            said = str(error) if isinstance(error, AuthenticationError) else words_of(root)
+            trouble = Trouble(self._place, number, said)
         self._events.store_failed(_kind_of(error, root), trouble)
 
     def _parse(self, line: bytes) -> _Line | None:
@@ -121,7 +123,8 @@ def _kind_of(error: Exception, root: BaseException) -> str:
     """What went wrong, without the server's whole message: that may quote a command, and a pair."""
     kind = type(error).__name__
     if root is not error:
-        return f"{kind} ({type(root).__name__})"
+        beneath = type(root).__name__
+        return kind if beneath == kind else f"{kind} ({beneath})"
     # The client says "Command # 1 (XADD ... the pair ...) of pipeline caused error: ('OOM ...',)".
     said = str(error).rpartition("caused error: ")[2].lstrip("(\"'")
     code = said.partition(" ")[0]

@@ -179,7 +179,7 @@ def test_a_full_disk_loses_that_pair_and_spoils_no_other(
     whole = os.write
 
     def full(descriptor: int, data: bytes) -> int:
-        if is_short:
+        if is_short and data.startswith(b"{"):
             return whole(descriptor, data[:10])
         raise OSError(28, "No space left on device")
 
@@ -191,9 +191,7 @@ def test_a_full_disk_loses_that_pair_and_spoils_no_other(
     assert events.lost == [("a", "write_failed")]
     (trouble,) = events.troubles
     assert trouble.place == str(tmp_path / "pairs.jsonl")
-    assert trouble.errno == (None if is_short else 28)
-    assert trouble.strerror is not None
-    assert ("the disk is full" if is_short else "No space left") in trouble.strerror
+    assert (trouble.errno, trouble.strerror) == (28, "No space left on device")
     journal.close()
 
 
@@ -204,7 +202,9 @@ def test_a_short_write_that_cannot_be_undone_is_counted_and_raises_nothing(
         raise OSError(5, "Input/output error")
 
     journal, events = opened(tmp_path)
-    monkeypatch.setattr("gateway.stores.journal.os.write", lambda *_: 1)
+    monkeypatch.setattr(
+        "gateway.stores.journal.os.write", lambda _, data: 1 if data.startswith(b"{") else fail()
+    )
     monkeypatch.setattr("gateway.stores.journal.os.ftruncate", fail)
     journal.append("a", record(1))
     monkeypatch.undo()

@@ -202,7 +202,25 @@ async def test_a_store_that_hangs_is_told(tmp_path: Path) -> None:
         shipper, journal, events = connected(f"redis://{place}/0", tmp_path)
         journal.append("a", record(1))
         await shipper.flush(5)
+    assert events.failures == ["TimeoutError"]
     assert events.troubles == [Trouble(place, None, "timed out")]
+    journal.close()
+
+
+async def test_a_password_that_is_refused_is_told_in_the_store_s_words(
+    store: StoreServer, tmp_path: Path
+) -> None:
+    with store.client() as client:
+        client.config_set("requirepass", "other")
+    url = f"redis://:s3cret@127.0.0.1:{store.port}/0"
+    shipper, journal, events = connected(url, tmp_path)
+    journal.append("a", record(1))
+    await shipper.flush(5)
+    assert events.failures == ["AuthenticationError"]
+    (trouble,) = events.troubles
+    assert trouble.place == f"127.0.0.1:{store.port}"
+    assert "password" in (trouble.strerror or "")
+    assert "s3cret" not in (trouble.strerror or "")
     journal.close()
 
 
