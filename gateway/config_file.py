@@ -101,15 +101,19 @@ def _explained(problem: ErrorDetails) -> str:
     where = ".".join(str(part) for part in problem["loc"]) or "the file"
     if value is None and (kind.endswith("_type") or kind == "enum"):
         return f"{where}: {_EMPTY_SECTION if kind in _SECTIONS else _EMPTY}"
-    message = problem["msg"].removeprefix("Value error, ")
-    if kind in _SECTIONS:
-        message = "must hold keys and values"
-    fix = fix_of(kind)
+    message, fix = message_of(problem), fix_of(kind)
     if kind == "extra_forbidden" and _SECRET.search(where.rpartition(".")[2]):
         fix = "remove it: keys come from the environment, api_key_env names the variable"
     # What is not ours to know may be anything, a key that was put in the wrong place too.
     is_told = kind not in ("missing", "extra_forbidden")
     return f"{where}: {message}" + (_got(value) if is_told else "") + (f": {fix}" if fix else "")
+
+
+def message_of(problem: ErrorDetails) -> str:
+    """What is wrong, without the value."""
+    if problem["type"] in _SECTIONS:
+        return "must hold keys and values"
+    return problem["msg"].removeprefix("Value error, ")
 
 
 def fix_of(kind: str) -> str | None:

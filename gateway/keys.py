@@ -17,7 +17,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from gateway.config_file import ConfigError, read_yaml
+from gateway.config_file import ConfigError, message_of, read_yaml
 from gateway.errors import Unauthorized
 
 NAMED_BY = "which UNDERSTUDY_KEYS_FILE or --keys-file names"
@@ -78,8 +78,8 @@ def load_keys(path: Path | None) -> Keys:
         problem = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in problem["loc"]) or "the file"
         raise ConfigError(
-            f"{path}: {where}: {problem['msg']}: each entry has a `name` and the `sha256` of its "
-            'key (printf %s "$KEY" | sha256sum)'
+            f"{path}: {where}: {message_of(problem)}: each entry has a `name` and the `sha256` of "
+            'its key (printf %s "$KEY" | sha256sum)'
         ) from None
     for key in parsed.keys:
         if key.sha256 in _REFUSED:

@@ -20,7 +20,8 @@ from rich.text import Text
 
 from gateway.app import Gateway, build_gateway, create_app, create_ops_app
 from gateway.cascades import load_cascades
-from gateway.config_file import ConfigError, fix_of
+from gateway.config_file import ConfigError, fix_of, message_of
+from gateway.errors import words_of
 from gateway.keys import load_keys
 from gateway.settings import Settings, read_secret, spelled
 from gateway.telemetry.log import ServerLogHandler
@@ -98,8 +99,7 @@ def load_settings(given: dict[str, Any]) -> Settings:
         lines = []
         for problem in error.errors(include_url=False, include_input=False):
             name = ".".join(str(part) for part in problem["loc"])
-            message = problem["msg"].removeprefix("Value error, ")
-            fix = fix_of(problem["type"])
+            message, fix = message_of(problem), fix_of(problem["type"])
             message += f": {fix}" if fix else ""
             lines.append(f"{spelled(name)}: {message}" if name else message)
         raise ConfigError("\n".join(lines)) from None
@@ -111,8 +111,10 @@ def _bound(host: str, port: int, name: str) -> socket.socket:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
-        message = f"cannot listen on {host} port {port}: {error.strerror}"
-        raise ConfigError(f"{spelled(name)}: {message}") from None
+        raise ConfigError(
+            f"{spelled(name)}: cannot listen on {host} port {port}: {words_of(error)}: choose a "
+            "free port, and a host that is this machine's"
+        ) from None
 
 
 def _raise_descriptor_limit(gateway: Gateway, settings: Settings) -> None:

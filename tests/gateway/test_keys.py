@@ -59,6 +59,7 @@ def test_without_a_file_no_key_is_asked_for() -> None:
     [
         ({"keys": []}, "keys"),
         ({}, "keys"),
+        ("", "the file: must hold keys and values"),
         ("keys: [", "YAML"),
         ({"keys": [{"name": "ann", "sha256": "key-of-ann"}]}, "sha256sum"),
         ({"keys": [{"name": "ann", "key": "x"}]}, "keys.0"),

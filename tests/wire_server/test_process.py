@@ -166,6 +166,7 @@ def run(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
         ([*SERVE, "--redis-url", "nonsense"], "UNDERSTUDY_REDIS_URL"),
         ([*SERVE, "--state-dir", "good.yaml"], "UNDERSTUDY_STATE_DIR"),
         ([*SERVE, "--host", "192.0.2.1", "--insecure"], "cannot listen on 192.0.2.1"),
+        ([*SERVE, "--host", "192.0.2.1", "--insecure"], "choose a free port"),
     ],
 )
 def test_a_start_that_cannot_work_says_why_and_exits_with_2(

@@ -101,7 +101,8 @@ def _advice_on(root: BaseException) -> str:
             return "nothing listens there: start it, or mend host and port of base_url"
         case TimeoutError():
             return "mend base_url, look for a firewall in between, or give it more --timeout"
-    return "start it, or mend base_url: is it https:// there?"
+        case _:
+            return "start it, or mend base_url: is it https:// there?"
 
 
 async def _ask(question: Question, ask: Callable[[Model], Awaitable[_T]]) -> _T | Fault:
