@@ -55,12 +55,10 @@ class ChatCompletions:
         """Answer one request."""
         context = self._context
         context.open_requests += 1
-        context.observer.metrics.open_requests.set(context.open_requests)
         try:
             await _Exchange(context, scope, receive, send).run()
         finally:
             context.open_requests -= 1
-            context.observer.metrics.open_requests.set(context.open_requests)
 
 
 def _whole_body(chat: Chat, completion: Completion) -> bytes:
