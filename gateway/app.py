@@ -149,6 +149,7 @@ def build_gateway(
         dice=random.random,
         started_at=int(time.time()),
     )
+    metrics.open_requests.set_function(lambda: context.open_requests)
     for one in served.values():
         if _is_to_continue(one.cascade):
             metrics.continuation_wanted(one.cascade.name)
