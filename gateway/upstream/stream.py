@@ -81,12 +81,6 @@ class UpstreamStream:
         received = await self._reply.read(until)
         if received is None:
             return None
-        if not received:
-            if self._has_choice and not self._has_finish:
-                raise UpstreamUnavailable(
-                    "The model server broke off its answer.", is_usage_unknown=True
-                )
-            return self._end()
         self._bytes += len(received)
         if self._bytes > MAX_STREAM_BYTES:
             raise UpstreamMalformed(
@@ -94,6 +88,8 @@ class UpstreamStream:
             )
         chunks: list[Chunk] = []
         try:
+            if not received:
+                return self._last(chunks)
             self._take_in(self._splitter.feed(received), chunks)
         except (ValueError, RecursionError) as error:
             self._failure = UpstreamMalformed(_NO_STREAM, is_usage_unknown=True)
@@ -101,6 +97,19 @@ class UpstreamStream:
         except UpstreamFailed as failure:
             self._failure = failure
         return chunks  # those before a failure count, however many came in one packet with it
+
+    def _last(self, chunks: list[Chunk]) -> Sequence[Chunk]:
+        """At the response's end: its last event, which may lack the line that ends it."""
+        rest = self._splitter.rest()
+        if rest is not None:
+            with suppress(ValueError, RecursionError):  # half an event says nothing
+                self._take_in([rest], chunks)
+                return chunks  # what is still missing then is told the next time
+        if self._has_choice and not self._has_finish:
+            raise UpstreamUnavailable(
+                "The model server broke off its answer.", is_usage_unknown=True
+            )
+        return self._end()
 
     def _take_in(self, payloads: Sequence[bytes], chunks: list[Chunk]) -> None:
         for payload in payloads:
@@ -112,6 +121,8 @@ class UpstreamStream:
                 raise UpstreamFailed(
                     "The model server failed amid its answer.", is_usage_unknown=True
                 )
+            if chunk.is_foreign:
+                continue
             if chunk.usage is not None:
                 self.usage = chunk.usage
             self._has_choice |= chunk.has_choice
