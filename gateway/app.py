@@ -23,7 +23,13 @@ from gateway.api.models import Models
 from gateway.api.ops import MetricsPage, Readiness, health
 from gateway.cascades import LoadedCascade, ModelConfig, doubts_about
 from gateway.config_file import ConfigError
-from gateway.errors import GatewayError, InternalError, MethodNotAllowed, NotFound
+from gateway.errors import (
+    GatewayError,
+    InternalError,
+    MethodNotAllowed,
+    NotFound,
+    UpstreamError,
+)
 from gateway.facts import TeacherProbed
 from gateway.keys import Keys
 from gateway.legs import Model
@@ -201,8 +207,8 @@ def _served(loaded: LoadedCascade, observer: Observer) -> Served:
     config = loaded.config
 
     def model(role: Role) -> Model:
-        def on_breaker(is_open: bool) -> None:  # noqa: FBT001  # the only thing it is told
-            observer.breaker_changed(loaded.name, role, is_open=is_open)
+        def on_breaker(failure: UpstreamError | None) -> None:
+            observer.breaker_changed(loaded.name, role, failure)
 
         return build_model(loaded, role, on_breaker)
 
@@ -236,8 +242,10 @@ def _is_to_continue(cascade: Cascade) -> bool:
     return cascade.streaming.handover is Handover.CONTINUE
 
 
-def build_model(loaded: LoadedCascade, role: Role, on_breaker: Callable[[bool], None]) -> Model:
-    """One of a cascade's models.  ``on_breaker`` hears whether it is left alone from now on."""
+def build_model(
+    loaded: LoadedCascade, role: Role, on_breaker: Callable[[UpstreamError | None], None]
+) -> Model:
+    """One of a cascade's models.  ``on_breaker`` hears why it is left alone, None: no longer."""
     is_student = role is Role.STUDENT
     config: ModelConfig = loaded.config.student if is_student else loaded.config.teacher
     endpoint = Endpoint(

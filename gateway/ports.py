@@ -28,8 +28,12 @@ class ChatStream(Protocol):
         None where none came until that time of the running loop's clock.  Raises UpstreamError.
         """
 
-    def close(self) -> None:
-        """Have the server stop, unless it is through."""
+    def close(self, cause: BaseException | None = None) -> None:
+        """Have the server stop, unless it is through.
+
+        ``cause`` is what its reader found wrong with it, or CancelledError where nobody waits for
+        it any more; None is the reader's own choice, which says nothing of the server.
+        """
 
 
 class ChatModel(Protocol):
@@ -42,14 +46,16 @@ class ChatModel(Protocol):
     def can_continue(self) -> bool:
         """Whether it was seen to go on from the first words of an answer."""
 
-    def blame(self) -> None:
-        """Count a failure of it that only the caller saw: nothing came in time."""
-
     async def complete(self, chat: Chat) -> Completion:
         """Ask it.  Raises UpstreamError where it fails, UpstreamRefused where it refuses."""
 
-    async def stream(self, chat: Chat, prefix: Prefix | None = None) -> ChatStream:
-        """Ask it for an answer as it comes, from ``prefix`` on.  Raises as ``complete`` does."""
+    async def stream(
+        self, chat: Chat, prefix: Prefix | None = None, until: float | None = None
+    ) -> ChatStream:
+        """Ask it for an answer as it comes, from ``prefix`` on.  Raises as ``complete`` does.
+
+        One that does not begin by ``until``, of the running loop's clock, has failed.
+        """
 
 
 class Clock(Protocol):

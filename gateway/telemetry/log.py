@@ -125,14 +125,29 @@ def _of_stream(fact: RequestSettled) -> dict[str, object]:
     return {
         "first_byte_seconds": None if seconds is None else round(seconds, 6),
         "handover": fact.handover,
+        **_of_doubt(fact),
     }
 
 
+def _of_doubt(fact: RequestSettled) -> dict[str, object]:
+    """What only answers have that fell into doubt, or broke off, when they were half out."""
+    told: dict[str, object] = {}
+    if (doubt := fact.doubt) is not None:
+        confidence = doubt.confidence
+        told["doubt_reason"] = doubt.reason
+        told["doubt_confidence"] = None if confidence is None else round(confidence.value, 6)
+        told["doubt_at_tokens"] = doubt.tokens
+    if fact.obstacle is not None:
+        told["not_handed_over"] = fact.obstacle
+    return told
+
+
 def _failures(fact: RequestSettled) -> dict[str, object]:
-    """What went wrong with calls to models, where anything did."""
-    failed = [
+    """What went wrong with calls to models, and which were not made, where there are any."""
+    failed: list[dict[str, object]] = [
         {"role": leg.role, "error": leg.error, "detail": leg.detail, "seconds": leg.seconds}
         for leg in fact.legs
         if leg.error not in (None, ABORTED)
     ]
+    failed += [{"role": denial.role, "error": denial.cause} for denial in fact.denials]
     return {"failures": failed} if failed else {}

@@ -2,6 +2,7 @@
 
 from structlog.typing import FilteringBoundLogger
 
+from gateway.errors import GatewayError
 from gateway.facts import DraftCompleted, RequestSettled, TeacherProbed
 from gateway.ports import Trouble
 from gateway.telemetry.log import log_probed, log_settled
@@ -30,10 +31,12 @@ class Observer:
         self.metrics.teacher_probed(fact)
         log_probed(self.log, fact)
 
-    def breaker_changed(self, cascade: str, role: Role, *, is_open: bool) -> None:
-        """A model server is left alone from now on, or no longer."""
+    def breaker_changed(self, cascade: str, role: Role, failure: GatewayError | None) -> None:
+        """A model server is left alone from now on, after this failure; with None no longer."""
+        is_open = failure is not None
         self.metrics.breaker_changed(cascade, role, is_open=is_open)
-        self.log.warning("breaker", cascade=cascade, role=role, open=is_open)
+        last = {} if failure is None else {"error": failure.code, "detail": failure.detail()}
+        self.log.warning("breaker", cascade=cascade, role=role, open=is_open, **last)
 
     def pair_written(self, cascade: str) -> None:
         """A pair stands in the journal."""
