@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict, ValidationError
 
+from gateway.config_file import ConfigError, explain, read_yaml
 from routing.errors import PolicyError
 from routing.money import Price, pico_per_token
 from routing.policy import Policy, uncalibrated_default
@@ -20,10 +20,13 @@ from routing.policy_file import policy_from_document
 from routing.vocabulary import Handover, Need, Threshold, WhenDenied
 
 NAME = r"^[a-z0-9][a-z0-9._-]{0,63}$"
-
-
-class ConfigError(Exception):
-    """A configuration that cannot be used.  The message has a line for each thing to mend."""
+NAMED_BY = "which UNDERSTUDY_CONFIG, --config or the command names"
+# YAML tells numbers from texts: what is in quotes where a number belongs is a mistake.
+_Bool = Annotated[bool, Strict()]
+_Int = Annotated[int, Strict()]
+_Float = Annotated[float, Strict()]
+_NO_POLICY = "remove the line to run uncalibrated"
+_VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
 
 
 class _Section(BaseModel):
@@ -31,16 +34,31 @@ class _Section(BaseModel):
 
 
 def _http_url(url: str) -> str:
-    parts = urlsplit(url)
+    """The URL, if the gateway can put its paths behind it.  No message tells any part of it."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise ValueError("must be an URL such as http://HOST:PORT/v1, its port a number") from None
     if parts.scheme not in ("http", "https"):
         raise ValueError("must start with http:// or https://")
     if not parts.hostname or not re.fullmatch(r"[!-~]+", url):
         raise ValueError("must name a host, in ASCII and without spaces")
-    parts.hostname.encode("idna")  # refuses an empty or a long label
+    try:
+        parts.hostname.encode("idna")
+    except UnicodeError:
+        raise ValueError("must name a host: a label of it is empty or too long") from None
     if parts.username is not None or parts.password is not None:
         raise ValueError("must hold no user or password: name a key with api_key_env")
-    if parts.port == 0:  # the property itself refuses what is no port
-        raise ValueError("must not name port 0")
+    if port == 0:
+        raise ValueError("must not name port 0: name the server's, or none")
+    if "?" in url or "#" in url:
+        raise ValueError(
+            "must have no query and no fragment, for the gateway puts its paths behind it: remove "
+            "what begins with '?' or '#'"
+        )
+    if parts.path.rstrip("/").endswith("/chat/completions"):
+        raise ValueError("must end before /chat/completions, which the gateway adds: remove that")
     return url
 
 
@@ -83,9 +101,9 @@ class ModelConfig(_Section):
     model: Annotated[str, Field(min_length=1)]
     api_key_env: str | None = None
     price: PriceConfig | None = None
-    timeout_seconds: Annotated[float, Field(gt=0, le=3600)] = 120.0
-    max_concurrent: Annotated[int, Field(ge=1)] = 256
-    running_usage: bool = False
+    timeout_seconds: Annotated[_Float, Field(gt=0, le=3600)] = 120.0
+    max_concurrent: Annotated[_Int, Field(ge=1)] = 256
+    running_usage: _Bool = False
     extra_body: dict[str, Any] = Field(default_factory=dict)
 
 
@@ -93,38 +111,38 @@ class StudentConfig(ModelConfig):
     """The student.  Policies are bound to its ``version``: weights, quantisation and engine."""
 
     version: Annotated[str, Field(min_length=1)]
-    running_usage: bool = True
+    running_usage: _Bool = True
     cannot: frozenset[Need] = frozenset()
 
 
 class TeacherConfig(ModelConfig):
     """The teacher.  ``outputs_may_train``: whether its licence lets a student learn from it."""
 
-    outputs_may_train: bool = False
+    outputs_may_train: _Bool = False
 
 
 class ObjectiveConfig(_Section):
     """Keep a draft from this confidence on, whatever the policy's own threshold is."""
 
     kind: Literal["confidence"]
-    at_least: Annotated[float, Field(ge=0, le=1)]
+    at_least: Annotated[_Float, Field(ge=0, le=1)]
 
 
 class PairsConfig(_Section):
     """Whether escalations are recorded."""
 
-    store: bool = True
+    store: _Bool = True
 
 
 class StreamingConfig(_Section):
     """How streams are held back, and what becomes of those that fall into doubt."""
 
-    hold_tokens: int = 16
-    hold_seconds: Annotated[float, Field(gt=0, le=600)] = 10.0
-    keepalive_seconds: Annotated[float, Field(ge=1, le=600)] = 10.0
+    hold_tokens: _Int = 16
+    hold_seconds: Annotated[_Float, Field(gt=0, le=600)] = 10.0
+    keepalive_seconds: Annotated[_Float, Field(ge=1, le=600)] = 10.0
     handover: Handover = Handover.NEVER
-    early_abort: bool = False
-    release_reasoning: bool = False
+    early_abort: _Bool = False
+    release_reasoning: _Bool = False
 
 
 class AuditConfig(_Section):
@@ -133,7 +151,7 @@ class AuditConfig(_Section):
     ``complete_drafts``: the share of abandoned drafts that the student finishes all the same.
     """
 
-    complete_drafts: Annotated[float, Field(ge=0, le=1)] = 0.05
+    complete_drafts: Annotated[_Float, Field(ge=0, le=1)] = 0.05
 
 
 class CascadeConfig(_Section):
@@ -166,21 +184,6 @@ class LoadedCascade:
     teacher_key: str | None
 
 
-class _Loader(yaml.SafeLoader):
-    """PyYAML keeps the last of two equal keys in silence; a cascade named twice is a mistake."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001
-        seen: set[str] = set()
-        for key, _ in node.value:
-            line = key.start_mark.line + 1
-            if not isinstance(key, yaml.ScalarNode):
-                raise ConfigError(f"line {line}: a key must be a word")
-            if key.value in seen:
-                raise ConfigError(f"line {line}: {key.value!r} stands there twice: remove one")
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
 def load_cascades(
     path: Path, read_secret: Callable[[str], str | None]
 ) -> tuple[LoadedCascade, ...]:
@@ -189,20 +192,11 @@ def load_cascades(
     ``read_secret`` looks an API key up by its variable's name.  Relative policy paths start at the
     file's folder.  Raises ConfigError, which tells of every problem found, one a line.
     """
-    try:
-        document = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: is not valid YAML: {error}") from None
-    except RecursionError:
-        raise ConfigError(f"{path}: is nested too deeply") from None
-    except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from None
+    document = read_yaml(path, NAMED_BY)
     try:
         parsed = _File.model_validate(document)
     except ValidationError as error:
-        raise ConfigError("\n".join(_explain(path, error))) from None
+        raise ConfigError("\n".join(explain(path, error))) from None
     problems: list[str] = []
     loaded = []
     for name, config in parsed.cascades.items():
@@ -215,6 +209,18 @@ def load_cascades(
     return tuple(loaded)
 
 
+def doubts_about(loaded: LoadedCascade) -> list[str]:
+    """What is allowed and can hardly be meant: the path, why, and what to do; mostly nothing."""
+    hold, timeout = loaded.config.streaming.hold_seconds, loaded.config.student.timeout_seconds
+    if hold < timeout:
+        return []
+    doubt = (
+        f"streaming.hold_seconds: {hold:g} s are never waited, for student.timeout_seconds ends "
+        f"the draft after {timeout:g} s: choose hold_seconds below that"
+    )
+    return [doubt]
+
+
 def _load_one(
     folder: Path, name: str, config: CascadeConfig, read_secret: Callable[[str], str | None]
 ) -> LoadedCascade:
@@ -224,10 +230,7 @@ def _load_one(
         variable = model.api_key_env
         keys[role] = None if variable is None else read_secret(variable)
         if variable is not None and not keys[role]:
-            raise ConfigError(
-                f"{role}.api_key_env: the environment has no {variable!r}: "
-                "set it, or remove the line where the server wants no key"
-            )
+            raise ConfigError(f"{role}.api_key_env: {_no_key_in(variable)}")
         if not re.fullmatch(r"[!-~]*", keys[role] or ""):
             raise ConfigError(
                 f"{role}.api_key_env: the environment's {variable!r} has a space, a line break or "
@@ -242,9 +245,21 @@ def _load_one(
     if config.streaming.hold_tokens not in places:
         raise ConfigError(
             f"streaming.hold_tokens: must be a checkpoint of the policy, one of {places}, "
-            f"got {config.streaming.hold_tokens}"
+            f"got {config.streaming.hold_tokens}: choose one of these"
         )
     return LoadedCascade(name, config, policy, keys["student"], keys["teacher"])
+
+
+def _no_key_in(variable: str) -> str:
+    if not _VARIABLE.fullmatch(variable):  # most likely the key itself: it is not to be told
+        return (
+            "the environment has no such variable: write the name of one, in capitals, and put "
+            "the key itself there, never into this file"
+        )
+    return (
+        f"the environment has no {variable!r}: "
+        "set it, or remove the line where the server wants no key"
+    )
 
 
 def _read_policy(path: Path, cascade: str, student_version: str) -> Policy:
@@ -258,29 +273,11 @@ def _read_policy(path: Path, cascade: str, student_version: str) -> Policy:
         )
     except OSError as error:
         raise ConfigError(
-            f"policy: {path} cannot be read: {error.strerror}: "
-            "mend the path, or remove the line to run uncalibrated"
+            f"policy: {path} cannot be read: {error.strerror}: mend the path, or {_NO_POLICY}"
         ) from None
     except PolicyError as error:
-        raise ConfigError(f"policy: {path}: {error}") from None
+        raise ConfigError(f"policy: {path}: {error}: name another file, or {_NO_POLICY}") from None
     except ValueError as error:
-        raise ConfigError(f"policy: {path} is not valid JSON: {error}") from None
-
-
-_FIXES = {
-    "extra_forbidden": "remove it, or mend its spelling",
-    "missing": "add it",
-    "string_type": "put it in quotes",
-}
-
-
-def _explain(path: Path, error: ValidationError) -> list[str]:
-    """One line a problem: file, path, what is wrong, the value, what to do."""
-    lines = []
-    for problem in error.errors(include_url=False):
-        where = ".".join(str(part) for part in problem["loc"]) or "the file"
-        message = problem["msg"].removeprefix("Value error, ")
-        fix = _FIXES.get(problem["type"])
-        got = "" if problem["type"] == "missing" else f", got {problem['input']!r}"
-        lines.append(f"{path}: {where}: {message}{got}" + (f": {fix}" if fix else ""))
-    return lines
+        raise ConfigError(
+            f"policy: {path} is not valid JSON: {error}: name another file, or {_NO_POLICY}"
+        ) from None

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 # Enough to know the language by, and to meet a refusal: those come first.
-OPENING_CHARACTERS = 250
+OPENING_CHARACTERS = 200
 # Hedges come anywhere; of a long answer its first and last part are read.
 HEDGE_CHARACTERS = 500
 MIN_FUNCTION_WORDS = 2
