@@ -173,7 +173,7 @@ class AnswerStream:
         return ()
 
     async def _degrade(self) -> Chunks:
-        """The teacher is not to be had: the draft as it comes; one given up or spared is written."""
+        """The teacher is not to be had: the draft as it comes, or written now."""
         self.course.is_unfinished = False
         draft = self.course.draft
         try:
