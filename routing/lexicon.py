@@ -13,7 +13,7 @@ from typing import NamedTuple
 # Enough to know the language by, and to meet a refusal: those come first.
 OPENING_CHARACTERS = 200
 # Hedges come anywhere; of a long answer its first and last part are read.
-HEDGE_CHARACTERS = 500
+HEDGE_CHARACTERS = 300
 MIN_FUNCTION_WORDS = 2
 
 
@@ -112,6 +112,10 @@ _LANGUAGES: Mapping[str, _Language] = {
     ),
 }  # fmt: skip
 
+_SPOKEN_WHERE: Mapping[str, Sequence[str]] = {
+    word: [name for name, spoken in _LANGUAGES.items() if word in spoken.function_words]
+    for word in frozenset().union(*[spoken.function_words for spoken in _LANGUAGES.values()])
+}
 _KANA = re.compile("[\u3041-\u30ff]")
 _HANGUL = re.compile("[\uac00-\ud7af]")
 _HAN = re.compile("[\u4e00-\u9fff]")
@@ -161,9 +165,11 @@ def _language_of(opening: str) -> str | None:
             return "ko"
         if _HAN.search(opening):
             return "zh"
-    words = set(opening.split())
-    counts = sorted(
-        [(len(words & spoken.function_words), name) for name, spoken in _LANGUAGES.items()]
-    )
-    (second, _), (most, name) = counts[-2:]
-    return name if most >= MIN_FUNCTION_WORDS and most > second else None
+    votes: dict[str, int] = {}
+    for word in set(opening.split()):
+        for name in _SPOKEN_WHERE.get(word, ()):
+            votes[name] = votes.get(name, 0) + 1
+    ranked = sorted(votes.values(), reverse=True)
+    if not ranked or ranked[0] < MIN_FUNCTION_WORDS or ranked[0] in ranked[1:]:
+        return None
+    return max(votes, key=votes.__getitem__)
