@@ -3,16 +3,17 @@
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 
+from gateway.comparing import COMPARATOR_KINDS, ComparatorConfig, EmbeddingConfig, NormalisedConfig
+from gateway.sections import HttpUrl, Section
 from routing.errors import PolicyError
 from routing.money import Price, pico_per_token
 from routing.policy import Policy, policy_from_document, uncalibrated_default
@@ -25,24 +26,6 @@ class ConfigError(Exception):
     """A configuration that cannot be used.  The message has a line for each thing to mend."""
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-def _http_url(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https"):
-        raise ValueError("must start with http:// or https://")
-    if not parts.hostname or not re.fullmatch(r"[!-~]+", url):
-        raise ValueError("must name a host, in ASCII and without spaces")
-    parts.hostname.encode("idna")  # refuses an empty or a long label
-    if parts.username is not None or parts.password is not None:
-        raise ValueError("must hold no user or password: name a key with api_key_env")
-    if parts.port == 0:  # the property itself refuses what is no port
-        raise ValueError("must not name port 0")
-    return url
-
-
 def _usd_per_million(price: Decimal) -> Decimal:
     pico_per_token(price)
     return price
@@ -51,7 +34,7 @@ def _usd_per_million(price: Decimal) -> Decimal:
 _Usd = Annotated[Decimal, AfterValidator(_usd_per_million)]
 
 
-class PriceConfig(_Section):
+class PriceConfig(Section):
     """USD per million tokens.  Cached input costs as input, reasoning as output, unless said."""
 
     input: _Usd
@@ -71,14 +54,14 @@ class PriceConfig(_Section):
         )
 
 
-class ModelConfig(_Section):
+class ModelConfig(Section):
     """A model behind an OpenAI-compatible server.
 
     ``running_usage``: it reports usage with every chunk of a stream where it is asked to, as vLLM
     does, so that a stream that is cut short can be billed.
     """
 
-    base_url: Annotated[str, AfterValidator(_http_url)]
+    base_url: HttpUrl
     model: Annotated[str, Field(min_length=1)]
     api_key_env: str | None = None
     price: PriceConfig | None = None
@@ -102,20 +85,20 @@ class TeacherConfig(ModelConfig):
     outputs_may_train: bool = False
 
 
-class ObjectiveConfig(_Section):
+class ObjectiveConfig(Section):
     """Keep a draft from this confidence on, whatever the policy's own threshold is."""
 
     kind: Literal["confidence"]
     at_least: Annotated[float, Field(ge=0, le=1)]
 
 
-class PairsConfig(_Section):
+class PairsConfig(Section):
     """Whether escalations are recorded."""
 
     store: bool = True
 
 
-class StreamingConfig(_Section):
+class StreamingConfig(Section):
     """How streams are held back, and what becomes of those that fall into doubt."""
 
     hold_tokens: int = 16
@@ -126,7 +109,7 @@ class StreamingConfig(_Section):
     release_reasoning: bool = False
 
 
-class AuditConfig(_Section):
+class AuditConfig(Section):
     """What is learnt off the request path.
 
     ``complete_drafts``: the share of abandoned drafts that the student finishes all the same.
@@ -135,7 +118,7 @@ class AuditConfig(_Section):
     complete_drafts: Annotated[float, Field(ge=0, le=1)] = 0.05
 
 
-class CascadeConfig(_Section):
+class CascadeConfig(Section):
     """One student and one teacher under one model name."""
 
     student: StudentConfig
@@ -146,9 +129,10 @@ class CascadeConfig(_Section):
     pairs: PairsConfig = PairsConfig()
     streaming: StreamingConfig = StreamingConfig()
     audit: AuditConfig = AuditConfig()
+    comparator: ComparatorConfig = NormalisedConfig()
 
 
-class _File(_Section):
+class _File(Section):
     cascades: Annotated[
         dict[Annotated[str, Field(pattern=NAME)], CascadeConfig], Field(min_length=1)
     ]
@@ -163,6 +147,7 @@ class LoadedCascade:
     policy: Policy
     student_key: str | None
     teacher_key: str | None
+    embedder_key: str | None = None
 
 
 class _Loader(yaml.SafeLoader):
@@ -217,21 +202,13 @@ def load_cascades(
 def _load_one(
     folder: Path, name: str, config: CascadeConfig, read_secret: Callable[[str], str | None]
 ) -> LoadedCascade:
-    keys: dict[str, str | None] = {}
-    models: Mapping[str, ModelConfig] = {"student": config.student, "teacher": config.teacher}
-    for role, model in models.items():
-        variable = model.api_key_env
-        keys[role] = None if variable is None else read_secret(variable)
-        if variable is not None and not keys[role]:
-            raise ConfigError(
-                f"{role}.api_key_env: the environment has no {variable!r}: "
-                "set it, or remove the line where the server wants no key"
-            )
-        if not re.fullmatch(r"[!-~]*", keys[role] or ""):
-            raise ConfigError(
-                f"{role}.api_key_env: the environment's {variable!r} has a space, a line break or "
-                "a letter that no header can hold: write the key alone, in ASCII"
-            )
+    named = {
+        "student": config.student.api_key_env,
+        "teacher": config.teacher.api_key_env,
+    }
+    if isinstance(config.comparator, EmbeddingConfig):
+        named["comparator"] = config.comparator.api_key_env
+    keys = {role: _key(role, variable, read_secret) for role, variable in named.items()}
     policy = uncalibrated_default()
     if config.policy is not None:
         policy = _read_policy(folder / config.policy, name, config.student.version)
@@ -243,7 +220,26 @@ def _load_one(
             f"streaming.hold_tokens: must be a checkpoint of the policy, one of {places}, "
             f"got {config.streaming.hold_tokens}"
         )
-    return LoadedCascade(name, config, policy, keys["student"], keys["teacher"])
+    return LoadedCascade(
+        name, config, policy, keys["student"], keys["teacher"], keys.get("comparator")
+    )
+
+
+def _key(role: str, variable: str | None, read_secret: Callable[[str], str | None]) -> str | None:
+    if variable is None:
+        return None
+    key = read_secret(variable)
+    if not key:
+        raise ConfigError(
+            f"{role}.api_key_env: the environment has no {variable!r}: "
+            "set it, or remove the line where the server wants no key"
+        )
+    if not re.fullmatch(r"[!-~]*", key):
+        raise ConfigError(
+            f"{role}.api_key_env: the environment's {variable!r} has a space, a line break or "
+            "a letter that no header can hold: write the key alone, in ASCII"
+        )
+    return key
 
 
 def _read_policy(path: Path, cascade: str, student_version: str) -> Policy:
@@ -270,6 +266,7 @@ _FIXES = {
     "extra_forbidden": "remove it, or mend its spelling",
     "missing": "add it",
     "string_type": "put it in quotes",
+    "union_tag_not_found": "add kind",
 }
 
 
@@ -277,9 +274,19 @@ def _explain(path: Path, error: ValidationError) -> list[str]:
     """One line a problem: file, path, what is wrong, the value, what to do."""
     lines = []
     for problem in error.errors(include_url=False):
-        where = ".".join(str(part) for part in problem["loc"]) or "the file"
+        where = _place(problem["loc"]) or "the file"
         message = problem["msg"].removeprefix("Value error, ")
         fix = _FIXES.get(problem["type"])
         got = "" if problem["type"] == "missing" else f", got {problem['input']!r}"
         lines.append(f"{path}: {where}: {message}{got}" + (f": {fix}" if fix else ""))
     return lines
+
+
+def _place(steps: Sequence[str | int]) -> str:
+    """The path as the file has it: a section's kind, which pydantic names too, is no key there."""
+    kinds = {place + 1 for place, step in enumerate(steps[:-1]) if step == "comparator"}
+    return ".".join(
+        str(step)
+        for place, step in enumerate(steps)
+        if place not in kinds or step not in COMPARATOR_KINDS
+    )
