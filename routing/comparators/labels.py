@@ -90,8 +90,7 @@ def _mentioned(text: str, names: Mapping[str, str]) -> Iterator[str]:
     if long:
         pattern = "|".join(map(_as_words, long))
         for found in re.finditer(pattern, plain.casefold()):
-            if found[0]:
-                yield names[found[0]]
+            yield names[found[0]]
     for name, label in names.items():
         if len(name) == 1 and _has_letter(plain, label.strip()):
             yield label

@@ -203,15 +203,11 @@ def _numeral(digits: str, decimal_mark: str) -> Fraction | None:
     else:
         looks_grouped = len(tail) == 3 and 1 <= len(head) <= 3 and not head.startswith("0")
         is_decimal = last == decimal_mark or not looks_grouped
-    if is_decimal and last not in head:
-        whole = _grouped(head)
-        if whole is not None:
-            return whole + Fraction(int(tail), 10 ** len(tail))
-    elif not is_decimal:
-        whole = _grouped(digits)
-        if whole is not None:
-            return Fraction(whole)
-    return Fraction(int(tail))
+    is_unclear = is_decimal and last in head
+    whole = None if is_unclear else _grouped(head if is_decimal else digits)
+    if whole is None:
+        return Fraction(int(tail))
+    return Fraction(whole) + (Fraction(int(tail), 10 ** len(tail)) if is_decimal else 0)
 
 
 def _grouped(digits: str) -> int | None:

@@ -9,9 +9,6 @@ import unicodedata
 
 from routing.comparators.asking import DIFFERENT, SAME, Comparator, Plain, Question
 
-# Where a rule repeats until nothing changes any more; texts of people need one or two rounds.
-MOST_ROUNDS = 8
-
 _QUOTES = dict.fromkeys(map(ord, "\u2018\u2019\u201a\u201b\u2032\u2039\u203a\u00b4`\u02bc"), "'")
 _DOUBLE = dict.fromkeys(map(ord, "\u201c\u201d\u201e\u201f\u2033\u00ab\u00bb\u300c\u300d"), '"')
 _DASHES = dict.fromkeys(map(ord, "\u2010\u2011\u2012\u2013\u2014\u2015\u2212\ufe58\ufe63"), "-")
@@ -79,19 +76,18 @@ def normalised(text: str) -> str:
     sentence marks.  Signs, units and all that stands inside stay: -5, 5%, C#, 3.5 and 5! are not
     5, C, 35 and 5.  Accents stay too.  Where nothing would be left, the marks stay.
     """
-    for _ in range(MOST_ROUNDS):
+    before = None
+    while text != before:
         before = text
         text = unicodedata.normalize("NFC", unified(unified(text).casefold()))
-        bare = _bare(text)
-        text = bare or text
-        if text == before:
-            break
+        text = _bare(text) or text
     return text
 
 
 def _bare(text: str) -> str:
     """Without what stands around it, layer by layer."""
-    for _ in range(MOST_ROUNDS):
+    before = None
+    while text != before:
         before = text
         text = _without_marks(text)
         for mark in _AROUND:
@@ -99,8 +95,6 @@ def _bare(text: str) -> str:
                 text = text[len(mark) : -len(mark)].strip()
         if _is_in_brackets(text):
             text = text[1:-1].strip()
-        if text == before:
-            break
     return text
 
 
