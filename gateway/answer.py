@@ -82,7 +82,7 @@ async def answer(chat: Chat, cascade: Cascade, legs: Legs) -> Answer:
     draft = await _draft(chat, cascade, legs)  # I/O: student
     evidence = draft if isinstance(draft, NoDraft) else drafts_of(draft, chat)
     verdict = legs.verdict = defer(evidence, cascade.policy)  # pure
-    grant = Granted() if isinstance(verdict, Keep) else cascade.teacher.chat.reserve()
+    grant = Granted() if isinstance(verdict, Keep) else legs.reserve(cascade.teacher)
     outcome = settle(verdict, grant, cascade.when_denied)  # pure
     if isinstance(outcome, AskTeacher):
         try:
@@ -103,7 +103,7 @@ async def _draft(chat: Chat, cascade: Cascade, legs: Legs) -> Completion | NoDra
     first = plan(chat.needs, cascade.student_cannot)
     if isinstance(first, NoDraft):
         return first
-    if isinstance(cascade.student.chat.reserve(), Denied):
+    if isinstance(legs.reserve(cascade.student), Denied):
         return NoDraft(Reason.STUDENT_FAILED)
     try:
         return await legs.ask(cascade.student, chat)

@@ -76,9 +76,9 @@ def signals_of(draft: Draft) -> Signals:
     anywhere means that the server's arithmetic broke, and anything further above 0 that it reports
     something else, logits for instance: then nothing it said is evidence.
     """
-    said = chain(draft.token_logprobs, *draft.top_logprobs)
-    # NaN fails this comparison too.
-    if not draft.token_logprobs or not all(map(MAX_ROUNDING.__ge__, said)):
+    said = [*draft.token_logprobs, *chain.from_iterable(draft.top_logprobs)]
+    # A NaN may hide from the maximum, but not from the sum.
+    if not draft.token_logprobs or max(said) > MAX_ROUNDING or math.isnan(sum(said)):
         return {}
     logprobs = _clipped(draft.token_logprobs)
     found = {name: measure(logprobs) for name, measure in _OVER_TOKENS.items()}

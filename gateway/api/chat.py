@@ -55,12 +55,10 @@ class ChatCompletions:
         """Answer one request."""
         context = self._context
         context.open_requests += 1
-        context.observer.metrics.open_requests.set(context.open_requests)
         try:
             await _Exchange(context, scope, receive, send).run()
         finally:
             context.open_requests -= 1
-            context.observer.metrics.open_requests.set(context.open_requests)
 
 
 def _whole_body(chat: Chat, completion: Completion) -> bytes:
@@ -135,7 +133,7 @@ class _Exchange:
         await self._respond_whole(chat, served)
 
     async def _respond_whole(self, chat: Chat, served: Served) -> None:
-        async with Departure(self._receive):
+        with Departure(self._receive):
             given = await answer(chat, served.cascade, self._account.legs)
         await self._deliver(chat, given)
 
@@ -152,7 +150,7 @@ class _Exchange:
             if chat.is_stream:
                 await self._relay(chat, served, stream)
             else:
-                async with Departure(self._receive):
+                with Departure(self._receive):
                     whole = await collect(stream)
                 body = _whole_body(chat, read_completion(whole.body()))
                 tell(account, stream)
@@ -167,7 +165,7 @@ class _Exchange:
             self._send, self._stream_headers, seconds, departure.give_up
         )
         try:
-            async with departure:
+            with departure:
                 last = await LiveAnswer(self._account, chat, stream).relay(events)
                 await events.write(last, is_last=True)
         finally:

@@ -229,7 +229,7 @@ def _needs(known: _Known) -> frozenset[Need]:
 
 
 def _refuse_operator_fields(known: _Known, fields: Mapping[str, msgspec.Raw]) -> None:
-    for name in OPERATOR_ONLY & fields.keys():
+    for name in OPERATOR_ONLY.intersection(fields):
         raise RequestError(f"'{name}' can only be set by the gateway's operator.", param=name)
     if OPERATOR_ONLY_TEMPLATE in (known.chat_template_kwargs or ()):
         path = f"chat_template_kwargs.{OPERATOR_ONLY_TEMPLATE}"

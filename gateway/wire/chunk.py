@@ -25,6 +25,7 @@ from routing.money import Usage
 from routing.streaming import Token
 
 _NULL = msgspec.Raw(b"null")
+_ERROR = msgspec.Raw(b'"error"')
 # Something was written, and the server said nothing of how sure it was.
 _SILENCE = (Token(None, ()),)
 
@@ -103,8 +104,10 @@ class Chunk(msgspec.Struct, frozen=True, gc=False):
     ``tokens`` are those of the answer alone, without reasoning and the end-of-sequence token; where
     text or a tool call came without log-probabilities, one token without evidence.  ``usage`` is
     what all chunks so far cost, None where this one does not say.  ``is_usage_report`` tells the
-    chunk that has no choices and only ends the stream's bill.  ``error`` is the server's message
-    where this is no chunk but the news that the stream broke off; nothing else is then set.
+    chunk that has no choices and only ends the stream's bill.  ``has_unread_text``: there is
+    something in place of text that cannot be read as text.  ``error`` is the server's message where
+    this is no chunk but the news that the stream broke off, and ``is_foreign`` is no chunk either:
+    a sign of life, or nothing at all.  Of both nothing else is set.
     """
 
     body: bytes
@@ -116,7 +119,9 @@ class Chunk(msgspec.Struct, frozen=True, gc=False):
     usage: Usage | None = None
     has_choice: bool = False
     is_usage_report: bool = False
+    has_unread_text: bool = False
     error: str | None = None
+    is_foreign: bool = False
 
     def usage_as_sent(self) -> msgspec.Raw | None:
         """The usage object with all that the server put into it; None where there is none."""
@@ -140,10 +145,10 @@ def decode(payload: bytes, *, is_evidence_wanted: bool = True) -> Chunk:
         parsed, has_unread_text = _salvaged(payload)
     if parsed.error != _NULL:
         return Chunk(body=payload, error=_message_of(parsed.error))
+    if parsed.choices is None and parsed.usage is None:
+        return _foreign(payload)
     usage = _usage_of(parsed)
     if not parsed.choices:
-        if parsed.choices is None and parsed.usage is None:
-            raise ValueError("a chunk without choices")
         return Chunk(body=payload, usage=usage, is_usage_report=parsed.usage is not None)
     choice = parsed.choices[0]
     if len(parsed.choices) > 1 or choice.index != 0:
@@ -162,7 +167,16 @@ def decode(payload: bytes, *, is_evidence_wanted: bool = True) -> Chunk:
         tokens=tokens,
         usage=usage,
         has_choice=True,
+        has_unread_text=has_unread_text,
     )
+
+
+def _foreign(payload: bytes) -> Chunk:
+    """An event without choices and without a bill: some servers tell an error in that form."""
+    fields = _fields.decode(payload)
+    if fields.get("object") == _ERROR:
+        return Chunk(body=payload, error=_message_of(fields.get("message", _NULL)))
+    return Chunk(body=payload, is_foreign=True)
 
 
 def _tokens(choice: _BareChoice, *, has_words: bool) -> Sequence[Token]:
