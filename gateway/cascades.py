@@ -3,16 +3,17 @@
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict, ValidationError
+from pydantic import AfterValidator, Field, Strict, ValidationError
 
+from gateway.comparing import ComparatorConfig, EmbeddingConfig, NormalisedConfig
 from gateway.config_file import ConfigError, explain, read_yaml
+from gateway.sections import HttpUrl, Section
 from routing.errors import PolicyError
 from routing.money import Price, pico_per_token
 from routing.policy import Policy, uncalibrated_default
@@ -29,39 +30,6 @@ _NO_POLICY = "remove the line to run uncalibrated"
 _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-def _http_url(url: str) -> str:
-    """The URL, if the gateway can put its paths behind it.  No message tells any part of it."""
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        raise ValueError("must be an URL such as http://HOST:PORT/v1, its port a number") from None
-    if parts.scheme not in ("http", "https"):
-        raise ValueError("must start with http:// or https://")
-    if not parts.hostname or not re.fullmatch(r"[!-~]+", url):
-        raise ValueError("must name a host, in ASCII and without spaces")
-    try:
-        parts.hostname.encode("idna")
-    except UnicodeError:
-        raise ValueError("must name a host: a label of it is empty or too long") from None
-    if parts.username is not None or parts.password is not None:
-        raise ValueError("must hold no user or password: name a key with api_key_env")
-    if port == 0:
-        raise ValueError("must not name port 0: name the server's, or none")
-    if "?" in url or "#" in url:
-        raise ValueError(
-            "must have no query and no fragment, for the gateway puts its paths behind it: remove "
-            "what begins with '?' or '#'"
-        )
-    if parts.path.rstrip("/").endswith("/chat/completions"):
-        raise ValueError("must end before /chat/completions, which the gateway adds: remove that")
-    return url
-
-
 def _usd_per_million(price: Decimal) -> Decimal:
     pico_per_token(price)
     return price
@@ -70,7 +38,7 @@ def _usd_per_million(price: Decimal) -> Decimal:
 _Usd = Annotated[Decimal, AfterValidator(_usd_per_million)]
 
 
-class PriceConfig(_Section):
+class PriceConfig(Section):
     """USD per million tokens.  Cached input costs as input, reasoning as output, unless said."""
 
     input: _Usd
@@ -90,14 +58,14 @@ class PriceConfig(_Section):
         )
 
 
-class ModelConfig(_Section):
+class ModelConfig(Section):
     """A model behind an OpenAI-compatible server.
 
     ``running_usage``: it reports usage with every chunk of a stream where it is asked to, as vLLM
     does, so that a stream that is cut short can be billed.
     """
 
-    base_url: Annotated[str, AfterValidator(_http_url)]
+    base_url: HttpUrl
     model: Annotated[str, Field(min_length=1)]
     api_key_env: str | None = None
     price: PriceConfig | None = None
@@ -121,20 +89,20 @@ class TeacherConfig(ModelConfig):
     outputs_may_train: _Bool = False
 
 
-class ObjectiveConfig(_Section):
+class ObjectiveConfig(Section):
     """Keep a draft from this confidence on, whatever the policy's own threshold is."""
 
     kind: Literal["confidence"]
     at_least: Annotated[_Float, Field(ge=0, le=1)]
 
 
-class PairsConfig(_Section):
+class PairsConfig(Section):
     """Whether escalations are recorded."""
 
     store: _Bool = True
 
 
-class StreamingConfig(_Section):
+class StreamingConfig(Section):
     """How streams are held back, and what becomes of those that fall into doubt."""
 
     hold_tokens: _Int = 16
@@ -145,7 +113,7 @@ class StreamingConfig(_Section):
     release_reasoning: _Bool = False
 
 
-class AuditConfig(_Section):
+class AuditConfig(Section):
     """What is learnt off the request path.
 
     ``complete_drafts``: the share of abandoned drafts that the student finishes all the same.
@@ -154,7 +122,7 @@ class AuditConfig(_Section):
     complete_drafts: Annotated[_Float, Field(ge=0, le=1)] = 0.05
 
 
-class CascadeConfig(_Section):
+class CascadeConfig(Section):
     """One student and one teacher under one model name."""
 
     student: StudentConfig
@@ -165,9 +133,10 @@ class CascadeConfig(_Section):
     pairs: PairsConfig = PairsConfig()
     streaming: StreamingConfig = StreamingConfig()
     audit: AuditConfig = AuditConfig()
+    comparator: ComparatorConfig = NormalisedConfig()
 
 
-class _File(_Section):
+class _File(Section):
     cascades: Annotated[
         dict[Annotated[str, Field(pattern=NAME)], CascadeConfig], Field(min_length=1)
     ]
@@ -182,6 +151,7 @@ class LoadedCascade:
     policy: Policy
     student_key: str | None
     teacher_key: str | None
+    embedder_key: str | None = None
 
 
 def load_cascades(
@@ -224,18 +194,13 @@ def doubts_about(loaded: LoadedCascade) -> list[str]:
 def _load_one(
     folder: Path, name: str, config: CascadeConfig, read_secret: Callable[[str], str | None]
 ) -> LoadedCascade:
-    keys: dict[str, str | None] = {}
-    models: Mapping[str, ModelConfig] = {"student": config.student, "teacher": config.teacher}
-    for role, model in models.items():
-        variable = model.api_key_env
-        keys[role] = None if variable is None else read_secret(variable)
-        if variable is not None and not keys[role]:
-            raise ConfigError(f"{role}.api_key_env: {_no_key_in(variable)}")
-        if not re.fullmatch(r"[!-~]*", keys[role] or ""):
-            raise ConfigError(
-                f"{role}.api_key_env: the environment's {variable!r} has a space, a line break or "
-                "a letter that no header can hold: write the key alone, in ASCII"
-            )
+    named = {
+        "student": config.student.api_key_env,
+        "teacher": config.teacher.api_key_env,
+    }
+    if isinstance(config.comparator, EmbeddingConfig):
+        named["comparator"] = config.comparator.api_key_env
+    keys = {role: _key(role, variable, read_secret) for role, variable in named.items()}
     policy = uncalibrated_default()
     if config.policy is not None:
         policy = _read_policy(folder / config.policy, name, config.student.version)
@@ -247,7 +212,23 @@ def _load_one(
             f"streaming.hold_tokens: must be a checkpoint of the policy, one of {places}, "
             f"got {config.streaming.hold_tokens}: choose one of these"
         )
-    return LoadedCascade(name, config, policy, keys["student"], keys["teacher"])
+    return LoadedCascade(
+        name, config, policy, keys["student"], keys["teacher"], keys.get("comparator")
+    )
+
+
+def _key(role: str, variable: str | None, read_secret: Callable[[str], str | None]) -> str | None:
+    if variable is None:
+        return None
+    key = read_secret(variable)
+    if not key:
+        raise ConfigError(f"{role}.api_key_env: {_no_key_in(variable)}")
+    if not re.fullmatch(r"[!-~]*", key):
+        raise ConfigError(
+            f"{role}.api_key_env: the environment's {variable!r} has a space, a line break or "
+            "a letter that no header can hold: write the key alone, in ASCII"
+        )
+    return key
 
 
 def _no_key_in(variable: str) -> str:

@@ -60,7 +60,7 @@ def _yaml_problem(error: yaml.YAMLError) -> str:
 
 _EMPTY = "is empty: write its value there, or remove the line"
 _EMPTY_SECTION = "is empty: write its keys below it, further to the right, or remove the line"
-_SECTIONS = frozenset({"dict_type", "model_type"})
+_SECTIONS = frozenset({"dict_type", "model_type", "model_attributes_type"})
 _NUMBER = "write the number alone, without quotes, with digits and a point"
 _FIXES = {
     "bool_type": "write true or false, without quotes",
@@ -75,12 +75,16 @@ _FIXES = {
     "list_type": "write a list: a line that begins with `- ` for each entry",
     "literal_error": "choose one of these",
     "missing": "add it",
+    "model_attributes_type": "write `key: value` lines below it, further to the right",
     "model_type": "write `key: value` lines below it, further to the right",
     "path_type": "write a path in quotes",
     "string_pattern_mismatch": "write it in that form",
     "string_too_short": "write something there",
     "string_type": "put it in quotes",
     "too_short": "add one",
+    "tuple_type": "write a list, as in [up, down]",
+    "union_tag_invalid": "choose one of these",
+    "union_tag_not_found": "add kind",
 }
 _BY_START = {
     "decimal": _NUMBER,
@@ -98,7 +102,7 @@ def explain(path: Path, error: ValidationError) -> list[str]:
 
 def _explained(problem: ErrorDetails) -> str:
     kind, value = problem["type"], problem["input"]
-    where = ".".join(str(part) for part in problem["loc"]) or "the file"
+    where = ".".join(map(str, _place(problem["loc"]))) or "the file"
     if value is None and (kind.endswith("_type") or kind == "enum"):
         return f"{where}: {_EMPTY_SECTION if kind in _SECTIONS else _EMPTY}"
     message, fix = message_of(problem), fix_of(kind)
@@ -107,6 +111,12 @@ def _explained(problem: ErrorDetails) -> str:
     # What is not ours to know may be anything, a key that was put in the wrong place too.
     is_told = kind not in ("missing", "extra_forbidden")
     return f"{where}: {message}" + (_got(value) if is_told else "") + (f": {fix}" if fix else "")
+
+
+def _place(steps: tuple[str | int, ...]) -> tuple[str | int, ...]:
+    """The path as the file has it: pydantic puts a section's kind into it, which is no key."""
+    has_kind = steps[2:3] == ("comparator",)  # cascades.NAME.comparator
+    return steps[:3] + steps[4:] if has_kind else steps
 
 
 def message_of(problem: ErrorDetails) -> str:

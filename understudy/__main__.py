@@ -12,6 +12,7 @@ app.command("understudy.serve:serve")
 app.command("understudy.check:check")
 app.command("understudy.doctor.command:doctor")
 app.command("understudy.demo.command:demo")
+app.command("understudy.record.command:record")
 
 
 def main() -> None:

@@ -42,6 +42,7 @@ def check(config: Path) -> int:
             )
             table.add_row(role, *map(escape, (model.model, model.base_url, price)))
         console.print(table)
+        console.print(_comparison(cascade), highlight=False, soft_wrap=True)
         if not cascade.policy.is_calibrated:
             console.print("[yellow]No policy: the default rule orders drafts, uncalibrated.")
         for doubt in doubts_about(cascade):
@@ -57,3 +58,13 @@ def _table(cascade: LoadedCascade) -> Table:
     for heading in ("model", "server", "USD in/out per 1M"):
         table.add_column(heading, overflow="fold")  # names and addresses are to be copied whole
     return table
+
+
+def _comparison(cascade: LoadedCascade) -> Text:
+    """What decides whether two answers are the same, and where nobody said."""
+    config = cascade.config
+    made = config.comparator.comparator()
+    text = Text(f"Compares answers by {made.version}, the same from {made.at_least:g}.")
+    if "comparator" not in config.model_fields_set:
+        text.append(" Nobody chose that: it suits short answers alone.", style="yellow")
+    return text

@@ -8,6 +8,7 @@ import yaml
 
 from gateway.cascades import LoadedCascade, doubts_about, load_cascades
 from gateway.config_file import ConfigError
+from routing.comparators import Question, Score
 from routing.money import Price
 from routing.policy import UNCALIBRATED_VERSION
 from routing.vocabulary import Need, Threshold, WhenDenied
@@ -29,6 +30,8 @@ POLICY = {
     "date": "2026-11-20",
     "data_sha256": "0" * 64,
 }
+
+EMBEDDING = {"kind": "embedding", "model": "m", "base_url": "http://e/v1", "at_least": 0.9}
 
 
 def document(**changes: Any) -> dict[str, Any]:
@@ -106,6 +109,17 @@ def test_prices_are_whole_pico_dollars(tmp_path: Path) -> None:
         ({"degraded": "maybe"}, "degraded", "serve"),
         ({"teacher": {"api_key_env": "NO_SUCH"}}, "teacher.api_key_env", "set it"),
         ({"policy": "nowhere.json"}, "policy", "mend the path"),
+        ({"comparator": {"kind": "taste"}}, "cascades.assistant.comparator:", "'judge'"),
+        ({"comparator": {}}, "cascades.assistant.comparator:", "add kind"),
+        ({"comparator": {"kind": "label", "labels": ["a"]}}, "comparator.labels", "at least 2"),
+        ({"comparator": {"kind": "label", "labels": ["a", "A."]}}, "comparator.labels", "remove"),
+        ({"comparator": {"kind": "label", "labels": ["a", " "]}}, "comparator.labels", "letter"),
+        ({"comparator": {"kind": "json", "at_least": 0}}, "comparator.at_least", "greater"),
+        ({"comparator": {"kind": "judge", "model": "m"}}, "comparator.model", "remove it"),
+        ({"comparator": {"kind": "number", "tolerance": -1}}, "comparator.tolerance", "greater"),
+        ({"comparator": {"kind": "embedding", "model": "m"}}, "comparator.base_url", "add it"),
+        ({"comparator": EMBEDDING | {"base_url": "h"}}, "comparator.base_url", "http://"),
+        ({"comparator": EMBEDDING | {"api_key_env": "NO"}}, "comparator.api_key_env", "set it"),
         ({"policy": 5}, "policy", "path in quotes"),
         ({"streaming": None}, "assistant.streaming: is empty", "or remove the line"),
         ({"streaming": "16"}, "assistant.streaming: must hold keys", "further to the right"),
@@ -262,3 +276,32 @@ def test_a_policy_that_does_not_fit_is_refused_at_start(
 ) -> None:
     (tmp_path / "p.json").write_text(content)
     assert message in problem_of(tmp_path, {"cascades": {"assistant": document(policy="p.json")}})
+
+
+@pytest.mark.parametrize(
+    ("comparator", "version", "at_least"),
+    [
+        (None, "normalised-1", 1.0),
+        ({"kind": "exact"}, "exact-1", 1.0),
+        ({"kind": "normalised"}, "normalised-1", 1.0),
+        ({"kind": "number", "tolerance": 0.3}, "number-1(0.3,0,.)", 1.0),
+        ({"kind": "label", "labels": ["yes", "no"]}, "label-1(yes,no)", 1.0),
+        ({"kind": "json", "at_least": 0.9}, "json-1", 0.9),
+        (EMBEDDING | {"api_key_env": "KEY"}, "embedding-1(m)", 0.9),
+        ({"kind": "judge"}, "judge-1", 0.5),
+    ],
+)
+def test_each_kind_of_comparator_is_made(
+    tmp_path: Path, comparator: dict[str, Any] | None, version: str, at_least: float
+) -> None:
+    changes = {} if comparator is None else {"comparator": comparator}
+    (loaded,) = load(tmp_path, {"cascades": {"a": document(**changes)}}, KEY="s3cret")
+    made = loaded.config.comparator.comparator()
+    assert (made.version, made.at_least) == (version, at_least)
+    assert (loaded.embedder_key == "s3cret") is ("api_key_env" in (comparator or {}))
+
+
+def test_a_tolerance_means_the_digits_that_were_written(tmp_path: Path) -> None:
+    comparator = {"kind": "number", "tolerance": 0.3}
+    (loaded,) = load(tmp_path, {"cascades": {"a": document(comparator=comparator)}})
+    assert loaded.config.comparator.comparator().begin(Question(), "1.0", "1.3") == Score(1.0)

@@ -30,6 +30,22 @@ def test_an_invalid_file_is_told_so_with_the_place(
     assert "streaming.hold_tokens" in capsys.readouterr().err
 
 
+def test_the_comparator_is_told_and_whether_anybody_chose_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "c.yaml"
+    said = []
+    for changes in ({}, {"comparator": {"kind": "label", "labels": ["yes", "no"]}}):
+        document = cascade_document("http://a", "http://b", **changes)
+        path.write_text(yaml.safe_dump({"cascades": {"assistant": document}}))
+        assert check(path) == 0
+        said.append(capsys.readouterr().out)
+    assert "Compares answers by normalised-1" in said[0]
+    assert "Nobody chose that" in said[0]
+    assert "Compares answers by label-1(yes,no), the same from 1." in said[1]
+    assert "Nobody chose that" not in said[1]
+
+
 def test_an_address_is_told_whole_on_a_narrow_screen(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

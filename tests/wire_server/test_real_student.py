@@ -11,10 +11,24 @@ from typing import Any
 
 import httpx
 import pytest
+import yaml
 
+from evaluation.records import draft_of, read_records
+from routing import signals_of
 from tests.fakes.arrivals import arrivals
-from tests.fakes.serving import Stage, free_port, stage, wait_until
+from tests.fakes.serving import (
+    Stage,
+    cascade_document,
+    free_port,
+    serving,
+    stage,
+    wait_until,
+)
 from tests.fakes.upstream import Reply, completion
+from understudy.demo.teacher import create_teacher
+from understudy.demo.teacher_wire import MODEL
+from understudy.demo.workload import generate, solve
+from understudy.record.command import record
 
 HOLD_TOKENS = 16
 TRIALS = 5
@@ -116,6 +130,31 @@ def test_a_call_right_after_a_stream_finds_a_sound_connection(
             arrivals(scene.url + "/v1/chat/completions", STORY | {"max_tokens": 2})
             response = scene.ask(max_tokens=2)
             assert response.headers["x-understudy-served-by"] == "student"
+
+
+def test_records_of_it_hold_what_the_gateway_would_see(tmp_path: Path, student_url: str) -> None:
+    lines = [
+        {"id": task.id, "messages": task.messages, "group": task.family}
+        for task in generate(seed=1, count=4)
+    ]
+    dataset, config, out = (tmp_path / name for name in ("d.jsonl", "c.yaml", "r.jsonl"))
+    dataset.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    with serving(create_teacher()) as teacher_url:
+        cascade = cascade_document(student_url, teacher_url, teacher={"model": MODEL})
+        config.write_text(yaml.safe_dump({"cascades": {"assistant": cascade}}))
+        assert record(dataset=dataset, config=config, out=out, self_agreement=2) == 0
+    records = list(read_records(out))
+    assert len(records) == 4
+    for each in records:
+        (first, last), student = each.student.answer_span or (0, 0), each.student
+        assert student.tokens is not None
+        assert "".join(student.tokens[first:last]) == student.text
+        assert student.finish_reason == "length" or student.tokens[last:] == ("",)
+        assert set(signals_of(draft_of(student))) >= {"mean_probability", "min_margin"}
+        assert (student.cost_usd or 0) > 0
+        assert each.teacher.text == solve(each.request["messages"])
+    again = [json.loads(line)["teacher"].get("again") for line in out.read_text().splitlines()]
+    assert [told["agrees"] for told in again if told] == [True, True]
 
 
 def cancelled(scene: Stage) -> float:
