@@ -12,6 +12,7 @@ from rich.console import Console
 from bench.measure import Plan, Report, measure
 from bench.processes import StartFailed
 from bench.scenarios import MOST_CONCURRENT, SCENARIOS, Scenario
+from bench.scores import ScoreTimes, time_score
 from bench.stand import WrongReplies
 from bench.streams import StreamPlan
 from bench.tables import tables
@@ -26,6 +27,7 @@ STREAM_CONCURRENCIES = (1, 32)
 PAUSE_MS = 8
 OPEN_STREAMS = 1000
 STREAM = "stream"
+SCORE = "score"
 FAILED_EXIT_CODE = 1
 INTERRUPTED_EXIT_CODE = 130
 
@@ -34,6 +36,8 @@ def main(arguments: Sequence[str] | None = None, known: Sequence[Scenario] = SCE
     """Measure as told by the arguments; the exit status."""
     parser = _parser(known)
     options = parser.parse_args(arguments)
+    if options.scenario == SCORE:
+        return _score(options)
     plan = _plan(options, known)
     if options.at_most_us is not None and not plan.whole.scenarios:
         parser.error("--at-most-us is about requests: leave out --scenario stream")
@@ -96,8 +100,9 @@ def _parser(known: Sequence[Scenario]) -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--scenario",
-        choices=[*(each.name for each in known), STREAM],
-        help="measure this alone: keep (the student's answer is served), escalate, or stream",
+        choices=[*(each.name for each in known), STREAM, SCORE],
+        help="measure this alone: keep (the student's answer is served), escalate, stream, or "
+        "score (judging a draft of 256 tokens by a learnt policy, without any server)",
     )
     parser.add_argument(
         "--streams", type=_whole, default=STREAMS, help="measured streams for each line, at least"
@@ -119,7 +124,8 @@ def _parser(known: Sequence[Scenario]) -> argparse.ArgumentParser:
         "--at-most-us",
         type=float,
         metavar="N",
-        help="fail when the first line costs the gateway more microseconds a request",
+        help="fail when the first line costs the gateway more microseconds a request; with "
+        "--scenario score, when judging a draft takes more",
     )
     return parser
 
@@ -146,7 +152,20 @@ def _open_streams(text: str) -> int:
     return 0 if text == "0" else _concurrency(text)
 
 
-def _show(report: Report, *, is_json: bool, out: Path | None) -> None:
+def _score(options: argparse.Namespace) -> int:
+    times = time_score()
+    _show(times, is_json=options.json, out=options.out)
+    if options.at_most_us is None or times.judged_us <= options.at_most_us:
+        return 0
+    Console(stderr=True).print(
+        f"[bold red]Too slow:[/] a draft is judged in {times.judged_us:g} µs, the limit is "
+        f"{options.at_most_us:g}",
+        highlight=False,
+    )
+    return FAILED_EXIT_CODE
+
+
+def _show(report: Report | ScoreTimes, *, is_json: bool, out: Path | None) -> None:
     text = msgspec.json.format(msgspec.json.encode(report)).decode()
     console = Console()
     if is_json:

@@ -6,18 +6,30 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from bench.measure import Report
+from bench.scores import ScoreTimes
 from bench.streams import OpenStreams, StreamMeasurement, StreamReport
 from bench.whole import Measurement
 
 
-def tables(report: Report) -> Iterator[Table | str]:
+def tables(report: Report | ScoreTimes) -> Iterator[Table | str]:
     """What there is to show, in order."""
+    if isinstance(report, ScoreTimes):
+        yield _score(report)
+        return
     if report.measurements:
         yield _whole(report)
     if report.streams is not None:
         yield _streams(report.streams)
         if report.streams.open_streams is not None:
             yield _weight(report.streams.open_streams)
+
+
+def _score(times: ScoreTimes) -> str:
+    return (
+        f"Judging a draft of {times.tokens} tokens by {times.trees} trees takes "
+        f"{times.judged_us:g} µs, at the least {times.judged_us_least:g}: "
+        f"{times.signals_us:g} for its signals, {times.rule_us:g} for confidence and merit."
+    )
 
 
 def _table(title: str, caption: str, columns: Sequence[str]) -> Table:

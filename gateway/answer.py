@@ -5,7 +5,7 @@ of input and output.  What a request cost, and how it ended, is told by the fact
 returns; nothing is logged or counted here.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gateway.errors import (
     GatewayError,
@@ -17,8 +17,10 @@ from gateway.errors import (
 from gateway.legs import Legs, Model
 from gateway.wire.chat import Chat
 from gateway.wire.completion import Completion, drafts_of
-from routing.cascade import AskTeacher, Keep, Prospect, ServeDraft, Verdict, defer, plan, settle
+from gateway.wire.prospect import prospect_of
+from routing.cascade import AskStudent, AskTeacher, Keep, ServeDraft, Verdict, defer, plan, settle
 from routing.policy import Policy
+from routing.sampling import Sampling
 from routing.vocabulary import (
     Degraded,
     Denied,
@@ -51,7 +53,10 @@ class Streaming:
 
 @dataclass(frozen=True, slots=True)
 class Cascade:
-    """One student, one teacher, one policy, under one model name."""
+    """One student, one teacher, one policy, under one model name.
+
+    ``sampling`` is what the operator sets of the student's sampling, whatever clients ask for.
+    """
 
     name: str
     student: Model
@@ -60,6 +65,7 @@ class Cascade:
     student_cannot: frozenset[Need]
     when_denied: WhenDenied
     streaming: Streaming
+    sampling: Sampling = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +85,12 @@ async def answer(chat: Chat, cascade: Cascade, legs: Legs) -> Answer:
     Raises TeacherUnavailable where there is nothing to serve, and UpstreamRefused where the model
     that had the last word blames the request.
     """
-    draft = await _draft(chat, cascade, legs)  # I/O: student
+    prospect = prospect_of(chat, cascade.policy, cascade.sampling)
+    first = plan(prospect, cascade.student_cannot, cascade.policy)  # pure
+    draft = await _draft(first, chat, cascade, legs)  # I/O: student
     evidence = draft if isinstance(draft, NoDraft) else drafts_of(draft, chat)
-    verdict = legs.verdict = defer(evidence, cascade.policy)  # pure
-    grant = Granted() if isinstance(verdict, Keep) else cascade.teacher.chat.reserve()
+    verdict = legs.verdict = defer(evidence, cascade.policy, prospect)  # pure
+    grant = Granted() if isinstance(verdict, Keep) else legs.reserve(cascade.teacher)
     outcome = settle(verdict, grant, cascade.when_denied)  # pure
     if isinstance(outcome, AskTeacher):
         try:
@@ -93,17 +101,21 @@ async def answer(chat: Chat, cascade: Cascade, legs: Legs) -> Answer:
             if isinstance(failure, UpstreamRefused) and isinstance(draft, NoDraft):
                 raise  # too long for both, or wrong in the eyes of the only one who could answer
             outcome = settle(verdict, denied(failure), cascade.when_denied)  # pure
-    if isinstance(outcome, ServeDraft) and not isinstance(draft, NoDraft):
-        return Answer(draft, Role.STUDENT, verdict, draft, outcome.degraded)
+    if isinstance(outcome, ServeDraft):
+        if isinstance(draft, NoDraft):  # it was spared, and is wanted after all
+            draft = await _draft(AskStudent(), chat, cascade, legs)  # I/O: student
+        if not isinstance(draft, NoDraft):
+            return Answer(draft, Role.STUDENT, verdict, draft, outcome.degraded)
     raise TeacherUnavailable("No model could answer this request at the moment.")
 
 
-async def _draft(chat: Chat, cascade: Cascade, legs: Legs) -> Completion | NoDraft:
+async def _draft(
+    first: AskStudent | NoDraft, chat: Chat, cascade: Cascade, legs: Legs
+) -> Completion | NoDraft:
     """The student's answer, or why there is none."""
-    first = plan(Prospect(chat.needs), cascade.student_cannot, cascade.policy)
     if isinstance(first, NoDraft):
         return first
-    if isinstance(cascade.student.chat.reserve(), Denied):
+    if isinstance(legs.reserve(cascade.student), Denied):
         return NoDraft(Reason.STUDENT_FAILED)
     try:
         return await legs.ask(cascade.student, chat)

@@ -16,20 +16,11 @@ from gateway.legs import Legs, OpenLeg
 from gateway.wire.assemble import Assembly
 from gateway.wire.chat import Chat, Prefix
 from gateway.wire.chunk import Chunk
-from routing.cascade import (
-    AskTeacher,
-    Defer,
-    Keep,
-    Prospect,
-    ServeDraft,
-    Verdict,
-    defer,
-    plan,
-    settle,
-)
-from routing.handover import Seam, hand_over
+from gateway.wire.prospect import prospect_of
+from routing.cascade import AskTeacher, Defer, Keep, ServeDraft, Verdict, defer, plan, settle
+from routing.handover import Seam, hand_over, obstacle_of
 from routing.streaming import Doubt, Gate, Hold, Release
-from routing.vocabulary import Degraded, Denied, Granted, Handover, NoDraft, Reason, Role
+from routing.vocabulary import Degraded, Denied, Handover, NoDraft, Obstacle, Reason, Role
 
 Chunks = Sequence[Chunk]
 
@@ -61,12 +52,14 @@ class Course:
     """What is known of one streamed answer so far: headers, facts and the pair are made from it.
 
     ``draft`` is None where there was none, ``answer`` where the teacher wrote nothing.
-    ``is_unfinished``: the draft's leg was left open, for whoever finishes it.
+    ``obstacle`` is why the teacher did not take over, where it was to.  ``is_unfinished``: the
+    draft's leg was left open, for whoever finishes it.
     """
 
     served_by: Role | None = None
     degraded: Degraded | None = None
     doubt: Doubt | None = None
+    obstacle: Obstacle | None = None
     splice: Splice | None = None
     draft: Drafting | None = None
     answer: Assembly | None = None
@@ -82,11 +75,11 @@ class AnswerStream:
         self._cascade = cascade
         self._legs = legs
         self._wishes = wishes
+        self._prospect = prospect_of(chat, cascade.policy, cascade.sampling)
         self._is_reasoning_released = wishes.is_live and cascade.streaming.is_reasoning_released
         self._teacher: OpenLeg | None = None
         self._verdict: Verdict
         self._decision: Decision = Hold()
-        self._failure: UpstreamError | None = None
         self._is_handed_on = False
         self._step: Callable[[], Awaitable[Chunks]] | None = self._begin
 
@@ -123,22 +116,20 @@ class AnswerStream:
 
     async def _begin(self) -> Chunks:
         """Have the student write, where it can."""
-        prospect, cascade = Prospect(self._chat.needs), self._cascade
+        cascade, cannot = self._cascade, self._cascade.student_cannot
         is_live = self._wishes.is_live
-        first = plan(prospect, cascade.student_cannot, cascade.policy, is_live=is_live)  # pure
-        opened: NoDraft | Decision = first if isinstance(first, NoDraft) else Hold()
-        if not isinstance(first, NoDraft):
-            try:
-                opened = await self._open_draft()  # I/O: student
-            except UpstreamError:
-                opened = NoDraft(Reason.STUDENT_FAILED)
-            except UpstreamRefused as refusal:
-                if not refusal.is_too_long:
-                    raise
-                opened = NoDraft(Reason.STUDENT_CANNOT)
-        if isinstance(opened, NoDraft):
-            return self._defer(defer(opened, self._cascade.policy))
-        return self._defer(opened) if isinstance(opened, Defer) else ()
+        first = plan(self._prospect, cannot, cascade.policy, is_live=is_live)  # pure
+        if isinstance(first, NoDraft):
+            return self._defer(defer(first, cascade.policy))
+        try:
+            reason = await self._open_draft()  # I/O: student
+        except UpstreamError:
+            reason = Reason.STUDENT_FAILED
+        except UpstreamRefused as refusal:
+            if not refusal.is_too_long:
+                raise
+            reason = Reason.STUDENT_CANNOT
+        return () if reason is None else self._defer(defer(NoDraft(reason), cascade.policy))
 
     async def _hold(self) -> Chunks:
         """Nothing is out: the student writes until the gate knows what to do with it."""
@@ -164,7 +155,7 @@ class AnswerStream:
     async def _escalate(self) -> Chunks:
         """The draft is not enough, and nothing of it is out: the teacher's answer in its place."""
         verdict, draft, teacher = self._verdict, self.course.draft, self._cascade.teacher
-        outcome = settle(verdict, teacher.chat.reserve(), self._cascade.when_denied)  # pure
+        outcome = settle(verdict, self._legs.reserve(teacher), self._cascade.when_denied)  # pure
         if isinstance(outcome, AskTeacher):
             if draft is not None:
                 self._give_up(draft)
@@ -175,23 +166,27 @@ class AnswerStream:
                     raise  # too long for both, or wrong in the eyes of the only one who could
                 outcome = settle(verdict, denied(failure), self._cascade.when_denied)  # pure
         if not isinstance(outcome, ServeDraft):
+            if draft is not None:
+                draft.leg.close(ABORTED)
             raise _nothing_to_serve()
         self.course.degraded = outcome.degraded
         self._step = self._degrade
         return ()
 
     async def _degrade(self) -> Chunks:
-        """The teacher is not to be had: the draft as it comes; one given up is written anew."""
+        """The teacher is not to be had: the draft as it comes, or written now."""
         self.course.is_unfinished = False
-        if self.course.draft is None or self.course.draft.is_given_up:
-            try:
-                opened = await self._open_draft(is_bounded=False)  # I/O: student
-            except (UpstreamError, UpstreamRefused):
-                raise _nothing_to_serve() from None
-            if isinstance(opened, NoDraft):
+        draft = self.course.draft
+        try:
+            is_to_write = draft is None or draft.is_given_up
+            if is_to_write and await self._open_draft(is_bounded=False):  # I/O: student
                 raise _nothing_to_serve()
-        self.course.served_by = Role.STUDENT
-        self._decision, self._step = self._draft.open_gate(), self._flow
+            self._decision = self._draft.open_gate()
+            while not (self._draft.has_begun or self._draft.is_over):
+                self._decision = await self._draft.advance()  # I/O: student
+        except (UpstreamError, UpstreamRefused):
+            raise _nothing_to_serve() from None
+        self.course.served_by, self._step = Role.STUDENT, self._flow
         return ()
 
     async def _flow(self) -> Chunks:
@@ -200,43 +195,56 @@ class AnswerStream:
         if isinstance(decision, Release | Doubt) and (part := draft.take(decision.tokens)):
             return part
         if isinstance(decision, Doubt):
-            return await self._take_over(decision)
+            return await self._doubt(decision)
         if draft.is_over:
             if isinstance(draft.gate.verdict, Keep):  # a tool call may have been the weakest part
                 self._legs.verdict = draft.gate.verdict
             self._step = None
             return ()
         try:
-            self._decision = await draft.advance()
-        except UpstreamError as failure:
-            self._failure = failure
-            self._decision = Doubt(draft.releasable, Reason.STUDENT_FAILED, None)
+            self._decision = await draft.advance()  # I/O: student
+        except UpstreamError:
+            if part := await self._take_over():
+                return part
+            raise
         return ()
 
-    async def _take_over(self, doubt: Doubt) -> Chunks:
-        """Half is out, and it is in doubt: the teacher goes on, or starts again, or nobody does."""
-        draft, teacher = self._draft, self._cascade.teacher
+    async def _doubt(self, doubt: Doubt) -> Chunks:
+        """Half is out, and it is in doubt: the teacher takes over, or the draft goes on."""
         self.course.doubt = doubt
+        if part := await self._take_over():
+            return part
+        self._decision = self._draft.gate.carry_on()
+        return ()
+
+    async def _take_over(self) -> Chunks:
+        """The teacher goes on with what is out, or starts again; nothing where it does neither."""
+        draft, teacher = self._draft, self._cascade.teacher
         seam = Seam(
-            is_text=draft.has_only_text and not self._chat.is_continuation,
-            is_half=not draft.is_over and bool(draft.prefix.text),
+            beyond_text=draft.beyond_text,
+            has_words=bool(draft.prefix.text),
+            is_over=draft.is_over,
             can_continue=teacher.chat.can_continue,
             is_restart_wanted=self._wishes.is_restart_wanted,
         )
         way = hand_over(self._cascade.streaming.handover, seam)  # pure
-        if way is not Handover.NEVER and isinstance(teacher.chat.reserve(), Granted):
-            try:
-                first = await self._ask_teacher(way)  # I/O: teacher
-            except (UpstreamError, UpstreamRefused):
-                pass  # the student has gone on meanwhile
-            else:
-                draft.leg.close(None if way is Handover.CONTINUE else ABORTED)
-                self.course.splice = Splice(way, draft.prefix)
-                return first
-        if self._failure is not None:
-            raise self._failure
-        self._decision = draft.gate.carry_on()
-        return ()
+        if way is Handover.NEVER:
+            return ()
+        if isinstance(way, Obstacle):
+            self.course.obstacle = way
+            return ()
+        try:
+            grant = self._legs.reserve(teacher)
+            if isinstance(grant, Denied):
+                self.course.obstacle = obstacle_of(grant)
+                return ()
+            first = await self._ask_teacher(way)  # I/O: teacher
+        except (UpstreamError, UpstreamRefused) as failure:
+            self.course.obstacle = obstacle_of(denied(failure))
+            return ()  # the student has gone on meanwhile
+        draft.leg.close(None if way is Handover.CONTINUE else ABORTED)
+        self.course.splice = Splice(way, draft.prefix)
+        return first
 
     async def _ask_teacher(self, way: Handover | None) -> Chunks:
         """The first of the teacher's answer.  Raises what the teacher raises."""
@@ -263,33 +271,30 @@ class AnswerStream:
                 self.course.answer.add(chunk)
         return part
 
-    async def _open_draft(self, *, is_bounded: bool = True) -> NoDraft | Decision:
+    async def _open_draft(self, *, is_bounded: bool = True) -> Reason | None:
         """Have the student write; a draft that was there before is forgotten.
 
-        The time bound of the window, where there is one, holds for its beginning too.
+        The time bound of the window, where there is one, holds for its beginning too.  Returns why
+        the student may not be asked, and raises what it raises.
         """
         student, streaming = self._cascade.student, self._cascade.streaming
-        if isinstance(student.chat.reserve(), Denied):
-            return NoDraft(Reason.STUDENT_FAILED)
+        if isinstance(self._legs.reserve(student), Denied):
+            return Reason.STUDENT_FAILED
         if self._wishes.is_live:
             hold_tokens = None if self._chat.is_json_wanted else streaming.hold_tokens
-            gate = Gate(self._cascade.policy.streamed, hold_tokens)
+            gate = Gate(self._cascade.policy.streamed, hold_tokens, self._prospect)
         else:
             hold_tokens = None
-            gate = Gate(self._cascade.policy.early_abort, None)
+            gate = Gate(self._cascade.policy.early_abort, None, self._prospect)
         until = asyncio.get_running_loop().time() + streaming.hold_seconds
         window = Window(
             streaming.handover if self._wishes.is_live else Handover.NEVER,
             until if is_bounded and hold_tokens is not None else None,
         )
-        try:
-            leg = await self._legs.stream(student, self._chat, until=window.until)
-        except TimeoutError:
-            student.chat.blame()
-            return gate.expire()
+        leg = await self._legs.stream(student, self._chat, until=window.until)
         self.course.draft = Drafting(leg, gate, self._chat, window)
         self._step = self._hold
-        return Hold()
+        return None
 
     def _give_up(self, draft: Drafting) -> None:
         """Free the student's slot, unless the draft is to be finished off the path."""

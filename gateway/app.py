@@ -21,8 +21,15 @@ from gateway.api.chat import ChatCompletions
 from gateway.api.context import Context, Limits, Served
 from gateway.api.models import Models
 from gateway.api.ops import MetricsPage, Readiness, health
-from gateway.cascades import ConfigError, LoadedCascade, ModelConfig
-from gateway.errors import GatewayError, InternalError, MethodNotAllowed, NotFound
+from gateway.cascades import LoadedCascade, ModelConfig, doubts_about
+from gateway.config_file import ConfigError
+from gateway.errors import (
+    GatewayError,
+    InternalError,
+    MethodNotAllowed,
+    NotFound,
+    UpstreamError,
+)
 from gateway.facts import TeacherProbed
 from gateway.keys import Keys
 from gateway.legs import Model
@@ -36,6 +43,7 @@ from gateway.upstream.openai import Endpoint, OpenAIModel
 from gateway.upstream.probe import Attempt, probe_until_answered
 from gateway.wire.chat import Dialect
 from gateway.wire.errors import error_body, error_headers, status_of
+from routing.sampling import SAMPLING_NAMES
 from routing.vocabulary import Handover, Role
 
 CHAT_PATH = "/v1/chat/completions"
@@ -148,6 +156,7 @@ def build_gateway(
         dice=random.random,
         started_at=int(time.time()),
     )
+    metrics.open_requests.set_function(lambda: context.open_requests)
     for one in served.values():
         if _is_to_continue(one.cascade):
             metrics.continuation_wanted(one.cascade.name)
@@ -199,8 +208,8 @@ def _served(loaded: LoadedCascade, observer: Observer) -> Served:
     config = loaded.config
 
     def model(role: Role) -> Model:
-        def on_breaker(is_open: bool) -> None:  # noqa: FBT001  # the only thing it is told
-            observer.breaker_changed(loaded.name, role, is_open=is_open)
+        def on_breaker(failure: UpstreamError | None) -> None:
+            observer.breaker_changed(loaded.name, role, failure)
 
         return build_model(loaded, role, on_breaker)
 
@@ -220,6 +229,11 @@ def _served(loaded: LoadedCascade, observer: Observer) -> Served:
             is_reasoning_released=config.streaming.release_reasoning,
             complete_drafts=config.audit.complete_drafts,
         ),
+        sampling={
+            name: value
+            for name, value in config.student.extra_body.items()
+            if name in SAMPLING_NAMES
+        },
     )
     return Served(
         cascade=cascade,
@@ -234,8 +248,10 @@ def _is_to_continue(cascade: Cascade) -> bool:
     return cascade.streaming.handover is Handover.CONTINUE
 
 
-def build_model(loaded: LoadedCascade, role: Role, on_breaker: Callable[[bool], None]) -> Model:
-    """One of a cascade's models.  ``on_breaker`` hears whether it is left alone from now on."""
+def build_model(
+    loaded: LoadedCascade, role: Role, on_breaker: Callable[[UpstreamError | None], None]
+) -> Model:
+    """One of a cascade's models.  ``on_breaker`` hears why it is left alone, None: no longer."""
     is_student = role is Role.STUDENT
     config: ModelConfig = loaded.config.student if is_student else loaded.config.teacher
     endpoint = Endpoint(
@@ -267,6 +283,8 @@ def _warn(observer: Observer, settings: Settings, cascades: Sequence[LoadedCasca
                 threshold=cascade.policy.threshold.value,
                 message="no policy: confidence orders drafts, it is no probability",
             )
+        for doubt in doubts_about(cascade):
+            observer.log.warning("doubtful_setting", cascade=cascade.name, message=doubt)
         for role, model in (
             ("student", cascade.config.student),
             ("teacher", cascade.config.teacher),
@@ -286,10 +304,12 @@ def _warn(observer: Observer, settings: Settings, cascades: Sequence[LoadedCasca
 class _Front:
     """Hands the hot route what is its own, past the application's middleware and routing.
 
-    They cost more than a tenth of a request, and the route catches its own errors.
+    They cost more than a tenth of a request, and the route catches its own errors.  A request that
+    the end of the drain cuts is counted here: to the server it would be a bug with a traceback.
     """
 
-    def __init__(self, app: ASGIApp, path: str, route: ASGIApp) -> None:
+    def __init__(self, context: Context, app: ASGIApp, path: str, route: ASGIApp) -> None:
+        self._context = context
         self._app = app
         self._path = path
         self._route = route
@@ -297,7 +317,12 @@ class _Front:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         is_hot = scope["type"] == "http" and scope["path"] == self._path
         app = self._route if is_hot and scope["method"] == "POST" else self._app
-        await app(scope, receive, send)
+        try:
+            await app(scope, receive, send)
+        except asyncio.CancelledError:
+            if not self._context.is_draining:
+                raise
+            self._context.cut_requests += 1
 
 
 def create_app(gateway: Gateway) -> ASGIApp:
@@ -315,7 +340,7 @@ def create_app(gateway: Gateway) -> ASGIApp:
     app.add_route("/v1/models", Models(context).__call__, methods=["GET"])
     if gateway.is_metrics_on_main_port:
         app.add_route("/metrics", MetricsPage(context).__call__, methods=["GET"])
-    return _Front(app, CHAT_PATH, chat)
+    return _Front(context, app, CHAT_PATH, chat)
 
 
 def create_ops_app(gateway: Gateway) -> FastAPI:

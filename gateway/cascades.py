@@ -3,16 +3,16 @@
 import hashlib
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import AfterValidator, Field, Strict, ValidationError
 
-from gateway.comparing import COMPARATOR_KINDS, ComparatorConfig, EmbeddingConfig, NormalisedConfig
+from gateway.comparing import ComparatorConfig, EmbeddingConfig, NormalisedConfig
+from gateway.config_file import ConfigError, explain, read_yaml
 from gateway.sections import HttpUrl, Section
 from routing.errors import PolicyError
 from routing.money import Price, pico_per_token
@@ -21,10 +21,13 @@ from routing.policy_file import policy_from_document
 from routing.vocabulary import Handover, Need, Threshold, WhenDenied
 
 NAME = r"^[a-z0-9][a-z0-9._-]{0,63}$"
-
-
-class ConfigError(Exception):
-    """A configuration that cannot be used.  The message has a line for each thing to mend."""
+NAMED_BY = "which UNDERSTUDY_CONFIG, --config or the command names"
+# YAML tells numbers from texts: what is in quotes where a number belongs is a mistake.
+_Bool = Annotated[bool, Strict()]
+_Int = Annotated[int, Strict()]
+_Float = Annotated[float, Strict()]
+_NO_POLICY = "remove the line to run uncalibrated"
+_VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
 
 
 def _usd_per_million(price: Decimal) -> Decimal:
@@ -66,9 +69,9 @@ class ModelConfig(Section):
     model: Annotated[str, Field(min_length=1)]
     api_key_env: str | None = None
     price: PriceConfig | None = None
-    timeout_seconds: Annotated[float, Field(gt=0, le=3600)] = 120.0
-    max_concurrent: Annotated[int, Field(ge=1)] = 256
-    running_usage: bool = False
+    timeout_seconds: Annotated[_Float, Field(gt=0, le=3600)] = 120.0
+    max_concurrent: Annotated[_Int, Field(ge=1)] = 256
+    running_usage: _Bool = False
     extra_body: dict[str, Any] = Field(default_factory=dict)
 
 
@@ -76,38 +79,38 @@ class StudentConfig(ModelConfig):
     """The student.  Policies are bound to its ``version``: weights, quantisation and engine."""
 
     version: Annotated[str, Field(min_length=1)]
-    running_usage: bool = True
+    running_usage: _Bool = True
     cannot: frozenset[Need] = frozenset()
 
 
 class TeacherConfig(ModelConfig):
     """The teacher.  ``outputs_may_train``: whether its licence lets a student learn from it."""
 
-    outputs_may_train: bool = False
+    outputs_may_train: _Bool = False
 
 
 class ObjectiveConfig(Section):
     """Keep a draft from this confidence on, whatever the policy's own threshold is."""
 
     kind: Literal["confidence"]
-    at_least: Annotated[float, Field(ge=0, le=1)]
+    at_least: Annotated[_Float, Field(ge=0, le=1)]
 
 
 class PairsConfig(Section):
     """Whether escalations are recorded."""
 
-    store: bool = True
+    store: _Bool = True
 
 
 class StreamingConfig(Section):
     """How streams are held back, and what becomes of those that fall into doubt."""
 
-    hold_tokens: int = 16
-    hold_seconds: Annotated[float, Field(gt=0, le=600)] = 10.0
-    keepalive_seconds: Annotated[float, Field(ge=1, le=600)] = 10.0
+    hold_tokens: _Int = 16
+    hold_seconds: Annotated[_Float, Field(gt=0, le=600)] = 10.0
+    keepalive_seconds: Annotated[_Float, Field(ge=1, le=600)] = 10.0
     handover: Handover = Handover.NEVER
-    early_abort: bool = False
-    release_reasoning: bool = False
+    early_abort: _Bool = False
+    release_reasoning: _Bool = False
 
 
 class AuditConfig(Section):
@@ -116,7 +119,7 @@ class AuditConfig(Section):
     ``complete_drafts``: the share of abandoned drafts that the student finishes all the same.
     """
 
-    complete_drafts: Annotated[float, Field(ge=0, le=1)] = 0.05
+    complete_drafts: Annotated[_Float, Field(ge=0, le=1)] = 0.05
 
 
 class CascadeConfig(Section):
@@ -151,21 +154,6 @@ class LoadedCascade:
     embedder_key: str | None = None
 
 
-class _Loader(yaml.SafeLoader):
-    """PyYAML keeps the last of two equal keys in silence; a cascade named twice is a mistake."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001
-        seen: set[str] = set()
-        for key, _ in node.value:
-            line = key.start_mark.line + 1
-            if not isinstance(key, yaml.ScalarNode):
-                raise ConfigError(f"line {line}: a key must be a word")
-            if key.value in seen:
-                raise ConfigError(f"line {line}: {key.value!r} stands there twice: remove one")
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
 def load_cascades(
     path: Path, read_secret: Callable[[str], str | None]
 ) -> tuple[LoadedCascade, ...]:
@@ -174,20 +162,11 @@ def load_cascades(
     ``read_secret`` looks an API key up by its variable's name.  Relative policy paths start at the
     file's folder.  Raises ConfigError, which tells of every problem found, one a line.
     """
-    try:
-        document = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: is not valid YAML: {error}") from None
-    except RecursionError:
-        raise ConfigError(f"{path}: is nested too deeply") from None
-    except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from None
+    document = read_yaml(path, NAMED_BY)
     try:
         parsed = _File.model_validate(document)
     except ValidationError as error:
-        raise ConfigError("\n".join(_explain(path, error))) from None
+        raise ConfigError("\n".join(explain(path, error))) from None
     problems: list[str] = []
     loaded = []
     for name, config in parsed.cascades.items():
@@ -198,6 +177,18 @@ def load_cascades(
     if problems:
         raise ConfigError("\n".join(problems))
     return tuple(loaded)
+
+
+def doubts_about(loaded: LoadedCascade) -> list[str]:
+    """What is allowed and can hardly be meant: the path, why, and what to do; mostly nothing."""
+    hold, timeout = loaded.config.streaming.hold_seconds, loaded.config.student.timeout_seconds
+    if hold < timeout:
+        return []
+    doubt = (
+        f"streaming.hold_seconds: {hold:g} s are never waited, for student.timeout_seconds ends "
+        f"the draft after {timeout:g} s: choose hold_seconds below that"
+    )
+    return [doubt]
 
 
 def _load_one(
@@ -219,7 +210,7 @@ def _load_one(
     if config.streaming.hold_tokens not in places:
         raise ConfigError(
             f"streaming.hold_tokens: must be a checkpoint of the policy, one of {places}, "
-            f"got {config.streaming.hold_tokens}"
+            f"got {config.streaming.hold_tokens}: choose one of these"
         )
     certified = policy.streamed.hold_tokens
     if certified not in (None, config.streaming.hold_tokens):
@@ -239,16 +230,25 @@ def _key(role: str, variable: str | None, read_secret: Callable[[str], str | Non
         return None
     key = read_secret(variable)
     if not key:
-        raise ConfigError(
-            f"{role}.api_key_env: the environment has no {variable!r}: "
-            "set it, or remove the line where the server wants no key"
-        )
+        raise ConfigError(f"{role}.api_key_env: {_no_key_in(variable)}")
     if not re.fullmatch(r"[!-~]*", key):
         raise ConfigError(
             f"{role}.api_key_env: the environment's {variable!r} has a space, a line break or "
             "a letter that no header can hold: write the key alone, in ASCII"
         )
     return key
+
+
+def _no_key_in(variable: str) -> str:
+    if not _VARIABLE.fullmatch(variable):  # most likely the key itself: it is not to be told
+        return (
+            "the environment has no such variable: write the name of one, in capitals, and put "
+            "the key itself there, never into this file"
+        )
+    return (
+        f"the environment has no {variable!r}: "
+        "set it, or remove the line where the server wants no key"
+    )
 
 
 def _read_policy(path: Path, cascade: str, student_version: str) -> Policy:
@@ -262,40 +262,11 @@ def _read_policy(path: Path, cascade: str, student_version: str) -> Policy:
         )
     except OSError as error:
         raise ConfigError(
-            f"policy: {path} cannot be read: {error.strerror}: "
-            "mend the path, or remove the line to run uncalibrated"
+            f"policy: {path} cannot be read: {error.strerror}: mend the path, or {_NO_POLICY}"
         ) from None
     except PolicyError as error:
-        raise ConfigError(f"policy: {path}: {error}") from None
+        raise ConfigError(f"policy: {path}: {error}: name another file, or {_NO_POLICY}") from None
     except ValueError as error:
-        raise ConfigError(f"policy: {path} is not valid JSON: {error}") from None
-
-
-_FIXES = {
-    "extra_forbidden": "remove it, or mend its spelling",
-    "missing": "add it",
-    "string_type": "put it in quotes",
-    "union_tag_not_found": "add kind",
-}
-
-
-def _explain(path: Path, error: ValidationError) -> list[str]:
-    """One line a problem: file, path, what is wrong, the value, what to do."""
-    lines = []
-    for problem in error.errors(include_url=False):
-        where = _place(problem["loc"]) or "the file"
-        message = problem["msg"].removeprefix("Value error, ")
-        fix = _FIXES.get(problem["type"])
-        got = "" if problem["type"] == "missing" else f", got {problem['input']!r}"
-        lines.append(f"{path}: {where}: {message}{got}" + (f": {fix}" if fix else ""))
-    return lines
-
-
-def _place(steps: Sequence[str | int]) -> str:
-    """The path as the file has it: a section's kind, which pydantic names too, is no key there."""
-    kinds = {place + 1 for place, step in enumerate(steps[:-1]) if step == "comparator"}
-    return ".".join(
-        str(step)
-        for place, step in enumerate(steps)
-        if place not in kinds or step not in COMPARATOR_KINDS
-    )
+        raise ConfigError(
+            f"policy: {path} is not valid JSON: {error}: name another file, or {_NO_POLICY}"
+        ) from None

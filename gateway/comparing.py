@@ -7,7 +7,7 @@ its records.
 from fractions import Fraction
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, Strict
 
 from gateway.sections import HttpUrl, Section
 from routing.comparators import (
@@ -23,12 +23,9 @@ from routing.comparators import (
     similar_embedding,
 )
 
-COMPARATOR_KINDS = frozenset(
-    {"exact", "normalised", "number", "label", "json", "embedding", "judge"}
-)
-
-_Share = Annotated[float, Field(gt=0, le=1)]
-_Tolerance = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+_Float = Annotated[float, Strict()]
+_Share = Annotated[_Float, Field(gt=0, le=1)]
+_Tolerance = Annotated[_Float, Field(ge=0, allow_inf_nan=False)]
 
 
 class ExactConfig(Section):
@@ -113,7 +110,7 @@ class EmbeddingConfig(Section):
     model: Annotated[str, Field(min_length=1)]
     at_least: _Share
     api_key_env: str | None = None
-    timeout_seconds: Annotated[float, Field(gt=0, le=3600)] = 30.0
+    timeout_seconds: Annotated[_Float, Field(gt=0, le=3600)] = 30.0
 
     def comparator(self) -> Comparator:
         """The comparator itself."""

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 
+from gateway.errors import UpstreamTimeout
 from gateway.legs import OpenLeg
 from gateway.wire.assemble import Assembly
 from gateway.wire.chat import Chat, Prefix
@@ -12,7 +13,7 @@ from gateway.wire.chunk import Chunk
 from gateway.wire.completion import drafts_of, read_completion
 from routing.cascade import Defer, Keep
 from routing.streaming import Doubt, Ending, Gate, Hold, Release, Token
-from routing.vocabulary import Handover, Need, Structure
+from routing.vocabulary import Handover, Need, Obstacle, Structure
 
 # How an answer ends that was not broken off by the server.
 _WHOLE = frozenset({"stop", "length", "tool_calls", "function_call", "content_filter"})
@@ -39,14 +40,17 @@ class Drafting:
 
     Where the teacher may continue, a word waits until it is whole, and blanks for the word after
     them: a model that is to go on from half a word, or from a blank, derails.  ``assembly`` is the
-    draft as far as somebody may still ask for it.  ``is_over`` says that the student is through.
+    draft as far as somebody may still ask for it.  ``is_over`` says that the student is through,
+    ``has_begun`` that it said anything at all.  ``beyond_text`` is what of the draft nobody can go
+    on from who has its words alone.
     """
 
     def __init__(self, leg: OpenLeg, gate: Gate, chat: Chat, window: Window) -> None:
         self.leg = leg
         self.gate = gate
         self.is_over = False
-        self.has_only_text = not chat.is_json_wanted
+        self.has_begun = False
+        self.beyond_text = _beyond_text(chat)
         self.assembly = Assembly()
         self._chat = chat
         self._handover = window.handover
@@ -60,14 +64,18 @@ class Drafting:
         self._released: list[str] = []
         self._released_tokens = 0
         self._finish_reason: str | None = None
+        self._end_logprob: float | None = None
+        self._text: list[str] = []
 
     async def advance(self) -> Decision:
-        """Read on, and say what the gate makes of it.  Raises UpstreamError."""
+        """Read on, and say what the gate makes of it.  Raises UpstreamError.
+
+        A student that has not said anything when the window's time is over has failed.
+        """
         if not self._unread:
             chunks = await self.leg.read(self._until)
             if chunks is None:
-                self._until = None
-                return self.gate.expire()
+                return self._expire()
             if not chunks:
                 return self._end()
             self._unread.extend(chunks)
@@ -138,9 +146,13 @@ class Drafting:
         if not is_out or chunk.is_tool_call or self._handover is not Handover.NEVER:
             self.assembly.add(chunk)
         self._finish_reason = chunk.finish_reason or self._finish_reason
+        if chunk.end_logprob is not None:
+            self._end_logprob = chunk.end_logprob
+        self._text.append(chunk.content)
         self._has_tool_call |= chunk.is_tool_call
-        if chunk.is_tool_call or chunk.reasoning:
-            self.has_only_text = False
+        self.has_begun = self.has_begun or says_something(chunk)
+        if chunk.is_tool_call or chunk.reasoning or chunk.has_unread_text:
+            self.beyond_text = self.beyond_text or _form_of(chunk)
         decision = self._judge(chunk) if self._is_gated else Release(self._tokens)
         self._held.append((self._tokens, chunk))
         return decision
@@ -160,12 +172,29 @@ class Drafting:
             return self.gate.tool_call(tokens)
         return self.gate.feed(tokens)
 
+    def _expire(self) -> Decision:
+        self._until = None
+        if self.has_begun:
+            return self.gate.expire()
+        failure = UpstreamTimeout(
+            "The model server did not begin to answer in time.", is_usage_unknown=True
+        )
+        self.leg.fail(failure)
+        raise failure
+
     def _end(self) -> Decision:
         self.is_over = True
         self.leg.close()
         if not self._is_gated:
             return Release(self._tokens)
-        return self.gate.end(Ending(self._structure()))
+        return self.gate.end(
+            Ending(
+                structure=self._structure(),
+                text="".join(self._text),
+                finish_reason=self._finish_reason,
+                end_logprob=self._end_logprob,
+            )
+        )
 
     def _structure(self) -> Structure:
         if self._finish_reason not in _WHOLE:
@@ -186,7 +215,20 @@ def is_answer(chunk: Chunk) -> bool:
 
 def says_something(chunk: Chunk) -> bool:
     """Whether a chunk has more to it than a role."""
-    return is_answer(chunk) or bool(chunk.reasoning)
+    return is_answer(chunk) or bool(chunk.reasoning) or bool(chunk.tokens) or chunk.has_unread_text
+
+
+def _beyond_text(chat: Chat) -> Obstacle | None:
+    """What there is to an answer beyond its words before the first of them."""
+    if chat.is_json_wanted:
+        return Obstacle.JSON
+    return Obstacle.CONTINUATION if chat.is_continuation else None
+
+
+def _form_of(chunk: Chunk) -> Obstacle:
+    if chunk.is_tool_call:
+        return Obstacle.TOOL_CALL
+    return Obstacle.REASONING if chunk.reasoning else Obstacle.NOT_TEXT
 
 
 def _seam(texts: Sequence[str]) -> int:

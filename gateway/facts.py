@@ -5,7 +5,18 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from routing.money import Usage, total_of
-from routing.vocabulary import Confidence, Degraded, Handover, Kind, Reason, Role
+from routing.streaming import Doubt
+from routing.vocabulary import (
+    Confidence,
+    Degraded,
+    Handover,
+    Kind,
+    Merit,
+    NotAsked,
+    Obstacle,
+    Reason,
+    Role,
+)
 
 # How a call ended that neither succeeded nor failed.
 CANCELLED = "cancelled"  # the client left
@@ -41,13 +52,23 @@ class Leg:
 
 
 @dataclass(frozen=True, slots=True)
+class Denial:
+    """A call to a model that was wanted and not made."""
+
+    role: Role
+    cause: NotAsked
+
+
+@dataclass(frozen=True, slots=True)
 class RequestSettled:
     """One request from its first byte to its last.
 
     ``cascade`` is None where the request named none of ours; ``reason`` where no verdict was
-    reached.  ``handover`` says what became of an answer in late doubt, None where there was none.
-    ``first_byte_seconds`` is known of streams alone.  ``baseline_pico`` estimates what the teacher
-    alone would have cost.
+    reached.  ``merit`` is what was held against the threshold; ``group`` the kind of task that the
+    request names.  ``handover`` says what became of an answer that was half out when it fell into
+    ``doubt`` or broke off, None where neither happened or where it ended there; ``obstacle`` why it
+    was not handed over, where it was to be.  ``first_byte_seconds`` is known of streams alone.
+    ``baseline_pico`` estimates what the teacher alone would have cost.
     """
 
     request_id: str
@@ -62,9 +83,14 @@ class RequestSettled:
     reason: Reason | None = None
     degraded: Degraded | None = None
     handover: Handover | None = None
+    doubt: Doubt | None = None
+    obstacle: Obstacle | None = None
     confidence: Confidence | None = None
+    merit: Merit | None = None
+    group: str | None = None
     policy_version: str | None = None
     legs: Sequence[Leg] = ()
+    denials: Sequence[Denial] = ()
     baseline_pico: int | None = None
     error_code: str | None = None
 
@@ -74,10 +100,13 @@ class RequestSettled:
         return total_of([leg.cost_pico for leg in self.legs])
 
     def kind_of(self, leg: Leg) -> Kind:
-        """Whether a leg's tokens reached the client or were thrown away."""
-        is_spliced = self.handover is Handover.CONTINUE
-        was_served = leg.error is None and (leg.role is self.served_by or is_spliced)
-        return Kind.SERVED if was_served else Kind.WASTED
+        """Whether a leg's tokens reached the client or were thrown away.
+
+        Words that are out were served, also where the model or the client then broke off.
+        """
+        is_theirs = leg.role is self.served_by or self.handover is Handover.CONTINUE
+        is_out = self.first_byte_seconds is not None and leg.error != ABORTED
+        return Kind.SERVED if is_theirs and (leg.error is None or is_out) else Kind.WASTED
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from gateway.cascades import ConfigError
+from gateway.config_file import ConfigError, message_of, read_yaml
 from gateway.errors import Unauthorized
 
+NAMED_BY = "which UNDERSTUDY_KEYS_FILE or --keys-file names"
 _PLACEHOLDERS = ("", "changeme", "secret", "password", "test", "sk-1234", "your-api-key")
 _REFUSED = frozenset(hashlib.sha256(text.encode()).hexdigest() for text in _PLACEHOLDERS)
 
@@ -71,22 +71,23 @@ def load_keys(path: Path | None) -> Keys:
     """Read the keys file; no path, no keys.  Raises ConfigError."""
     if path is None:
         return Keys({})
+    document = read_yaml(path, NAMED_BY)
     try:
-        parsed = _File.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: is not valid YAML: {error}") from None
+        parsed = _File.model_validate(document)
     except ValidationError as error:
         problem = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in problem["loc"]) or "the file"
         raise ConfigError(
-            f"{path}: {where}: {problem['msg']}: each entry has a `name` and the `sha256` of its "
-            'key (printf %s "$KEY" | sha256sum)'
+            f"{path}: {where}: {message_of(problem)}: each entry has a `name` and the `sha256` of "
+            'its key (printf %s "$KEY" | sha256sum)'
         ) from None
     for key in parsed.keys:
         if key.sha256 in _REFUSED:
             raise ConfigError(f"{path}: the key of {key.name!r} is a placeholder: make a real one")
     if len({key.name for key in parsed.keys}) != len(parsed.keys):
-        raise ConfigError(f"{path}: a name stands there twice: names tell tenants apart")
+        raise ConfigError(
+            f"{path}: a name stands there twice: rename one, for it tells tenants apart"
+        )
+    if len({key.sha256 for key in parsed.keys}) != len(parsed.keys):
+        raise ConfigError(f"{path}: a key stands there twice: make one for each name")
     return Keys({bytes.fromhex(key.sha256): key.name for key in parsed.keys})

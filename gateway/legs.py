@@ -1,18 +1,18 @@
 """The calls that one request makes to models, and what each of them came to."""
 
-import asyncio
+from asyncio import CancelledError
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from gateway.errors import UpstreamError, UpstreamRefused
-from gateway.facts import ABORTED, CANCELLED, Leg
+from gateway.facts import ABORTED, CANCELLED, Denial, Leg
 from gateway.ports import ChatModel, ChatStream, Clock
 from gateway.wire.chat import Chat, Prefix
 from gateway.wire.chunk import Chunk
 from gateway.wire.completion import Completion
 from routing.cascade import Verdict
 from routing.money import NOTHING_USED, Price, Usage, cost_of
-from routing.vocabulary import Role
+from routing.vocabulary import Degraded, Denied, Grant, NotAsked, Role
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,14 +26,24 @@ class Model:
 
 @dataclass(slots=True)
 class Legs:
-    """The calls that one request made, in order, and the verdict, once there is one.
+    """The calls that one request made, in order, those denied to it, and the verdict, once known.
 
     Kept apart from the answer, because they are facts even where no answer comes of them.
     """
 
     clock: Clock
     made: list[Leg] = field(default_factory=list)
+    denied: list[Denial] = field(default_factory=list)
     verdict: Verdict | None = None
+
+    def reserve(self, model: Model) -> Grant:
+        """Say whether a model may be asked now; a Granted must be followed by a call."""
+        grant = model.chat.reserve()
+        if isinstance(grant, Denied):
+            is_busy = grant.degraded is Degraded.TEACHER_BUSY
+            cause = NotAsked.NO_ROOM if is_busy else NotAsked.LEFT_ALONE
+            self.denied.append(Denial(model.role, cause))
+        return grant
 
     async def ask(self, model: Model, chat: Chat) -> Completion:
         """Ask a model and note what came of it.  Raises what the model raises."""
@@ -57,20 +67,17 @@ class Legs:
     ) -> "OpenLeg":
         """Have a model write, and the stream noted once it is closed.  Raises as ``ask`` does.
 
-        Raises TimeoutError where it has not begun by that time of the running loop's clock.
+        It has failed where it has not begun by ``until``, of the running loop's clock.
         """
         started = self.clock()
         usage: Usage | None = None
         error, detail = CANCELLED, None
         try:
-            async with asyncio.timeout_at(until):
-                stream = await model.chat.stream(chat, prefix)
+            stream = await model.chat.stream(chat, prefix, until)
         except BaseException as failure:
             if isinstance(failure, UpstreamError | UpstreamRefused):
                 error, detail = failure.code or error, failure.detail()
                 usage = None if failure.is_usage_unknown else NOTHING_USED
-            elif isinstance(failure, TimeoutError):
-                error = ABORTED
             self.note(model, started, usage, error, detail)
             raise
         return OpenLeg(self, model, stream, started)
@@ -118,8 +125,16 @@ class OpenLeg:
             raise
 
     def close(self, code: str | None = CANCELLED) -> None:
-        """End the call.  One that was not over is noted under ``code``, None being a success."""
-        self._end(None if self._stream.is_over else code)
+        """End the call.  One that was not over is noted under ``code``, None being a success.
+
+        Only one that was ``CANCELLED`` may count against the server, which was perhaps too slow.
+        """
+        cause = CancelledError() if code == CANCELLED else None
+        self._end(None if self._stream.is_over else code, cause=cause)
+
+    def fail(self, failure: UpstreamError) -> None:
+        """End the call for a failure of the server's that its reader found."""
+        self._end(failure.code, failure.detail(), cause=failure)
 
     def hand_on(self, legs: Legs) -> None:
         """Note what came so far as given up; what is still to come will be noted in other legs."""
@@ -127,10 +142,12 @@ class OpenLeg:
         self._before = self._stream.usage
         self._legs, self._started = legs, legs.clock()
 
-    def _end(self, code: str | None, detail: str | None = None) -> None:
+    def _end(
+        self, code: str | None, detail: str | None = None, cause: BaseException | None = None
+    ) -> None:
         if not self._is_closed:
             self._is_closed = True
-            self._stream.close()
+            self._stream.close(cause)
             usage = _rest_of(self._stream.usage, self._before)
             self._legs.note(self.model, self._started, usage, code, detail)
 

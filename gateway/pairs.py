@@ -58,6 +58,7 @@ def pair_record(provenance: Provenance, chat: Chat, rescue: Rescue, legs: Legs) 
     """Encode one pair as JSON, on one line."""
     verdict = legs.verdict
     confidence = None if verdict is None else verdict.confidence
+    merit = None if verdict is None else verdict.merit
     record = {
         "schema_version": SCHEMA_VERSION,
         "id": provenance.id,
@@ -68,7 +69,9 @@ def pair_record(provenance: Provenance, chat: Chat, rescue: Rescue, legs: Legs) 
         "request_id": provenance.request_id,
         "served_by": Role.TEACHER,
         "reason": rescue.reason,
+        "group": chat.group,
         "confidence": None if confidence is None else confidence.value,
+        "merit": None if merit is None else merit.value,
         "signals": {} if verdict is None else dict(verdict.signals),
         "propensity": rescue.propensity,
         "student_version": provenance.student_version,

@@ -1,6 +1,7 @@
 """What the life of a request needs of the world.  Adapters fit these; nothing inherits them."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from gateway.wire.chat import Chat, Prefix
@@ -27,8 +28,12 @@ class ChatStream(Protocol):
         None where none came until that time of the running loop's clock.  Raises UpstreamError.
         """
 
-    def close(self) -> None:
-        """Have the server stop, unless it is through."""
+    def close(self, cause: BaseException | None = None) -> None:
+        """Have the server stop, unless it is through.
+
+        ``cause`` is what its reader found wrong with it, or CancelledError where nobody waits for
+        it any more; None is the reader's own choice, which says nothing of the server.
+        """
 
 
 class ChatModel(Protocol):
@@ -41,14 +46,16 @@ class ChatModel(Protocol):
     def can_continue(self) -> bool:
         """Whether it was seen to go on from the first words of an answer."""
 
-    def blame(self) -> None:
-        """Count a failure of it that only the caller saw: nothing came in time."""
-
     async def complete(self, chat: Chat) -> Completion:
         """Ask it.  Raises UpstreamError where it fails, UpstreamRefused where it refuses."""
 
-    async def stream(self, chat: Chat, prefix: Prefix | None = None) -> ChatStream:
-        """Ask it for an answer as it comes, from ``prefix`` on.  Raises as ``complete`` does."""
+    async def stream(
+        self, chat: Chat, prefix: Prefix | None = None, until: float | None = None
+    ) -> ChatStream:
+        """Ask it for an answer as it comes, from ``prefix`` on.  Raises as ``complete`` does.
+
+        One that does not begin by ``until``, of the running loop's clock, has failed.
+        """
 
 
 class Clock(Protocol):
@@ -65,6 +72,19 @@ class PairLog(Protocol):
         """Write one record so that it survives the process; never waits, never raises."""
 
 
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """What the system says of a file or a server, for whoever has to mend it.
+
+    ``place`` is a path, or an address without user and password; the rest is None where the system
+    says nothing.
+    """
+
+    place: str
+    errno: int | None = None
+    strerror: str | None = None
+
+
 class PairEvents(Protocol):
     """Who hears what becomes of pairs."""
 
@@ -74,11 +94,11 @@ class PairEvents(Protocol):
     def pair_shipped(self, cascade: str) -> None:
         """A pair stands in the store."""
 
-    def pair_lost(self, cascade: str | None, cause: str) -> None:
+    def pair_lost(self, cascade: str | None, cause: str, trouble: Trouble) -> None:
         """A pair is gone; ``cascade`` is None where not even that can be read any more."""
 
     def journal_changed(self, unshipped_bytes: int) -> None:
         """The journal holds so many bytes that are not in the store."""
 
-    def store_failed(self, error: str) -> None:
-        """The store could not be written; it will be tried again."""
+    def store_failed(self, error: str, trouble: Trouble) -> None:
+        """Pairs could not be taken to the store; it will be tried again."""

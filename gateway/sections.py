@@ -14,16 +14,31 @@ class Section(BaseModel):
 
 
 def _http_url(url: str) -> str:
-    parts = urlsplit(url)
+    """The URL, if the gateway can put its paths behind it.  No message tells any part of it."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise ValueError("must be an URL such as http://HOST:PORT/v1, its port a number") from None
     if parts.scheme not in ("http", "https"):
         raise ValueError("must start with http:// or https://")
     if not parts.hostname or not re.fullmatch(r"[!-~]+", url):
         raise ValueError("must name a host, in ASCII and without spaces")
-    parts.hostname.encode("idna")  # refuses an empty or a long label
+    try:
+        parts.hostname.encode("idna")
+    except UnicodeError:
+        raise ValueError("must name a host: a label of it is empty or too long") from None
     if parts.username is not None or parts.password is not None:
         raise ValueError("must hold no user or password: name a key with api_key_env")
-    if parts.port == 0:  # the property itself refuses what is no port
-        raise ValueError("must not name port 0")
+    if port == 0:
+        raise ValueError("must not name port 0: name the server's, or none")
+    if "?" in url or "#" in url:
+        raise ValueError(
+            "must have no query and no fragment, for the gateway puts its paths behind it: remove "
+            "what begins with '?' or '#'"
+        )
+    if parts.path.rstrip("/").endswith("/chat/completions"):
+        raise ValueError("must end before /chat/completions, which the gateway adds: remove that")
     return url
 
 

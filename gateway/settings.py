@@ -12,6 +12,10 @@ from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PREFIX = "UNDERSTUDY_"
+# These are set by the environment alone.
+WITHOUT_OPTION = frozenset({
+    "drain_seconds", "journal_max_bytes", "max_body_bytes", "max_open_requests",
+})  # fmt: skip
 Port = Annotated[int, Field(ge=0, le=65535)]
 
 
@@ -93,7 +97,8 @@ class Settings(BaseSettings):
 
 def spelled(name: str) -> str:
     """A setting in all its spellings, for messages: ``port (UNDERSTUDY_PORT, --port)``."""
-    return f"{name} ({PREFIX}{name.upper()}, --{name.replace('_', '-')})"
+    option = "" if name in WITHOUT_OPTION else f", --{name.replace('_', '-')}"
+    return f"{name} ({PREFIX}{name.upper()}{option})"
 
 
 def unknown_variables() -> list[str]:

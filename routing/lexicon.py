@@ -7,13 +7,13 @@ languages that we can read.
 
 # ruff: noqa: RUF001  (letters of other scripts that look like Latin ones are meant)
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 # Enough to know the language by, and to meet a refusal: those come first.
-OPENING_CHARACTERS = 400
+OPENING_CHARACTERS = 200
 # Hedges come anywhere; of a long answer its first and last part are read.
-HEDGE_CHARACTERS = 1000
+HEDGE_CHARACTERS = 300
 MIN_FUNCTION_WORDS = 2
 
 
@@ -112,6 +112,10 @@ _LANGUAGES: Mapping[str, _Language] = {
     ),
 }  # fmt: skip
 
+_SPOKEN_WHERE: Mapping[str, Sequence[str]] = {
+    word: [name for name, spoken in _LANGUAGES.items() if word in spoken.function_words]
+    for word in frozenset().union(*[spoken.function_words for spoken in _LANGUAGES.values()])
+}
 _KANA = re.compile("[\u3041-\u30ff]")
 _HANGUL = re.compile("[\uac00-\ud7af]")
 _HAN = re.compile("[\u4e00-\u9fff]")
@@ -135,12 +139,17 @@ def tone_of(text: str) -> Tone | None:
     read = text
     if len(text) > 2 * HEDGE_CHARACTERS:
         read = f"{text[:HEDGE_CHARACTERS]} {text[-HEDGE_CHARACTERS:]}"
-    read = read.lower().replace("\u2019", "'")
-    opening = opening.replace("  ", " ")
     return Tone(
-        is_hedged=any(hedge in read for hedge in spoken.hedges),
-        is_refused=any(refusal in opening for refusal in spoken.refusals),
+        is_hedged=_says(read.lower().replace("\u2019", "'"), spoken.hedges),
+        is_refused=_says(opening.replace("  ", " "), spoken.refusals),
     )
+
+
+def _says(text: str, phrases: Sequence[str]) -> bool:
+    for phrase in phrases:  # noqa: SIM110  # a generator costs as much as what it looks for
+        if phrase in text:
+            return True
+    return False
 
 
 def language_of(text: str) -> str | None:
@@ -156,9 +165,11 @@ def _language_of(opening: str) -> str | None:
             return "ko"
         if _HAN.search(opening):
             return "zh"
-    words = set(opening.split())
-    counts = sorted(
-        [(len(words & spoken.function_words), name) for name, spoken in _LANGUAGES.items()]
-    )
-    (second, _), (most, name) = counts[-2:]
-    return name if most >= MIN_FUNCTION_WORDS and most > second else None
+    votes: dict[str, int] = {}
+    for word in set(opening.split()):
+        for name in _SPOKEN_WHERE.get(word, ()):
+            votes[name] = votes.get(name, 0) + 1
+    ranked = sorted(votes.values(), reverse=True)
+    if not ranked or ranked[0] < MIN_FUNCTION_WORDS or ranked[0] in ranked[1:]:
+        return None
+    return max(votes, key=votes.__getitem__)

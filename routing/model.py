@@ -152,7 +152,7 @@ class Trees:
     Trees of up to eight leaves are not walked.  All their leaves stand in one long number, a byte
     for a tree, and each comparison that fails strikes the leaves on its left: the first that is
     left in a byte is the tree's answer.  Feature by feature, with thresholds in order, that is one
-    bisection and one ``&`` for all trees at once, at 60 trees of depth 3 a third of a walk.
+    bisection and one ``&`` for all trees at once: at 60 trees of depth 3 less than half of a walk.
 
     Lucchese et al. 2015, "QuickScorer: a fast algorithm to rank documents with additive ensembles
     of regression trees" (SIGIR).

@@ -3,6 +3,11 @@
 Every signal lies in [0, 1], and 1 is the good end of it, so that a rule over several of them can be
 read by a person.  A signal that the server's reply does not support is absent, never 0.
 
+``peakedness`` is ``exp(-H)``, H being the mean entropy of the two likeliest candidates; the rest of
+the mass adds nothing, so that no logarithm but the server's is needed.  ``uncut`` is the share of
+places where a second candidate was left to choose from: below 1 the server reports probabilities
+after top-k or top-p has cut the others out, and its exact 1 is no certainty of the model.
+
 Minimum and low quantiles of token log-probabilities, and not their mean alone: Gupta et al. 2024,
 "Language Model Cascades: Token-level uncertainty and beyond" (arXiv:2404.10136), section 4.
 """
@@ -10,7 +15,7 @@ Minimum and low quantiles of token log-probabilities, and not their mean alone: 
 import math
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
-from operator import itemgetter, mul, sub
+from operator import mul, sub
 
 from routing.lexicon import tone_of
 from routing.vocabulary import Draft, Structure
@@ -52,43 +57,32 @@ def signals_of(draft: Draft) -> Signals:
     something else, logits for instance: then nothing it said of tokens is evidence.
     """
     found = _of_form(draft)
-    tokens = draft.token_logprobs
-    if not tokens:
+    chosen = list(draft.token_logprobs)
+    if not chosen:
         return found
-    if (columns := _candidates(draft)) is None:
-        rest = [each for row in draft.top_logprobs for each in row[:2]]
-        if _is_evidence(tokens) and (not rest or _is_evidence(rest)):
-            found |= _of_tokens(_clipped(tokens))
+    rows = draft.top_logprobs
+    try:
+        best, second = [row[0] for row in rows], [row[1] for row in rows]
+    except IndexError:  # a place lacks two candidates: the weakest could be that one
+        best, second = [each for row in rows for each in row[:2]], []
+    has_rivals = len(chosen) == len(second)
+    is_greedy = has_rivals and chosen == best
+    said = [*best, *second] if is_greedy else [*chosen, *best, *second]
+    highest = max(said)
+    # A NaN anywhere makes the sum one, and infinity is above the bound unless a NaN hides it.
+    if highest > MAX_ROUNDING or math.isnan(sum(said)):
         return found
-    best, second = columns
-    if _is_evidence(tokens) and _is_evidence(best) and _is_evidence(second):
-        chosen = _clipped(tokens)
-        found |= _of_tokens(chosen)
-        found |= _of_candidates(chosen, _clipped(best), _clipped(second))
+    if highest > 0.0:
+        chosen, best, second = _clipped(chosen), _clipped(best), _clipped(second)
+    found |= _of_tokens(chosen)
+    if has_rivals:
+        found |= _of_candidates(chosen, best, second)
     return found
 
 
-def _is_evidence(logprobs: Sequence[float]) -> bool:
-    """Whether all can be log-probabilities, or are off by rounding; shape (n,), n >= 1.
-
-    A NaN anywhere makes the sum one, and infinity is above the bound unless a NaN hides it.
-    """
-    return max(logprobs) <= MAX_ROUNDING and not math.isnan(sum(logprobs))
-
-
-def _clipped(logprobs: Sequence[float]) -> Sequence[float]:
+def _clipped(logprobs: Sequence[float]) -> list[float]:
     """The same, but 0 where a rounding error put one above it."""
-    if max(logprobs) <= 0.0:
-        return logprobs
-    return tuple([logprob if logprob < 0.0 else 0.0 for logprob in logprobs])
-
-
-def _candidates(draft: Draft) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
-    """The likeliest candidates of each place, and the second; None where any place lacks two."""
-    rows = draft.top_logprobs
-    if len(rows) != len(draft.token_logprobs) or min(map(len, rows)) < 2:
-        return None
-    return tuple(map(itemgetter(0), rows)), tuple(map(itemgetter(1), rows))
+    return [logprob if logprob < 0.0 else 0.0 for logprob in logprobs]
 
 
 # --- what the chosen tokens say ---
@@ -126,34 +120,34 @@ def _of_tokens(logprobs: Sequence[float]) -> dict[str, float]:
 # --- what their rivals say ---
 
 
-def _of_candidates(
-    chosen: Sequence[float], best: Sequence[float], second: Sequence[float]
-) -> dict[str, float]:
+def _of_candidates(chosen: list[float], best: list[float], second: list[float]) -> dict[str, float]:
     """Leads of the chosen tokens over their best rivals, in probability; below 0 counts as 0."""
     n = len(chosen)
-    probabilities = list(map(math.exp, chosen))
-    is_greedy = chosen == best
-    rivals = second if is_greedy else _rivals(chosen, best, second)
-    of_rivals = list(map(math.exp, rivals))
-    leads = list(map(sub, probabilities, of_rivals))
+    of_best, of_second = list(map(math.exp, best)), list(map(math.exp, second))
+    if chosen == best:
+        leads = list(map(sub, of_best, of_second))
+    else:
+        leads = list(map(sub, map(math.exp, chosen), map(math.exp, _rivals(chosen, best, second))))
     ordered = sorted(leads)
     if ordered[0] < 0.0:
         leads, ordered = _not_negative(leads), _not_negative(ordered)
-    of_best = probabilities if is_greedy else list(map(math.exp, best))
-    of_second = of_rivals if is_greedy else list(map(math.exp, second))
+    uncut = 1.0
+    if min(second) < CUT_OUT or min(best) < CUT_OUT:
+        uncut = sum([logprob >= CUT_OUT for logprob in second]) / n
+        best, second = _finite(best), _finite(second)
+    # Not fsum(), which takes twice as long over numbers of such different sizes.
+    entropy = -sum(map(mul, of_best + of_second, best + second)) / n
     return {
         "min_margin": ordered[0],
         "low_margin": quantile(ordered, LOW_QUANTILE),
-        "mean_margin": math.fsum(leads) / n,
+        "mean_margin": min(sum(leads) / n, 1.0),
         "first_margin": leads[0],
-        "peakedness": _peakedness(of_best, best, of_second, second),
-        "uncut": _uncut(second),
+        "peakedness": math.exp(-entropy),
+        "uncut": uncut,
     }
 
 
-def _rivals(
-    chosen: Sequence[float], best: Sequence[float], second: Sequence[float]
-) -> Sequence[float]:
+def _rivals(chosen: Sequence[float], best: Sequence[float], second: Sequence[float]) -> list[float]:
     """The candidate that each chosen token was preferred to: the first, unless it is that."""
     places = zip(chosen, best, second, strict=True)
     return [runner_up if token >= first else first for token, first, runner_up in places]
@@ -163,37 +157,9 @@ def _not_negative(leads: Sequence[float]) -> list[float]:
     return [lead if lead > 0.0 else 0.0 for lead in leads]
 
 
-def _peakedness(
-    of_best: Sequence[float],
-    best: Sequence[float],
-    of_second: Sequence[float],
-    second: Sequence[float],
-) -> float:
-    """``exp(-H)``, H being the mean entropy of the two candidates: 1 is no doubt at any place.
-
-    What is not among the two adds nothing, so that no logarithm but the server's is needed.
-    """
-    best, second = _finite(best), _finite(second)
-    total = math.fsum(map(mul, of_best, best)) + math.fsum(map(mul, of_second, second))
-    return math.exp(total / len(best))
-
-
-def _finite(logprobs: Sequence[float]) -> Sequence[float]:
+def _finite(logprobs: Sequence[float]) -> list[float]:
     """The same, but for probabilities of 0, whose logarithm times 0 is no number."""
-    if min(logprobs) >= CUT_OUT:
-        return logprobs
     return [max(logprob, CUT_OUT) for logprob in logprobs]
-
-
-def _uncut(second: Sequence[float]) -> float:
-    """The share of places where a second candidate was left to choose from.
-
-    Below 1 the server reports probabilities after top-k or top-p has cut the others out, and its
-    exact 1 is no certainty of the model.
-    """
-    if min(second) >= CUT_OUT:
-        return 1.0
-    return sum([logprob >= CUT_OUT for logprob in second]) / len(second)
 
 
 # --- what the draft says beside its tokens ---

@@ -66,6 +66,29 @@ class Handover(StrEnum):
     RESTART = "restart"
 
 
+class Obstacle(StrEnum):
+    """Why an answer in doubt was not handed over although the cascade wishes it."""
+
+    JSON = "json"
+    TOOL_CALL = "tool_call"
+    REASONING = "reasoning"
+    NOT_TEXT = "not_text"
+    CONTINUATION = "continuation"
+    NOTHING_OUT = "nothing_out"
+    AT_END = "at_end"
+    CLIENT_CANNOT = "client_cannot"
+    TEACHER_CANNOT = "teacher_cannot"
+    TEACHER_FAILED = "teacher_failed"
+    TEACHER_BUSY = "teacher_busy"
+
+
+class NotAsked(StrEnum):
+    """Why a model got no call: it failed too often of late, or has all the calls it may have."""
+
+    LEFT_ALONE = "left_alone"
+    NO_ROOM = "no_room"
+
+
 class Structure(StrEnum):
     """Whether a draft has the form that the request asked for; the shell checks, routing judges."""
 

@@ -7,7 +7,8 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from gateway.cascades import ConfigError, LoadedCascade, load_cascades
+from gateway.cascades import LoadedCascade, doubts_about, load_cascades
+from gateway.config_file import ConfigError
 from gateway.settings import read_secret
 
 CONFIG_EXIT_CODE = 2
@@ -44,6 +45,8 @@ def check(config: Path) -> int:
         console.print(_comparison(cascade), highlight=False, soft_wrap=True)
         if not cascade.policy.is_calibrated:
             console.print("[yellow]No policy: the default rule orders drafts, uncalibrated.")
+        for doubt in doubts_about(cascade):
+            console.print(Text(f"{cascade.name}: {doubt}.", style="yellow"), soft_wrap=True)
     console.print(f"[green]{escape(str(config))} is valid.")
     return 0
 
@@ -51,7 +54,10 @@ def check(config: Path) -> int:
 def _table(cascade: LoadedCascade) -> Table:
     policy = cascade.policy
     title = f"{cascade.name}: policy {policy.version}, keeps from {policy.threshold.value:g}"
-    return Table("role", "model", "server", "USD in/out per 1M", title=title)
+    table = Table("role", title=title)
+    for heading in ("model", "server", "USD in/out per 1M"):
+        table.add_column(heading, overflow="fold")  # names and addresses are to be copied whole
+    return table
 
 
 def _comparison(cascade: LoadedCascade) -> Text:

@@ -7,6 +7,7 @@ import logging
 import resource
 import signal
 import socket
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,9 @@ from rich.console import Console
 from rich.text import Text
 
 from gateway.app import Gateway, build_gateway, create_app, create_ops_app
-from gateway.cascades import ConfigError, load_cascades
+from gateway.cascades import load_cascades
+from gateway.config_file import ConfigError, fix_of, message_of
+from gateway.errors import words_of
 from gateway.keys import load_keys
 from gateway.settings import Settings, read_secret, spelled
 from gateway.telemetry.log import ServerLogHandler
@@ -26,6 +29,8 @@ from gateway.telemetry.log import ServerLogHandler
 CONFIG_EXIT_CODE = 2
 BACKLOG = 2048
 SPARE_DESCRIPTORS = 64
+CUT_SECONDS = 1.0  # for the word that this is the end to reach the clients of what is cut
+OPS_SECONDS = 1.0  # for whoever reads /metrics when everything else is over
 GC_ALLOCATIONS = 10_000  # between two looks of the garbage collector; Python's own is 700
 
 
@@ -94,7 +99,8 @@ def load_settings(given: dict[str, Any]) -> Settings:
         lines = []
         for problem in error.errors(include_url=False, include_input=False):
             name = ".".join(str(part) for part in problem["loc"])
-            message = problem["msg"].removeprefix("Value error, ")
+            message, fix = message_of(problem), fix_of(problem["type"])
+            message += f": {fix}" if fix else ""
             lines.append(f"{spelled(name)}: {message}" if name else message)
         raise ConfigError("\n".join(lines)) from None
 
@@ -105,8 +111,10 @@ def _bound(host: str, port: int, name: str) -> socket.socket:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
-        message = f"cannot listen on {host} port {port}: {error.strerror}"
-        raise ConfigError(f"{spelled(name)}: {message}") from None
+        raise ConfigError(
+            f"{spelled(name)}: cannot listen on {host} port {port}: {words_of(error)}: choose a "
+            "free port, and a host that is this machine's"
+        ) from None
 
 
 def _raise_descriptor_limit(gateway: Gateway, settings: Settings) -> None:
@@ -122,23 +130,81 @@ def _raise_descriptor_limit(gateway: Gateway, settings: Settings) -> None:
 
 async def _serve(gateway: Gateway, settings: Settings, sockets: Sequence[socket.socket]) -> int:
     _take_over_logging(gateway)
-    main = _server(create_app(gateway), settings)
-    ops = _server(create_ops_app(gateway), settings) if len(sockets) > 1 else None
-
-    def stop(*_: object) -> None:
-        gateway.context.is_draining = True
-        main.force_exit = main.should_exit  # told twice
-        main.should_exit = True
-
+    main = _server(create_app(gateway))
+    ops = _server(create_ops_app(gateway)) if len(sockets) > 1 else None
+    drain = _Drain(gateway, main, settings.drain_seconds)
     loop = asyncio.get_running_loop()
     for name in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(name, stop)
+        loop.add_signal_handler(name, drain.begin)
+    gateway.context.observer.log.info(
+        "listening",
+        places=[_place(one) for one in sockets],
+        cascades=sorted(gateway.context.served),
+    )
     beside = [] if ops is None else [asyncio.create_task(ops.serve(sockets=[sockets[1]]))]
-    await main.serve(sockets=[sockets[0]])
+    async with gateway.running():  # not the server's affair, which forgets it when it has to hurry
+        await main.serve(sockets=[sockets[0]])
+        await drain.cut()
+    drain.tell()
     if ops is not None:
         ops.should_exit = True  # last, so that the drain can be watched
+        loop.call_later(OPS_SECONDS, _force, ops)
     await asyncio.gather(*beside)
     return 0 if main.started else 1
+
+
+def _place(bound: socket.socket) -> str:
+    host, port, *_ = bound.getsockname()
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _force(server: uvicorn.Server) -> None:
+    server.force_exit = True
+
+
+class _Drain:
+    """The end: open requests may go on for a while, then they are cut and told so."""
+
+    def __init__(self, gateway: Gateway, main: uvicorn.Server, seconds: float) -> None:
+        self._gateway = gateway
+        self._main = main
+        self._seconds = seconds
+        self._began: float | None = None
+
+    def begin(self) -> None:
+        """Take no new connections from now on; told twice, wait no longer for open requests."""
+        if self._began is not None:
+            _force(self._main)
+            return
+        self._began = time.monotonic()
+        context = self._gateway.context
+        context.is_draining = True
+        context.observer.log.info(
+            "draining", open=context.open_requests, drain_seconds=self._seconds
+        )
+        self._main.should_exit = True
+        asyncio.get_running_loop().call_later(self._seconds, _force, self._main)
+
+    async def cut(self) -> None:
+        """End what is still open, once more where a client reads not even the word of that."""
+        for _ in range(2):
+            tasks = list(self._main.server_state.tasks)
+            for task in tasks:
+                task.cancel()
+            if tasks:
+                await asyncio.wait(tasks, timeout=CUT_SECONDS)
+
+    def tell(self) -> None:
+        """Say what became of the drain, once pairs are flushed."""
+        if self._began is None:
+            return
+        context, journal = self._gateway.context, self._gateway.journal
+        context.observer.log.info(
+            "drained",
+            cut=context.cut_requests,
+            seconds=round(time.monotonic() - self._began, 3),
+            unshipped_bytes=journal.size - journal.shipped,
+        )
 
 
 class _Server(uvicorn.Server):
@@ -150,14 +216,14 @@ class _Server(uvicorn.Server):
         yield
 
 
-def _server(app: Any, settings: Settings) -> uvicorn.Server:
+def _server(app: Any) -> uvicorn.Server:
     config = uvicorn.Config(
         app,
         log_config=None,
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        timeout_graceful_shutdown=settings.drain_seconds,
+        lifespan="off",
         timeout_keep_alive=75,
     )
     return _Server(config)

@@ -41,6 +41,8 @@ class Account:
         """Why the answer comes from where it comes, as far as that is known."""
         if self.course.doubt is not None:
             return Reason.LATE_DOUBT
+        if self.course.splice is not None:  # without a doubt: the student broke off
+            return Reason.STUDENT_FAILED
         return None if self.legs.verdict is None else self.legs.verdict.reason
 
     @property
@@ -151,9 +153,14 @@ class Account:
                 reason=self.reason,
                 degraded=course.degraded,
                 handover=self._handover(),
+                doubt=course.doubt,
+                obstacle=None if course.splice is not None else course.obstacle,
                 confidence=None if verdict is None else verdict.confidence,
+                merit=None if verdict is None else verdict.merit,
+                group=None if chat is None else chat.group,
                 policy_version=None if cascade is None else cascade.policy.version,
                 legs=self.legs.made,
+                denials=self.legs.denied,
                 baseline_pico=self._baseline() if is_answered else None,
                 error_code=error_code,
             )
@@ -181,13 +188,18 @@ class Account:
         )
 
     def spliced_usage(self) -> Usage | None:
-        """What the client received of both models; None where that is unknown."""
+        """What the client received of both models; None where that is unknown.
+
+        Where the student's bill is not known, the prompt is what the teacher read, without the
+        beginning that it went on from: then it is counted in the teacher's tokens.
+        """
         legs = {leg.role: leg.usage for leg in self.legs.made}
         student, teacher = legs.get(Role.STUDENT), legs.get(Role.TEACHER)
-        if student is None or teacher is None or self.course.splice is None:
+        splice = self.course.splice
+        if teacher is None or splice is None:
             return None
-        return Usage(
-            input=student.input,
-            output=self.course.splice.prefix.tokens + teacher.output,
-            cached_input=student.cached_input,
-        )
+        output = splice.prefix.tokens + teacher.output
+        if student is not None:
+            return Usage(student.input, output, student.cached_input)
+        begun = splice.prefix.tokens if splice.handover is Handover.CONTINUE else 0
+        return Usage(input=max(teacher.input - begun, 0), output=output)

@@ -34,7 +34,7 @@ from gateway.errors import (
 from gateway.facts import Ending
 from gateway.legs import Legs
 from gateway.pairs import Rescue
-from gateway.wire.chat import Chat, parse_chat
+from gateway.wire.chat import GROUP_HEADER, Chat, group_of, parse_chat
 from gateway.wire.completion import Completion, client_fields, read_completion
 from gateway.wire.errors import error_event, status_of
 from gateway.wire.replay import CONTENT_TYPE, replay
@@ -55,12 +55,10 @@ class ChatCompletions:
         """Answer one request."""
         context = self._context
         context.open_requests += 1
-        context.observer.metrics.open_requests.set(context.open_requests)
         try:
             await _Exchange(context, scope, receive, send).run()
         finally:
             context.open_requests -= 1
-            context.observer.metrics.open_requests.set(context.open_requests)
 
 
 def _whole_body(chat: Chat, completion: Completion) -> bytes:
@@ -110,7 +108,8 @@ class _Exchange:
         body = await read_body(
             scope, self._receive, most=limits.body_bytes, seconds=limits.body_seconds
         )
-        chat = account.chat = parse_chat(body)
+        group = group_of(header(scope, GROUP_HEADER.encode()))
+        chat = account.chat = parse_chat(body, group)
         served = account.served = context.served.get(chat.model)
         if served is None:
             name = chat.model[:MAX_ECHO]
@@ -135,7 +134,7 @@ class _Exchange:
         await self._respond_whole(chat, served)
 
     async def _respond_whole(self, chat: Chat, served: Served) -> None:
-        async with Departure(self._receive):
+        with Departure(self._receive):
             given = await answer(chat, served.cascade, self._account.legs)
         await self._deliver(chat, given)
 
@@ -152,7 +151,7 @@ class _Exchange:
             if chat.is_stream:
                 await self._relay(chat, served, stream)
             else:
-                async with Departure(self._receive):
+                with Departure(self._receive):
                     whole = await collect(stream)
                 body = _whole_body(chat, read_completion(whole.body()))
                 tell(account, stream)
@@ -167,7 +166,7 @@ class _Exchange:
             self._send, self._stream_headers, seconds, departure.give_up
         )
         try:
-            async with departure:
+            with departure:
                 last = await LiveAnswer(self._account, chat, stream).relay(events)
                 await events.write(last, is_last=True)
         finally:

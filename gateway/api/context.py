@@ -35,7 +35,8 @@ class Context:
     """What routes see of the gateway.
 
     ``clock`` is steady; ``epoch`` is seconds since 1970; ``dice`` falls evenly in [0, 1).
-    ``background`` holds what goes on after its request was answered.
+    ``background`` holds what goes on after its request was answered; ``cut_requests`` counts those
+    that were still open when the drain was over.
     """
 
     served: Mapping[str, Served]
@@ -51,3 +52,4 @@ class Context:
     background: set[asyncio.Task[None]] = field(default_factory=set)
     is_draining: bool = False
     open_requests: int = field(default=0)
+    cut_requests: int = 0

@@ -74,7 +74,7 @@ class Departure:
         self._receive = receive
         self._has_left = False
 
-    async def __aenter__(self) -> None:
+    def __enter__(self) -> None:
         task = asyncio.current_task()
         if task is None:
             raise RuntimeError("needs a running task")
@@ -92,7 +92,7 @@ class Departure:
             message = await self._receive()
         self.give_up()
 
-    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._watcher.cancel()
         if self._has_left:
             self._task.uncancel()

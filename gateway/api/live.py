@@ -140,13 +140,19 @@ class LiveAnswer:
 
     def _continued(self, chunk: Chunk) -> bytes:
         """An event of the teacher's part of a spliced answer, without what the client has."""
-        content = self._after_seam(chunk.content)
-        if not (content or chunk.reasoning or chunk.is_tool_call):
+        content = self._after_seam(chunk)
+        if not (content or chunk.reasoning or chunk.is_tool_call or chunk.has_unread_text):
             return b""
         return self._editor.edit(chunk, is_continuation=True, content=content)
 
-    def _after_seam(self, content: str) -> str:
-        """Without the blanks that are out: the teacher, which did not see them, writes them too."""
+    def _after_seam(self, chunk: Chunk) -> str | None:
+        """Without the blanks that are out: the teacher, which did not see them, writes them too.
+
+        None leaves the chunk's content as it is.
+        """
+        if chunk.has_unread_text:
+            return None
+        content = chunk.content
         while self._seam and content:
             if not content.startswith(self._seam[0]):
                 self._seam = ""
@@ -163,7 +169,7 @@ class LiveAnswer:
             self._editor.edit(
                 chunk,
                 is_continuation=is_continuation,
-                content=self._after_seam(chunk.content) if is_continuation else None,
+                content=self._after_seam(chunk) if is_continuation else None,
                 understudy=trailer if chunk is carrier else None,
             )
             for chunk in self._last

@@ -13,11 +13,17 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from gateway.ports import PairEvents
+from gateway.errors import words_of
+from gateway.ports import PairEvents, Trouble
 
 READ_BYTES = 256 * 2**10
 COMPACT_BYTES = 64 * 2**20
 _FILE_MODE = 0o600
+
+
+def trouble_of(error: OSError, path: Path) -> Trouble:
+    """What the system says of a file."""
+    return Trouble(str(error.filename or path), error.errno, words_of(error))
 
 
 class JournalBusy(Exception):
@@ -47,6 +53,7 @@ class Journal:
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._max_bytes = max_bytes
         self._events = events
+        self.path = directory / "pairs.jsonl"
         self._offset_path = directory / "pairs.shipped"
         self._lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _FILE_MODE)
         try:
@@ -57,7 +64,7 @@ class Journal:
                 f"{directory} is in use by another gateway: give each its own UNDERSTUDY_STATE_DIR"
             ) from None
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-        self._file = os.open(directory / "pairs.jsonl", flags, _FILE_MODE)
+        self._file = os.open(self.path, flags, _FILE_MODE)
         self.size = os.fstat(self._file).st_size
         self._end_torn_line()
         self.shipped = self._read_offset()
@@ -66,30 +73,41 @@ class Journal:
     def append(self, cascade: str, record: bytes) -> None:
         """Write one pair, so that it survives this process.  Never raises: a loss is counted."""
         line = b'{"cascade":%s,"pair":%s}\n' % (json.dumps(cascade).encode(), record)
-        if self.size + len(line) > self._max_bytes:
-            self._events.pair_lost(cascade, "journal_full")
+        trouble = self._write_or_empty(line)
+        if trouble is not None:
+            self._events.pair_lost(cascade, *trouble)
             return
-        if not self._write(line):
-            if self.size and self.shipped == self.size:  # a full disk, full of what is shipped
-                os.ftruncate(self._file, 0)
-                self.size = self.shipped = 0
-            if not self._write(line):
-                self._events.pair_lost(cascade, "write_failed")
-                return
         self._events.pair_written(cascade)
         self._events.journal_changed(self.size - self.shipped)
 
-    def _write(self, line: bytes) -> bool:
-        """Append a whole line or nothing: half a line would spoil the next one."""
+    def _write_or_empty(self, line: bytes) -> tuple[str, Trouble] | None:
+        """Append a line; None, or why it is lost.  What is shipped makes room for it if it must."""
+        if self.size + len(line) > self._max_bytes:
+            full = f"{self.size} of {self._max_bytes} bytes, UNDERSTUDY_JOURNAL_MAX_BYTES, are used"
+            return "journal_full", Trouble(str(self.path), strerror=full)
         try:
-            written = os.write(self._file, line)
-        except OSError:
-            return False
-        if written < len(line):
-            os.ftruncate(self._file, self.size)
-            return False
+            if self._write(line) is None:
+                return None
+            if self.size and self.shipped == self.size:  # a full disk, full of what is shipped
+                os.ftruncate(self._file, 0)
+                self.size = self.shipped = 0
+            trouble = self._write(line)
+        except OSError as error:
+            trouble = trouble_of(error, self.path)
+        return None if trouble is None else ("write_failed", trouble)
+
+    def _write(self, line: bytes) -> Trouble | None:
+        """Append a whole line or nothing: half a line would spoil the next one."""
+        written = 0
+        try:
+            while written < len(line):  # a disk takes what it has room for, and then says why
+                written += os.write(self._file, line[written:])
+        except OSError as error:
+            if written:
+                os.ftruncate(self._file, self.size)
+            return trouble_of(error, self.path)
         self.size += written
-        return True
+        return None
 
     def next_batch(self, most: int) -> Batch:
         """The oldest pairs that have not been shipped, ``most`` at most; maybe none."""
@@ -99,7 +117,7 @@ class Journal:
             if not more:  # somebody shortened the file
                 self.size = os.fstat(self._file).st_size
                 self.shipped = min(self.shipped, self.size)
-                self._events.pair_lost(None, "journal_shortened")
+                self._events.pair_lost(None, "journal_shortened", Trouble(str(self.path)))
                 return Batch((), self.shipped)
             data += more
         lines = data.split(b"\n")[:-1][:most]
@@ -109,7 +127,8 @@ class Journal:
         """Note that everything before ``end`` is in the store.
 
         What is shipped stays on disk until the file is large: the store may not have written it to
-        its own disk yet.
+        its own disk yet.  Raises OSError where the note cannot be written: the next process ships
+        those pairs again.
         """
         if end == self.size and end >= min(COMPACT_BYTES, self._max_bytes // 2):
             # Truncated first: a crash in between leaves an offset beyond the file: it reads as 0.
@@ -118,9 +137,12 @@ class Journal:
         self.shipped = end
         self._events.journal_changed(self.size - self.shipped)
         beside = self._offset_path.with_suffix(".part")
-        with open(beside, "w", opener=_for_owner_alone) as file:
-            file.write(str(end))
-        beside.replace(self._offset_path)
+        try:
+            with open(beside, "w", opener=_for_owner_alone) as file:
+                file.write(str(end))
+            beside.replace(self._offset_path)
+        except OSError as error:  # a full disk does not say which file it has no room for
+            raise OSError(error.errno, error.strerror, str(beside)) from None
 
     def close(self) -> None:
         """Flush to disk and let the directory go."""

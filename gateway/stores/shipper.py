@@ -8,12 +8,14 @@ import asyncio
 
 import msgspec
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import AuthenticationError, RedisError
 
-from gateway.ports import PairEvents
-from gateway.stores.journal import Journal
+from gateway.errors import root_of, words_of
+from gateway.ports import PairEvents, Trouble
+from gateway.stores.journal import Journal, trouble_of
 from gateway.stores.redis_keys import pairs_key
 
+DEFAULT_PORT = 6379
 BATCH_PAIRS = 100
 IDLE_SECONDS = 0.2
 FIRST_PAUSE_SECONDS = 0.2
@@ -35,6 +37,7 @@ class Shipper:
         self._journal = journal
         self._redis = redis
         self._events = events
+        self._place = _place_of(redis)
         self._careful = 0  # so many pairs are shipped one at a time
 
     async def run(self) -> None:
@@ -47,7 +50,7 @@ class Shipper:
                 if not shipped:
                     await asyncio.sleep(IDLE_SECONDS)
             except (RedisError, OSError) as error:
-                self._events.store_failed(_kind_of(error))
+                self._tell(error)
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, MAX_PAUSE_SECONDS)
 
@@ -78,13 +81,24 @@ class Shipper:
                 while _goes_on() and await self.ship_batch():
                     pass
         except (RedisError, OSError) as error:  # TimeoutError is an OSError
-            self._events.store_failed(_kind_of(error))
+            self._tell(error)
+
+    def _tell(self, error: Exception) -> None:
+        root = root_of(error)
+        if isinstance(error, OSError) and not isinstance(error, TimeoutError):  # the journal's
+            trouble = trouble_of(error, self._journal.path)
+        else:
+            number = root.errno if isinstance(root, OSError) else None
+            # What the server says of a password is fixed text; other replies may quote a pair.
+            said = str(error) if isinstance(error, AuthenticationError) else words_of(root)
+            trouble = Trouble(self._place, number, said)
+        self._events.store_failed(_kind_of(error, root), trouble)
 
     def _parse(self, line: bytes) -> _Line | None:
         try:
             return _line.decode(line)
         except (msgspec.MsgspecError, RecursionError):  # as a rule half a line: a killed process
-            self._events.pair_lost(None, "unreadable")
+            self._events.pair_lost(None, "unreadable", Trouble(str(self._journal.path)))
             return None
 
 
@@ -98,7 +112,20 @@ def _goes_on() -> bool:
     return task is None or not task.cancelling()
 
 
-def _kind_of(error: Exception) -> str:
+def _place_of(redis: Redis) -> str:
+    """Where it is, without user and password."""
+    options = redis.connection_pool.connection_kwargs
+    path = options.get("path")
+    return path or f"{options.get('host', 'localhost')}:{options.get('port', DEFAULT_PORT)}"
+
+
+def _kind_of(error: Exception, root: BaseException) -> str:
     """What went wrong, without the server's whole message: that may quote a command, and a pair."""
-    detail = type(error.__cause__).__name__ if error.__cause__ else str(error).partition(" ")[0]
-    return f"{type(error).__name__} ({detail})"
+    kind = type(error).__name__
+    if root is not error:
+        beneath = type(root).__name__
+        return kind if beneath == kind else f"{kind} ({beneath})"
+    # The client says "Command # 1 (XADD ... the pair ...) of pipeline caused error: ('OOM ...',)".
+    said = str(error).rpartition("caused error: ")[2].lstrip("(\"'")
+    code = said.partition(" ")[0]
+    return f"{kind} ({code})" if code.isalpha() and code.isupper() and len(code) > 1 else kind

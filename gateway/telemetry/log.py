@@ -3,6 +3,7 @@
 import logging
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import BinaryIO
 
 import msgspec
@@ -12,33 +13,32 @@ from gateway.facts import ABORTED, RequestSettled, TeacherProbed
 from routing.money import usd
 
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+_encoder = msgspec.json.Encoder(enc_hook=str)
 
 
-class _Stream:
-    """A stream that never fails its writer: a log on a full disk must not cost an answer."""
+class _Lines:
+    """Writes lines, and never fails who writes: a log on a full disk must not cost an answer."""
 
     def __init__(self, stream: BinaryIO, on_lost: Callable[[], None]) -> None:
         self._stream = stream
         self._on_lost = on_lost
 
-    def write(self, line: bytes) -> int:
+    def write(self, line: bytes) -> None:
         """Write one line, or count it as lost."""
         try:
-            return self._stream.write(line)
+            self._stream.write(line + b"\n")
+            self._stream.flush()
         except (OSError, ValueError):  # ValueError: it was closed
             self._on_lost()
-            return len(line)
 
-    def flush(self) -> None:
-        """Flush, or count what was in the buffer as lost."""
-        try:
-            self._stream.flush()
-        except (OSError, ValueError):
-            self._on_lost()
+    debug = info = warning = error = critical = write  # what structlog calls
 
 
-def _dumps(event: object, **_: object) -> bytes:
-    return msgspec.json.encode(event, enc_hook=str)
+def _render(_: object, level: str, event: structlog.typing.EventDict) -> bytes:
+    """A line of JSON.  One processor, not a chain of them, which every request would pay for."""
+    event["level"] = level
+    event["timestamp"] = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+    return _encoder.encode(structlog.processors.format_exc_info(_, level, event))
 
 
 def new_log(
@@ -48,15 +48,9 @@ def new_log(
 
     ``on_lost`` is told of each line that cannot be written.
     """
-    guarded = _Stream(stream or sys.stderr.buffer, on_lost)
     lazy: structlog.typing.FilteringBoundLogger = structlog.wrap_logger(
-        structlog.BytesLogger(guarded),  # type: ignore[arg-type]  # it has what is used of a file
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(serializer=_dumps),
-        ],
+        _Lines(stream or sys.stderr.buffer, on_lost),
+        processors=[_render],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
     )
     return lazy.bind()  # bound now, and not anew for every line
@@ -92,6 +86,8 @@ def log_settled(log: structlog.typing.FilteringBoundLogger, fact: RequestSettled
         reason=fact.reason,
         degraded=fact.degraded,
         confidence=None if fact.confidence is None else round(fact.confidence.value, 6),
+        merit=None if fact.merit is None else round(fact.merit.value, 6),
+        group=fact.group,
         policy=fact.policy_version,
         cost_usd=None if cost_pico is None else usd(cost_pico),
         tokens=sum(leg.usage.input + leg.usage.output for leg in fact.legs if leg.usage),
@@ -131,14 +127,29 @@ def _of_stream(fact: RequestSettled) -> dict[str, object]:
     return {
         "first_byte_seconds": None if seconds is None else round(seconds, 6),
         "handover": fact.handover,
+        **_of_doubt(fact),
     }
 
 
+def _of_doubt(fact: RequestSettled) -> dict[str, object]:
+    """What only answers have that fell into doubt, or broke off, when they were half out."""
+    told: dict[str, object] = {}
+    if (doubt := fact.doubt) is not None:
+        confidence = doubt.confidence
+        told["doubt_reason"] = doubt.reason
+        told["doubt_confidence"] = None if confidence is None else round(confidence.value, 6)
+        told["doubt_at_tokens"] = doubt.tokens
+    if fact.obstacle is not None:
+        told["not_handed_over"] = fact.obstacle
+    return told
+
+
 def _failures(fact: RequestSettled) -> dict[str, object]:
-    """What went wrong with calls to models, where anything did."""
-    failed = [
+    """What went wrong with calls to models, and which were not made, where there are any."""
+    failed: list[dict[str, object]] = [
         {"role": leg.role, "error": leg.error, "detail": leg.detail, "seconds": leg.seconds}
         for leg in fact.legs
         if leg.error not in (None, ABORTED)
     ]
+    failed += [{"role": denial.role, "error": denial.cause} for denial in fact.denials]
     return {"failures": failed} if failed else {}

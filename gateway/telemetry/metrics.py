@@ -281,13 +281,13 @@ class Metrics:
             self._degraded.labels(cascade, fact.degraded).inc()
         if fact.baseline_pico is not None:
             self._baseline.add((cascade,), fact.baseline_pico)
-        if fact.is_stream and (fact.handover is not None or fact.first_byte_seconds is not None):
+        if fact.is_stream and (fact.doubt is not None or fact.first_byte_seconds is not None):
             self._count_stream(cascade, fact)
 
     def _count_stream(self, cascade: str, fact: RequestSettled) -> None:
         if fact.first_byte_seconds is not None:
             self._first_byte_seconds.labels(cascade, fact.ending).observe(fact.first_byte_seconds)
-        if fact.handover is not None:
+        if fact.doubt is not None and fact.handover is not None:
             self._late_doubts.labels(cascade, fact.handover).inc()
 
     def draft_completed(self, fact: DraftCompleted) -> None:

@@ -2,7 +2,9 @@
 
 from structlog.typing import FilteringBoundLogger
 
+from gateway.errors import GatewayError
 from gateway.facts import DraftCompleted, RequestSettled, TeacherProbed
+from gateway.ports import Trouble
 from gateway.telemetry.log import log_probed, log_settled
 from gateway.telemetry.metrics import Metrics
 from routing.vocabulary import Role
@@ -29,10 +31,12 @@ class Observer:
         self.metrics.teacher_probed(fact)
         log_probed(self.log, fact)
 
-    def breaker_changed(self, cascade: str, role: Role, *, is_open: bool) -> None:
-        """A model server is left alone from now on, or no longer."""
+    def breaker_changed(self, cascade: str, role: Role, failure: GatewayError | None) -> None:
+        """A model server is left alone from now on, after this failure; with None no longer."""
+        is_open = failure is not None
         self.metrics.breaker_changed(cascade, role, is_open=is_open)
-        self.log.warning("breaker", cascade=cascade, role=role, open=is_open)
+        last = {} if failure is None else {"error": failure.code, "detail": failure.detail()}
+        self.log.warning("breaker", cascade=cascade, role=role, open=is_open, **last)
 
     def pair_written(self, cascade: str) -> None:
         """A pair stands in the journal."""
@@ -42,16 +46,20 @@ class Observer:
         """A pair stands in the store."""
         self.metrics.pair_shipped(cascade)
 
-    def pair_lost(self, cascade: str | None, cause: str) -> None:
+    def pair_lost(self, cascade: str | None, cause: str, trouble: Trouble) -> None:
         """A pair is gone."""
         self.metrics.pair_lost(cascade, cause)
-        self.log.error("pair_lost", cascade=cascade, cause=cause)
+        self.log.error("pair_lost", cascade=cascade, cause=cause, **_told(trouble))
 
     def journal_changed(self, unshipped_bytes: int) -> None:
         """The journal holds so many bytes that are not in the store."""
         self.metrics.journal_changed(unshipped_bytes)
 
-    def store_failed(self, error: str) -> None:
-        """The store could not be written; it will be tried again."""
+    def store_failed(self, error: str, trouble: Trouble) -> None:
+        """Pairs could not be taken to the store; it will be tried again."""
         self.metrics.store_failed()
-        self.log.warning("store_failed", error=error)
+        self.log.warning("store_failed", error=error, **_told(trouble))
+
+
+def _told(trouble: Trouble) -> dict[str, object]:
+    return {"place": trouble.place, "errno": trouble.errno, "strerror": trouble.strerror}

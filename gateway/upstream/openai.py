@@ -1,9 +1,10 @@
 """A model behind any OpenAI-compatible server: vLLM, llama.cpp, or a vendor's own."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from gateway.errors import UpstreamError, UpstreamMalformed, UpstreamRefused
+from gateway.errors import UpstreamError, UpstreamMalformed, UpstreamRefused, UpstreamTimeout
 from gateway.ports import Clock
 from gateway.upstream.faults import NETWORK_ERRORS, fault_of, fault_of_status
 from gateway.upstream.http1 import HttpClient, Reply
@@ -15,7 +16,7 @@ from routing.vocabulary import Degraded, Denied, Grant, Granted
 
 MAX_REPLY_BYTES = 64 * 2**20
 MAX_ERROR_BYTES = 2**20
-# A client that left after so long without an answer counts against the server: clients often have
+# A client that left after so long without a word counts against the server: clients often have
 # less patience than our own timeout, and a server that hangs would never be found out.
 PATIENCE_SECONDS = 20.0
 
@@ -35,9 +36,9 @@ class OpenAIModel:
     """One model at one endpoint, with a breaker and a limit on its open calls."""
 
     def __init__(
-        self, endpoint: Endpoint, clock: Clock, on_breaker: Callable[[bool], None]
+        self, endpoint: Endpoint, clock: Clock, on_breaker: Callable[[UpstreamError | None], None]
     ) -> None:
-        """``on_breaker`` is told whether the breaker is open whenever that changes."""
+        """``on_breaker`` is told the failure that opens the breaker, and None when it closes."""
         self.open_calls = 0
         self.can_continue = False
         self.breaker = Breaker()
@@ -83,12 +84,15 @@ class OpenAIModel:
         self._end(started, None)
         return completion
 
-    async def stream(self, chat: Chat, prefix: Prefix | None = None) -> UpstreamStream:
+    async def stream(
+        self, chat: Chat, prefix: Prefix | None = None, until: float | None = None
+    ) -> UpstreamStream:
         """Ask the model for an answer as it comes.  Raises as ``complete`` does."""
         body = upstream_stream_body(chat, self._endpoint.dialect, prefix)
         started = self._begin()
         try:
-            reply = await self._open(body)
+            async with asyncio.timeout_at(until):
+                reply = await self._open(body)
         except NETWORK_ERRORS as failure:
             error = fault_of(failure)
             self._end(started, error)
@@ -98,7 +102,9 @@ class OpenAIModel:
             raise
         return UpstreamStream(
             reply,
-            lambda error: self._end(started, error),
+            self._clock,
+            self._end,
+            waiting_since=started,
             is_evidence_wanted=self._endpoint.dialect.is_evidence_wanted,
         )
 
@@ -111,35 +117,33 @@ class OpenAIModel:
         finally:
             reply.close()
 
-    def blame(self) -> None:
-        """Count a failure that only the caller saw: nothing came in time."""
-        self._report(is_down=True)
-
     def _begin(self) -> float:
         self.open_calls += 1
         return self._clock()
 
-    def _end(self, started: float, error: BaseException | None) -> None:
-        """Let the breaker know how a call ended; any error but ours is that nobody waited."""
+    def _end(self, waiting_since: float | None, error: BaseException | None) -> None:
+        """Let the breaker know how a call ended; any error but ours is that nobody waited.
+
+        ``waiting_since`` is None where the server was not keeping anybody waiting.
+        """
         self.open_calls -= 1
         if error is None or isinstance(error, UpstreamRefused):
-            self._report(is_down=False)
+            self._report(None)
         elif isinstance(error, UpstreamError):
-            self._report(is_down=error.is_down)
-        elif self._clock() - started >= PATIENCE_SECONDS:
-            self._report(is_down=True)  # the client left, perhaps because it waited for nothing
+            self._report(error if error.is_down else None)
+        elif waiting_since is not None and self._clock() - waiting_since >= PATIENCE_SECONDS:
+            self._report(UpstreamTimeout("A client left that had waited for long."))
         else:
             self.breaker.abandoned()
 
-    def _report(self, *, is_down: bool) -> None:
+    def _report(self, failure: UpstreamError | None) -> None:
         was_open = self.breaker.opened_at is not None
-        if is_down:
+        if failure is not None:
             self.breaker.failed(self._clock())
         else:
             self.breaker.succeeded()
-        is_open = self.breaker.opened_at is not None
-        if is_open is not was_open:
-            self._on_breaker(is_open)
+        if (self.breaker.opened_at is not None) is not was_open:
+            self._on_breaker(failure)
 
 
 def _read(reply: bytes) -> Completion:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from gateway.errors import UpstreamError, UpstreamFailed, UpstreamMalformed, UpstreamUnavailable
+from gateway.ports import Clock
 from gateway.upstream.faults import NETWORK_ERRORS, fault_of
 from gateway.upstream.http1 import Reply
 from gateway.wire.chunk import Chunk, decode
@@ -23,21 +24,27 @@ _NO_STREAM = "The model server's answer is no stream of chat completion chunks."
 class UpstreamStream:
     """One streamed answer.  ``on_end`` is told once how it ended: None is a success.
 
+    And since when, by ``clock``, the server has kept its reader waiting for the next chunk; None
+    where it has not, as when the reader does not ask because its client reads slowly.
     ``usage`` is what the server has said so far of what the answer costs, if anything.
     """
 
     def __init__(
         self,
         reply: Reply,
-        on_end: Callable[[BaseException | None], None],
+        clock: Clock,
+        on_end: Callable[[float | None, BaseException | None], None],
         *,
+        waiting_since: float,
         is_evidence_wanted: bool,
     ) -> None:
         self.usage: Usage | None = None
         self.is_over = False
         self._is_evidence_wanted = is_evidence_wanted
         self._reply = reply
+        self._clock = clock
         self._on_end = on_end
+        self._waiting_since: float | None = waiting_since
         self._splitter = EventSplitter()
         self._has_choice = False
         self._has_finish = False
@@ -53,11 +60,16 @@ class UpstreamStream:
         """
         if self.is_over:
             return ()
+        if self._waiting_since is None:
+            self._waiting_since = self._clock()
         try:
             while True:
                 chunks = await self._read_some(until)
-                if chunks is None or chunks or self.is_over:
+                if chunks or self.is_over:
+                    self._waiting_since = None
                     return chunks
+                if chunks is None:
+                    return None
         except NETWORK_ERRORS as failure:
             error = fault_of(failure)
             self._close(error)
@@ -66,9 +78,14 @@ class UpstreamStream:
             self._close(error)
             raise
 
-    def close(self) -> None:
-        """Give the connection back, or have the server stop where it is not through."""
-        self._close(None if self.is_over else asyncio.CancelledError())
+    def close(self, cause: BaseException | None = None) -> None:
+        """Give the connection back, or have the server stop where it is not through.
+
+        ``cause`` is None where that is our own choice, which is never held against the server.
+        """
+        if cause is None:
+            self._waiting_since = None
+        self._close(None if self.is_over else cause or asyncio.CancelledError())
 
     async def _read_some(self, until: float | None) -> Sequence[Chunk] | None:
         if self._failure is not None:
@@ -81,12 +98,6 @@ class UpstreamStream:
         received = await self._reply.read(until)
         if received is None:
             return None
-        if not received:
-            if self._has_choice and not self._has_finish:
-                raise UpstreamUnavailable(
-                    "The model server broke off its answer.", is_usage_unknown=True
-                )
-            return self._end()
         self._bytes += len(received)
         if self._bytes > MAX_STREAM_BYTES:
             raise UpstreamMalformed(
@@ -94,6 +105,8 @@ class UpstreamStream:
             )
         chunks: list[Chunk] = []
         try:
+            if not received:
+                return self._last(chunks)
             self._take_in(self._splitter.feed(received), chunks)
         except (ValueError, RecursionError) as error:
             self._failure = UpstreamMalformed(_NO_STREAM, is_usage_unknown=True)
@@ -101,6 +114,19 @@ class UpstreamStream:
         except UpstreamFailed as failure:
             self._failure = failure
         return chunks  # those before a failure count, however many came in one packet with it
+
+    def _last(self, chunks: list[Chunk]) -> Sequence[Chunk]:
+        """At the response's end: its last event, which may lack the line that ends it."""
+        rest = self._splitter.rest()
+        if rest is not None:
+            with suppress(ValueError, RecursionError):  # half an event says nothing
+                self._take_in([rest], chunks)
+                return chunks  # what is still missing then is told the next time
+        if self._has_choice and not self._has_finish:
+            raise UpstreamUnavailable(
+                "The model server broke off its answer.", is_usage_unknown=True
+            )
+        return self._end()
 
     def _take_in(self, payloads: Sequence[bytes], chunks: list[Chunk]) -> None:
         for payload in payloads:
@@ -112,6 +138,8 @@ class UpstreamStream:
                 raise UpstreamFailed(
                     "The model server failed amid its answer.", is_usage_unknown=True
                 )
+            if chunk.is_foreign:
+                continue
             if chunk.usage is not None:
                 self.usage = chunk.usage
             self._has_choice |= chunk.has_choice
@@ -129,4 +157,4 @@ class UpstreamStream:
         if not self._is_closed:
             self._is_closed = True
             self._reply.close()
-            self._on_end(error)
+            self._on_end(self._waiting_since, error)

@@ -81,7 +81,7 @@ class Assembly:
         for body in self._waiting:
             fields = _fields.decode(body)
             choices = _choices.decode(fields.pop("choices", _NULL))
-            if self._identity is None:
+            if self._identity is None and choices:  # Azure's first event has an empty id
                 self._identity = {name: fields[name] for name in _FIRST_HOLDS if name in fields}
             _note(self._top, fields)
             if choices:

@@ -12,10 +12,12 @@ import msgspec
 
 from gateway.errors import RequestError
 from gateway.wire.raw import is_too_deep
+from routing.prompt import MAX_GROUP_CHARACTERS, is_group
 from routing.vocabulary import Need
 
 MAX_TOP_LOGPROBS = 20
 MAX_CHOICES = 128
+GROUP_HEADER = "x-understudy-group"
 EVIDENCE_TOP_LOGPROBS = 2
 
 # Each of these lets a client change what the server does for others, how it reads prompts, what it
@@ -87,7 +89,7 @@ class Chat:
 
     ``body`` is what the client sent; ``fields`` its top level, values undecoded.  ``choices`` is
     how many answers it wants.  ``top_logprobs`` is None where it asked for no log-probabilities,
-    else 0 to 20.
+    else 0 to 20.  ``group`` is the kind of task that it names, in a header.
     """
 
     body: bytes
@@ -101,9 +103,20 @@ class Chat:
     is_store_allowed: bool
     is_continuation: bool
     top_logprobs: int | None
+    group: str | None = None
 
 
-def parse_chat(body: bytes) -> Chat:
+def group_of(header: str | None) -> str | None:
+    """The group that a request's header names.  Raises RequestError where that can be none."""
+    if header is None or is_group(header):
+        return header
+    raise RequestError(
+        f"The header '{GROUP_HEADER}' must be 1 to {MAX_GROUP_CHARACTERS} of A-Za-z0-9_.:-",
+        param=GROUP_HEADER,
+    )
+
+
+def parse_chat(body: bytes, group: str | None = None) -> Chat:
     """Understand a request body.  Raises RequestError, which names the offending parameter."""
     try:
         body.decode()  # what passes undecoded goes into pairs too, where it must be readable
@@ -135,6 +148,7 @@ def parse_chat(body: bytes) -> Chat:
         is_store_allowed=known.store is not False,
         is_continuation=known.continue_final_message is True,
         top_logprobs=(known.top_logprobs or 0) if known.logprobs else None,
+        group=group,
     )
 
 
@@ -229,7 +243,7 @@ def _needs(known: _Known) -> frozenset[Need]:
 
 
 def _refuse_operator_fields(known: _Known, fields: Mapping[str, msgspec.Raw]) -> None:
-    for name in OPERATOR_ONLY & fields.keys():
+    for name in OPERATOR_ONLY.intersection(fields):
         raise RequestError(f"'{name}' can only be set by the gateway's operator.", param=name)
     if OPERATOR_ONLY_TEMPLATE in (known.chat_template_kwargs or ()):
         path = f"chat_template_kwargs.{OPERATOR_ONLY_TEMPLATE}"

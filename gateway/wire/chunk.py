@@ -15,6 +15,7 @@ from gateway.wire.completion import (
     UsageCounts,
     answer_tokens,
     client_logprobs,
+    end_logprob_of,
     part_of,
     usage_of,
 )
@@ -25,6 +26,7 @@ from routing.money import Usage
 from routing.streaming import Token
 
 _NULL = msgspec.Raw(b"null")
+_ERROR = msgspec.Raw(b'"error"')
 # Something was written, and the server said nothing of how sure it was.
 _SILENCE = (Token(None, ()),)
 
@@ -78,6 +80,7 @@ class _Loose(msgspec.Struct):
 
 
 _NOTHING = _Delta()
+_NO_END = frozenset({None, "", "length"})
 # Stands for a usage that is there and cannot be read: no count is negative.
 _UNREADABLE = UsageCounts(prompt_tokens=-1, completion_tokens=-1)
 
@@ -101,10 +104,13 @@ class Chunk(msgspec.Struct, frozen=True, gc=False):
     """One chunk: ``body`` as the server sent it, and what it adds to the answer.
 
     ``tokens`` are those of the answer alone, without reasoning and the end-of-sequence token; where
-    text or a tool call came without log-probabilities, one token without evidence.  ``usage`` is
+    text or a tool call came without log-probabilities, one token without evidence; ``end_logprob``
+    is what the server said of the end-of-sequence token.  ``usage`` is
     what all chunks so far cost, None where this one does not say.  ``is_usage_report`` tells the
-    chunk that has no choices and only ends the stream's bill.  ``error`` is the server's message
-    where this is no chunk but the news that the stream broke off; nothing else is then set.
+    chunk that has no choices and only ends the stream's bill.  ``has_unread_text``: there is
+    something in place of text that cannot be read as text.  ``error`` is the server's message where
+    this is no chunk but the news that the stream broke off, and ``is_foreign`` is no chunk either:
+    a sign of life, or nothing at all.  Of both nothing else is set.
     """
 
     body: bytes
@@ -113,10 +119,13 @@ class Chunk(msgspec.Struct, frozen=True, gc=False):
     is_tool_call: bool = False
     finish_reason: str | None = None
     tokens: Sequence[Token] = ()
+    end_logprob: float | None = None
     usage: Usage | None = None
     has_choice: bool = False
     is_usage_report: bool = False
+    has_unread_text: bool = False
     error: str | None = None
+    is_foreign: bool = False
 
     def usage_as_sent(self) -> msgspec.Raw | None:
         """The usage object with all that the server put into it; None where there is none."""
@@ -140,10 +149,10 @@ def decode(payload: bytes, *, is_evidence_wanted: bool = True) -> Chunk:
         parsed, has_unread_text = _salvaged(payload)
     if parsed.error != _NULL:
         return Chunk(body=payload, error=_message_of(parsed.error))
+    if parsed.choices is None and parsed.usage is None:
+        return _foreign(payload)
     usage = _usage_of(parsed)
     if not parsed.choices:
-        if parsed.choices is None and parsed.usage is None:
-            raise ValueError("a chunk without choices")
         return Chunk(body=payload, usage=usage, is_usage_report=parsed.usage is not None)
     choice = parsed.choices[0]
     if len(parsed.choices) > 1 or choice.index != 0:
@@ -151,7 +160,9 @@ def decode(payload: bytes, *, is_evidence_wanted: bool = True) -> Chunk:
     delta = choice.delta or _NOTHING
     is_tool_call = bool(delta.tool_calls) or delta.function_call != _NULL
     tokens: Sequence[Token] = ()
+    end_logprob = None
     if is_evidence_wanted:
+        end_logprob = _end_logprob(choice)
         tokens = _tokens(choice, has_words=bool(delta.content) or is_tool_call or has_unread_text)
     return Chunk(
         body=payload,
@@ -160,9 +171,28 @@ def decode(payload: bytes, *, is_evidence_wanted: bool = True) -> Chunk:
         is_tool_call=is_tool_call,
         finish_reason=choice.finish_reason or None,
         tokens=tokens,
+        end_logprob=end_logprob,
         usage=usage,
         has_choice=True,
+        has_unread_text=has_unread_text,
     )
+
+
+def _end_logprob(choice: _BareChoice) -> float | None:
+    """What the server said of the end-of-sequence token, where it is in this chunk."""
+    if choice.finish_reason in _NO_END:
+        return None
+    logprobs = choice.logprobs if isinstance(choice, _Choice) else None
+    delta = choice.delta or _NOTHING
+    return end_logprob_of((logprobs and logprobs.content) or (), delta.content or "")
+
+
+def _foreign(payload: bytes) -> Chunk:
+    """An event without choices and without a bill: some servers tell an error in that form."""
+    fields = _fields.decode(payload)
+    if fields.get("object") == _ERROR:
+        return Chunk(body=payload, error=_message_of(fields.get("message", _NULL)))
+    return Chunk(body=payload, is_foreign=True)
 
 
 def _tokens(choice: _BareChoice, *, has_words: bool) -> Sequence[Token]:
@@ -176,7 +206,7 @@ def _tokens(choice: _BareChoice, *, has_words: bool) -> Sequence[Token]:
     kept = answer_tokens(
         entries,
         delta.content or "",
-        has_end=choice.finish_reason not in (None, "", "length"),
+        has_end=choice.finish_reason not in _NO_END,
         # A piece of reasoning without any text is half a character: its token is no answer either.
         has_reasoning=bool(reasoning) or (reasoning is not None and not has_words),
     )

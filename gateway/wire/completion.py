@@ -173,15 +173,17 @@ def drafts_of(completion: Completion, chat: Chat) -> tuple[Draft, ...]:
 
 
 def _draft(choice: _Choice, chat: Chat, *, is_complete: bool) -> Draft:
-    message = choice.message
+    message, reason = choice.message, choice.finish_reason
+    content, said = message.content or "", (choice.logprobs and choice.logprobs.content) or ()
+    has_end = reason != "length"
     tokens = answer_tokens(
-        (choice.logprobs and choice.logprobs.content) or (),
-        message.content or "",
-        has_end=choice.finish_reason != "length",
+        said,
+        content,
+        has_end=has_end,
         has_reasoning=bool(message.reasoning_content or message.reasoning),
     )
-    structure = structure_of(chat, message.content or "", _tool_calls(message))
-    if not is_complete or choice.finish_reason not in _WHOLE:
+    structure = structure_of(chat, content, _tool_calls(message))
+    if not is_complete or reason not in _WHOLE:
         structure = Structure.INVALID
     # Lists inside: a tuple of a generator costs twice as much, here for every token.
     return Draft(
@@ -190,7 +192,20 @@ def _draft(choice: _Choice, chat: Chat, *, is_complete: bool) -> Draft:
             [tuple([top.logprob for top in token.top_logprobs or ()]) for token in tokens]
         ),
         structure=structure,
+        text=content,
+        finish_reason=reason,
+        end_logprob=end_logprob_of(said, content) if has_end else None,
     )
+
+
+def end_logprob_of(tokens: Sequence[_Token], content: str) -> float | None:
+    """What the server said of the token that ended the text; None where it tells of none.
+
+    vLLM names the end token, llama.cpp gives it no text: in neither case does the text end in it.
+    """
+    if not tokens or ((last := tokens[-1]).token and content.endswith(last.token)):
+        return None
+    return last.logprob
 
 
 def answer_tokens(
@@ -201,9 +216,8 @@ def answer_tokens(
     ``has_end`` says that the last of them may be such an end; ``has_reasoning`` that the first may
     be reasoning.
     """
-    if tokens and has_end:
-        last = tokens[-1].token  # vLLM names the end token, llama.cpp gives it no text
-        tokens = tokens if last and content.endswith(last) else tokens[:-1]
+    if has_end and end_logprob_of(tokens, content) is not None:
+        tokens = tokens[:-1]
     if has_reasoning:
         start, missing = len(tokens), len(content)
         while start and missing > 0:

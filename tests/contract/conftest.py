@@ -17,6 +17,11 @@ CASCADES: dict[str, dict[str, Any]] = {
     "thinking": {"streaming": {"release_reasoning": True}},
     "hasty": {"streaming": {"hold_seconds": 0.3, "early_abort": True}},
     "wakeful": {"streaming": {"keepalive_seconds": 1}, "degraded": "refuse"},
+    "waking": {"streaming": {"keepalive_seconds": 1, "hold_seconds": 0.3}},
+    "stalling": {
+        "audit": {"complete_drafts": 0.5},
+        "streaming": {"keepalive_seconds": 1},
+    },
     "strict": {"degraded": "refuse"},
     "crowded": {"teacher": {"max_concurrent": 1}, "streaming": {"hold_seconds": 0.3}},
     "aborting": {"streaming": {"early_abort": True}},

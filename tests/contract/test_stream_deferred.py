@@ -147,32 +147,6 @@ def test_a_slow_draft_that_is_not_good_enough_by_then_is_deferred(
     trial.wait_for_left(trial.drafted, trial.taught.began)
 
 
-def test_a_student_that_does_not_begin_within_the_time_bound_is_deferred(trial: Trial) -> None:
-    trial.student_says(Queued(trial.event()), *whole(words(20)))
-    trial.teacher_says(*whole(TAUGHT))
-    listener = trial.ask("hasty").whole()
-    assert listener.text == joined(TAUGHT)
-    assert listener.headers["x-understudy-reason"] == "no_signal"
-    assert 0.25 < trial.taught.began - trial.drafted.began < 2
-    trial.wait_for_left(trial.drafted, trial.taught.began)
-    assert trial.legs == [("student", "aborted", None), ("teacher", None, 10)]
-    (pair,) = trial.pairs()
-    assert pair["draft"] is None
-
-
-def test_where_the_teacher_is_busy_such_a_student_is_waited_for(
-    trial: Trial, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(trial.upstream("crowded", Role.TEACHER), "open_calls", 1)
-    queued = [Queued(trial.event()), *whole(words(20))]
-    replies = iter([Reply(steps=queued), Reply(steps=[Pause(0.4), *whole(words(5))])])
-    trial.stage.student.reply = lambda _: next(replies)
-    listener = trial.ask("crowded").whole()
-    assert listener.text == joined(words(5))
-    assert listener.headers["x-understudy-degraded"] == "teacher_busy"
-    assert trial.fact.ending == "degraded"
-
-
 @pytest.mark.parametrize("count", [5, 20])
 def test_a_draft_that_the_server_did_not_end_itself_is_no_good(trial: Trial, count: int) -> None:
     """vLLM says `abort` where a request was stopped from outside: that is no whole answer."""
@@ -305,6 +279,17 @@ def test_a_cascade_that_refuses_degraded_answers_gives_503(trial: Trial) -> None
     assert getattr(listener.error, "code", None) == "teacher_unavailable"
     assert listener.heard == []
     assert trial.fact.ending == "failed"
+
+
+def test_a_draft_that_nobody_may_serve_is_stopped(
+    trial: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the gateway, and not by a client: that says nothing of the student."""
+    monkeypatch.setattr(trial.upstream("strict", Role.TEACHER), "open_calls", 256)
+    trial.student_says(ROLE, Words(words(8), UNSURE), Until(trial.event()))
+    listener = trial.ask("strict").wait_for_end()
+    assert getattr(listener.error, "status_code", None) == 503
+    assert trial.legs == [("student", "aborted", None)]
 
 
 def test_nothing_is_kept_of_a_request_that_forbids_it(trial: Trial) -> None:

@@ -1,5 +1,9 @@
 """A client that leaves stops both models at once, and pays for what they had written."""
 
+import json
+import socket
+
+import httpx
 import openai
 import pytest
 
@@ -16,6 +20,7 @@ from tests.fakes.script import (
     tool_call,
     whole,
 )
+from tests.fakes.serving import wait_until
 from tests.fakes.trial import AT_ONCE, HOPELESS, UNSURE, Trial, joined, words
 
 PATIENCE_SECONDS = 0.2
@@ -78,6 +83,9 @@ def test_while_the_draft_flows(trial: Trial) -> None:
     is_cancelled(trial)
     assert trial.legs == [("student", "cancelled", 20)]
     assert trial.fact.first_byte_seconds is not None
+    bill = {"cascade": "assistant", "role": "student"}  # the client has read the words
+    cost = trial.counted("understudy_cost_usd_total", **bill, kind="served")
+    assert cost == pytest.approx(100 * 0.02e-6 + 20 * 0.06e-6)
 
 
 def test_while_a_tool_call_is_held(trial: Trial) -> None:
@@ -188,3 +196,34 @@ def test_a_client_that_takes_what_it_has_and_goes(trial: Trial) -> None:
         next(response.iter_text())
     assert trial.fact.ending == "cancelled"
     assert trial.drafted.left is not None or not trial.drafted.is_over
+
+
+def test_a_client_that_stops_reading_has_left_after_a_while(
+    lone_trial: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It does not hang up, and must not hold both models for ever."""
+    monkeypatch.setattr("gateway.api.live.STALL_SECONDS", 0.5)
+    trial = lone_trial
+    trial.stage.gateway.context.dice = lambda: 0.0  # the draft goes on beside the answer
+    trial.student_says(ROLE, Words(words(8), UNSURE, is_counted=True), Until(trial.event()))
+    trial.teacher_says(ROLE, Words(["t" * 2**16] * 400, logprob=None))
+    url = httpx.URL(trial.stage.url)
+    body = json.dumps(trial.stage.question | {"model": "stalling", "stream": True}).encode()
+    head = (
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\n"
+        f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+    )
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.connect((url.host, url.port))
+        client.sendall(head.encode() + body)
+        wait_until(lambda: trial.observer.settled_facts, seconds=5)
+        is_cancelled(trial, "stalling")
+        wait_until(lambda: trial.drafted.left, seconds=2)
+        wait_until(lambda: trial.taught.left, seconds=2)
+        student, teacher = Role.STUDENT, Role.TEACHER
+        for role in (student, teacher):
+            assert trial.upstream("stalling", role).open_calls == 0
+            assert trial.upstream("stalling", role).breaker.failures == 0
+    assert {leg[:2] for leg in trial.legs} == {("student", "aborted"), ("teacher", "cancelled")}
+    assert trial.observer.completed_facts == []

@@ -11,7 +11,8 @@ import openai
 import pytest
 
 from gateway.app import create_app
-from routing.vocabulary import Role
+from gateway.facts import Denial
+from routing.vocabulary import NotAsked, Role
 from tests.fakes.listener import Listener
 from tests.fakes.script import (
     ROLE,
@@ -30,7 +31,7 @@ from tests.fakes.script import (
 )
 from tests.fakes.serving import cascade_document, load_gateway, serving, wait_until
 from tests.fakes.trial import MIDDLING, UNSURE, Trial, joined, text_of, words
-from tests.fakes.upstream import Reply, ScriptedModel
+from tests.fakes.upstream import Reply, ScriptedModel, completion
 
 FOUR_KEYS = {"message", "type", "param", "code"}
 QUESTION = {"model": "assistant", "messages": [{"role": "user", "content": "x"}]}
@@ -125,7 +126,13 @@ def test_where_the_student_fails_amid_its_answer_the_stream_ends_with_one_error(
     assert trial.fact.ending == "failed"
     assert trial.fact.error_code == code
     assert trial.fact.status == 200  # which is what the client saw of it
+    assert (trial.fact.reason, trial.fact.handover) == ("confident", None)  # that is no doubt
+    assert trial.counted("understudy_late_doubts_total", cascade="assistant", handover="never") == 0
     assert trial.legs == [("student", code, 20)]
+    bill = {"cascade": "assistant", "role": "student"}  # the client has the words
+    cost = trial.counted("understudy_cost_usd_total", **bill, kind="served")
+    assert cost == pytest.approx(100 * 0.02e-6 + 20 * 0.06e-6)
+    assert trial.counted("understudy_cost_usd_total", **bill, kind="wasted") == 0
     labels = {"cascade": "assistant", "outcome": "failed"}
     assert trial.counted("understudy_requests_total", **labels) == 1
     body = trial.read()
@@ -150,6 +157,16 @@ def test_a_student_that_is_busy_is_passed_over(
     trial.teacher_says(*whole(TAUGHT))
     assert trial.ask().whole().headers["x-understudy-reason"] == "student_failed"
     assert trial.stage.student.requests == []
+    assert trial.fact.denials == [Denial(Role.STUDENT, NotAsked.NO_ROOM)]
+
+
+def test_whole_answers_tell_too_which_model_was_not_asked(trial: Trial) -> None:
+    breaker = trial.upstream("assistant", Role.TEACHER).breaker
+    breaker.opened_at, breaker.probing = 0.0, True
+    trial.stage.student.reply = Reply(body=completion(logprob=UNSURE))
+    trial.answer("assistant")
+    assert trial.fact.degraded == "teacher_failed"
+    assert trial.fact.denials == [Denial(Role.TEACHER, NotAsked.LEFT_ALONE)]
 
 
 def test_a_mistake_that_the_student_finds_goes_back_with_its_status(trial: Trial) -> None:
@@ -227,6 +244,21 @@ def test_where_the_student_then_fails_too_there_is_nothing_to_serve(trial: Trial
         assert listener.error.status_code == 503
         assert listener.error.code == "teacher_unavailable"
         assert listener.heard == []
+
+
+@pytest.mark.parametrize("step", [BreakOff(), ERROR], ids=["breaks off", "an error event"])
+def test_where_all_that_it_then_says_is_its_role_there_is_nothing_to_serve(
+    trial: Trial, step: Step
+) -> None:
+    replies = iter([
+        Reply(steps=[ROLE, Words(words(8), UNSURE), Until(trial.event())]),
+        Reply(steps=[ROLE, step]),
+    ])  # fmt: skip
+    trial.stage.student.reply = lambda _: next(replies)
+    trial.stage.teacher.reply = Reply(status=500)
+    listener = trial.ask().wait_for_end()
+    assert getattr(listener.error, "status_code", None) == 503
+    assert getattr(listener.error, "code", None) == "teacher_unavailable"
 
 
 def test_where_it_breaks_off_anew_the_stream_ends_with_an_error(trial: Trial) -> None:

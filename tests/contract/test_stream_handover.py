@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from routing.vocabulary import Role
+from gateway.facts import Denial
+from routing.vocabulary import NotAsked, Role
 from tests.fakes.chunks import chunk
 from tests.fakes.script import (
     ROLE,
@@ -14,8 +15,11 @@ from tests.fakes.script import (
     Step,
     Until,
     Words,
+    entry,
     finish,
+    payloads,
     thoughts,
+    tool_call,
     used,
     whole,
 )
@@ -100,9 +104,22 @@ def test_what_is_told_of_a_hand_over(trial: Trial) -> None:
     assert baseline == pytest.approx(100 * 0.6e-6 + 42 * 2.4e-6)
 
 
-def test_where_the_students_bill_is_unknown_so_is_the_sum(trial: Trial) -> None:
+def test_where_the_students_bill_is_unknown_the_prompt_is_what_the_teacher_read(
+    trial: Trial,
+) -> None:
+    """Of its 100 tokens 32 were the beginning that it went on from, as the student counts."""
     trial.student_says(ROLE, Words(SURE_WORDS), Words(DOUBTED, HOPELESS), Until(trial.event()))
     trial.teacher_says(*whole(CONTINUED))
+    listener = trial.ask("continuing", stream_options={"include_usage": True}).whole()
+    usage = listener.heard[-1].usage
+    assert usage is not None
+    assert (usage.prompt_tokens, usage.completion_tokens, usage.total_tokens) == (68, 42, 110)
+    assert listener.said["cost_usd"] is None  # what was paid for the student's part is not known
+
+
+def test_where_the_teachers_bill_is_unknown_so_is_the_usage(trial: Trial) -> None:
+    trial.student_says(*falling_into_doubt(Until(trial.event())))
+    trial.teacher_says(ROLE, Words(CONTINUED), finish()[0])
     listener = trial.ask("continuing", stream_options={"include_usage": True}).whole()
     assert listener.heard[-1].usage is None
     assert listener.said["cost_usd"] is None
@@ -175,7 +192,7 @@ def test_a_teacher_that_was_not_seen_to_go_on_is_not_asked(trial: Trial) -> None
     trial.upstream("continuing", Role.TEACHER).can_continue = False
     trial.student_says(*falling_into_doubt(Words(words(2, "r")), *finish()))
     listener = trial.ask("continuing").whole()
-    _is_a_late_doubt(trial, "continuing")
+    _is_a_late_doubt(trial, "continuing", "teacher_cannot")
     assert listener.text == OUT + joined(words(2, "r"))
     assert trial.stage.teacher.requests == []
 
@@ -184,14 +201,52 @@ def test_after_reasoning_nobody_takes_over(trial: Trial) -> None:
     """What goes on from an answer would have to know the thoughts that led to it."""
     trial.student_says(ROLE, *thoughts(["Hm. "]), *falling_into_doubt()[1:], *finish())
     assert trial.ask("continuing").whole().text == OUT
-    _is_a_late_doubt(trial, "continuing")
+    _is_a_late_doubt(trial, "continuing", "reasoning")
     assert trial.stage.teacher.requests == []
+
+
+def test_after_what_cannot_be_read_as_text_nobody_takes_over(trial: Trial) -> None:
+    part = {"type": "text", "text": "parts"}
+    unread = Raw(chunk({"content": [part]}, [entry("parts", -0.01)]))
+    trial.student_says(ROLE, unread, *falling_into_doubt()[1:], *finish())
+    second = payloads(trial.read("continuing"))[1]
+    assert second["choices"][0]["delta"]["content"] == [part]
+    _is_a_late_doubt(trial, "continuing", "not_text")
+    assert trial.stage.teacher.requests == []
+
+
+def test_what_the_teacher_writes_that_is_no_text_passes_as_it_is(trial: Trial) -> None:
+    part = {"type": "text", "text": "parts"}
+    trial.student_says(*falling_into_doubt(Until(trial.event())))
+    trial.teacher_says(ROLE, Raw(chunk({"content": [part]})), *finish())
+    contents = [
+        choice["delta"].get("content")
+        for each in payloads(trial.read("continuing"))
+        for choice in each["choices"]
+    ]
+    assert [part] in contents
+    assert trial.fact.handover == "continue"
+
+
+def test_after_a_tool_call_nobody_takes_over(trial: Trial) -> None:
+    tool = {"type": "function", "function": {"name": "f", "parameters": {}}}
+    trial.student_says(ROLE, Words(SURE_WORDS), *tool_call("f", ["{", '"a"']),
+                       *finish("tool_calls"))  # fmt: skip
+    trial.ask("continuing", tools=[tool]).whole()
+    _is_a_late_doubt(trial, "continuing", "tool_call")
+    assert (trial.fact.doubt and trial.fact.doubt.reason) == "invalid_structure"
+
+
+def test_a_beginning_of_the_clients_own_is_not_gone_on_with(trial: Trial) -> None:
+    trial.student_says(*falling_into_doubt(*finish()))
+    trial.ask("continuing", extra_body={"continue_final_message": True}).whole()
+    _is_a_late_doubt(trial, "continuing", "continuation")
 
 
 def test_an_answer_that_is_over_needs_nobody_to_go_on(trial: Trial) -> None:
     trial.student_says(ROLE, Words(SURE_WORDS), Words(DOUBTED[:4], HOPELESS), *finish())
     assert trial.ask("continuing").whole().text == joined(SURE_WORDS, DOUBTED[:4])
-    _is_a_late_doubt(trial, "continuing")
+    _is_a_late_doubt(trial, "continuing", "at_end")
     assert trial.stage.teacher.requests == []
 
 
@@ -216,7 +271,7 @@ def test_where_the_teacher_does_not_take_over_the_student_goes_on(
     assert listener.text == OUT + joined(rest)
     assert listener.said["served_by"] == "student"
     assert "handover" not in listener.said
-    _is_a_late_doubt(trial, "continuing")
+    _is_a_late_doubt(trial, "continuing", "teacher_failed")
     assert trial.pairs() == []
     assert [leg.error is None for leg in trial.fact.legs] == [False, True]
 
@@ -228,7 +283,8 @@ def test_a_busy_teacher_is_not_asked_to_take_over(
     monkeypatch.setattr(teacher, "open_calls", 256)
     trial.student_says(*falling_into_doubt(*finish()))
     assert trial.ask("continuing").whole().text == OUT
-    _is_a_late_doubt(trial, "continuing")
+    _is_a_late_doubt(trial, "continuing", "teacher_busy")
+    assert trial.fact.denials == [Denial(Role.TEACHER, NotAsked.NO_ROOM)]
 
 
 def test_where_the_student_breaks_off_the_teacher_goes_on(trial: Trial) -> None:
@@ -236,12 +292,23 @@ def test_where_the_student_breaks_off_the_teacher_goes_on(trial: Trial) -> None:
     trial.teacher_says(*whole(CONTINUED))
     listener = trial.ask("continuing", stream_options={"include_usage": True}).whole()
     assert listener.text == joined(words(20)) + "t0 t1."
-    assert listener.said["reason"] == "late_doubt"
+    assert listener.said["reason"] == "student_failed"
     assert listener.said["handover"]["after_tokens"] == 20
     assert listener.heard[-1].usage is not None
     assert listener.heard[-1].usage.completion_tokens == 30
     assert trial.fact.ending == "escalated"
     assert trial.legs == [("student", "upstream_unavailable", 20), ("teacher", None, 10)]
+    assert (trial.fact.handover, trial.fact.doubt) == ("continue", None)
+    cascade = {"cascade": "continuing"}
+    assert trial.counted("understudy_late_doubts_total", **cascade, handover="continue") == 0
+    for name in ("understudy_deferrals_total", "understudy_escalations_total"):
+        assert trial.counted(name, **cascade, reason="student_failed") == 1
+    cost = trial.counted("understudy_cost_usd_total", **cascade, role="student", kind="served")
+    assert cost == pytest.approx(100 * 0.02e-6 + 20 * 0.06e-6)
+    (pair,) = trial.pairs()
+    assert pair["reason"] == "student_failed"
+    assert pair["draft_complete"] is False
+    assert pair["splice"]["released"] == joined(words(20))
 
 
 def test_where_the_teacher_fails_too_the_stream_ends_with_an_error(trial: Trial) -> None:
@@ -251,6 +318,8 @@ def test_where_the_teacher_fails_too_the_stream_ends_with_an_error(trial: Trial)
     assert listener.text == joined(words(20))
     assert getattr(listener.error, "body", {})["code"] == "upstream_unavailable"
     assert trial.fact.ending == "failed"
+    assert (trial.fact.handover, trial.fact.obstacle) == (None, "teacher_failed")
+    assert trial.fact.reason == "confident"
 
 
 def test_a_doubt_that_nobody_acts_on_is_told_at_the_end(trial: Trial) -> None:
@@ -265,7 +334,16 @@ def test_a_doubt_that_nobody_acts_on_is_told_at_the_end(trial: Trial) -> None:
     assert listener.said["served_by"] == "student"
     assert listener.said["reason"] == "late_doubt"
     assert listener.said["degraded"] is None
-    _is_a_late_doubt(trial, "assistant")
+    _is_a_late_doubt(trial, "assistant", None)
+    doubt, kept_at = trial.fact.doubt, float(listener.headers["x-understudy-confidence"])
+    assert doubt is not None
+    assert (doubt.reason, doubt.tokens) == ("low_confidence", 32)
+    assert doubt.confidence is not None
+    assert doubt.confidence.value < 0.4
+    # What the answer was released on stays its confidence.
+    assert trial.fact.confidence is not None
+    assert trial.fact.confidence.value == pytest.approx(kept_at, abs=1e-6)
+    assert listener.said["confidence"] == kept_at
     assert trial.stage.teacher.requests == []
     assert trial.pairs() == []
 
@@ -282,9 +360,10 @@ def test_while_the_teacher_is_awaited_nothing_more_of_the_draft_goes_out(trial: 
     assert listener.whole().text == OUT + "t0 t1."
 
 
-def _is_a_late_doubt(trial: Trial, cascade: str) -> None:
+def _is_a_late_doubt(trial: Trial, cascade: str, obstacle: str | None) -> None:
     """The draft was served to its end; the quality promise covers it, and the metric shows it."""
     assert trial.fact.reason == "late_doubt"
+    assert trial.fact.obstacle == obstacle
     assert trial.fact.ending == "kept"
     assert trial.fact.handover == "never"
     labels = {"cascade": cascade}

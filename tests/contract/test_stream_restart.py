@@ -81,6 +81,8 @@ def test_both_the_cascade_and_the_client_have_to_want_it(
     assert listener.text == OUT
     assert trial.fact.reason == "late_doubt"
     assert trial.fact.handover == "never"
+    is_wished = {"restarting": "client_cannot", "continuing": "teacher_failed"}
+    assert trial.fact.obstacle == is_wished.get(cascade)
     restarts = [each for each in trial.stage.teacher.requests if len(each["messages"]) == 1]
     assert restarts == []
 
@@ -121,11 +123,16 @@ def test_a_bad_tool_call_after_text_starts_again_too(trial: Trial) -> None:
 def test_where_the_student_breaks_off_the_teacher_starts_again(trial: Trial) -> None:
     trial.student_says(ROLE, Words(words(20)), BreakOff())
     trial.teacher_says(*whole(TAUGHT))
-    listener = trial.ask("restarting", headers=WANTED).whole()
+    usage: dict[str, Any] = {"stream_options": {"include_usage": True}}
+    listener = trial.ask("restarting", headers=WANTED, **usage).whole()
     place, _ = event_of(listener)
-    texts = [each.choices[0].delta.content or "" for each in listener.heard]
+    texts = [each.choices[0].delta.content or "" for each in listener.heard if each.choices]
     assert joined(texts[:place]) == joined(words(20))
     assert joined(texts[place:]) == joined(TAUGHT)
+    assert listener.said["reason"] == "student_failed"
+    told = listener.heard[-1].usage
+    assert told is not None  # the teacher read the prompt alone, so that is known
+    assert (told.prompt_tokens, told.completion_tokens) == (100, 20 + 10)
 
 
 def test_nothing_is_restarted_of_which_nothing_is_out(trial: Trial) -> None:

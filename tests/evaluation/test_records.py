@@ -76,9 +76,27 @@ def test_every_part_is_read_and_what_is_unknown_skipped(tmp_path: Path) -> None:
 
 def test_signals_are_those_of_the_answers_span_and_the_records_own(tmp_path: Path) -> None:
     record = one(tmp_path, FULL)
-    draft = Draft((-0.1, -0.7), ((-0.1, -3.0), (-0.7, -0.9)))
+    draft = Draft(
+        (-0.1, -0.7),
+        ((-0.1, -3.0), (-0.7, -0.9)),
+        text="4.",
+        finish_reason="stop",
+        end_logprob=-9.0,
+    )
     assert draft_of(record.student) == draft
     assert signals_in(record) == {**signals_of(draft), "p_true": 0.4, "fits": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("changes", "end_logprob"),
+    [({}, -9.0), ({"finish_reason": "length"}, None), ({"answer_span": [0, 3]}, None)],
+)
+def test_token_behind_the_answer_ended_it_unless_it_was_cut_short(
+    tmp_path: Path, changes: dict[str, object], end_logprob: float | None
+) -> None:
+    assert isinstance(FULL["student"], dict)
+    record = one(tmp_path, {**FULL, "student": {**FULL["student"], **changes}})
+    assert draft_of(record.student).end_logprob == end_logprob
 
 
 def test_what_routing_computes_wins_over_the_records_word(tmp_path: Path) -> None:

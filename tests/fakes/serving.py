@@ -30,13 +30,22 @@ class _Server(uvicorn.Server):
 
 
 @contextlib.contextmanager
-def serving(app: Any, running: list[uvicorn.Server] | None = None) -> Iterator[str]:
+def serving(
+    app: Any, running: list[uvicorn.Server] | None = None, certificate: Path | None = None
+) -> Iterator[str]:
     """Serve an ASGI application on a free port, in a thread; gives its address.
 
+    With a ``certificate``, whose key lies beside it, over TLS.
     The server joins ``running``, so that several can be told to stop before any is waited for.
     """
     config = uvicorn.Config(
-        app, host="127.0.0.1", port=0, log_config=None, timeout_graceful_shutdown=1
+        app,
+        host="127.0.0.1",
+        port=0,
+        log_config=None,
+        timeout_graceful_shutdown=1,
+        ssl_certfile=certificate,
+        ssl_keyfile=certificate and certificate.with_suffix(".key"),
     )
     server = _Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
@@ -46,7 +55,8 @@ def serving(app: Any, running: list[uvicorn.Server] | None = None) -> Iterator[s
     if running is not None:
         running.append(server)
     try:
-        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+        scheme = "https" if certificate else "http"
+        yield f"{scheme}://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     finally:
         server.should_exit = True
         thread.join(10)

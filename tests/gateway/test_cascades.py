@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 import yaml
 
-from gateway.cascades import ConfigError, LoadedCascade, load_cascades
+from gateway.cascades import LoadedCascade, doubts_about, load_cascades
+from gateway.config_file import ConfigError
 from routing.comparators import Question, Score
 from routing.money import Price
 from routing.policy import UNCALIBRATED_VERSION
@@ -14,11 +15,14 @@ from routing.vocabulary import Need, Threshold, WhenDenied
 from tests.fakes.serving import cascade_document
 
 POLICY = {
-    "schema_version": 1,
+    "schema_version": 2,
     "cascade": "assistant",
     "student_version": "student-1",
-    "score": {"signals": ["mean_probability"], "weights": [1.0], "intercept": 0.0},
-    "calibration": {"kind": "logistic", "slope": 2.0, "intercept": -1.0},
+    "sampling": None,
+    "rule": {
+        "score": {"signals": ["mean_probability"], "weights": [1.0], "intercept": 0.0},
+        "calibration": {"kind": "logistic", "slope": 2.0, "intercept": -1.0},
+    },
     "threshold": 0.7,
     "target": {"kind": "disagreement", "value": 0.05, "with_probability": 0.95},
     "bound": 0.049,
@@ -116,6 +120,34 @@ def test_prices_are_whole_pico_dollars(tmp_path: Path) -> None:
         ({"comparator": {"kind": "embedding", "model": "m"}}, "comparator.base_url", "add it"),
         ({"comparator": EMBEDDING | {"base_url": "h"}}, "comparator.base_url", "http://"),
         ({"comparator": EMBEDDING | {"api_key_env": "NO"}}, "comparator.api_key_env", "set it"),
+        ({"policy": 5}, "policy", "path in quotes"),
+        ({"streaming": None}, "assistant.streaming: is empty", "or remove the line"),
+        ({"streaming": "16"}, "assistant.streaming: must hold keys", "further to the right"),
+        ({"streaming": {"hold_tokens": "16"}}, "streaming.hold_tokens", "without quotes"),
+        ({"streaming": {"hold_tokens": True}}, "streaming.hold_tokens", "whole number"),
+        ({"streaming": {"hold_tokens": 17}}, "streaming.hold_tokens", "choose one"),
+        ({"streaming": {"hold_seconds": "10"}}, "streaming.hold_seconds", "without quotes"),
+        ({"streaming": {"hold_seconds": 0}}, "streaming.hold_seconds", "in that range"),
+        ({"streaming": {"early_abort": "yes"}}, "streaming.early_abort", "true or false"),
+        ({"streaming": {"handover": None}}, "streaming.handover: is empty", "its value"),
+        ({"streaming": {"handover": "maybe"}}, "streaming.handover", "choose one of these"),
+        ({"pairs": {"store": 1}}, "pairs.store", "true or false"),
+        ({"student": {"max_concurrent": "4"}}, "student.max_concurrent", "without quotes"),
+        ({"student": {"cannot": "vision"}}, "student.cannot", "[vision]"),
+        ({"student": {"version": 1}}, "student.version", "in quotes"),
+        ({"student": {"model": ""}}, "student.model", "write something"),
+        ({"student": {"extra_body": [1]}}, "student.extra_body", "further to the right"),
+        ({"student": {"price": {"input": "x", "output": 1}}}, "price.input", "number alone"),
+        ({"student": {"base_url": None}}, "student.base_url: is empty", "its value"),
+        ({"student": {"base_url": "http://h:x/v1"}}, "student.base_url", "its port a number"),
+        ({"student": {"base_url": "http://h/v1?v=1"}}, "student.base_url", "'?'"),
+        ({"student": {"base_url": "http://h/v1?"}}, "student.base_url", "'?'"),
+        ({"student": {"base_url": "http://h/v1#x"}}, "student.base_url", "'#'"),
+        (
+            {"student": {"base_url": "http://h/v1/chat/completions/"}},
+            "student.base_url",
+            "before /chat/completions",
+        ),
     ],
 )
 def test_an_error_names_the_path_and_the_fix(
@@ -125,6 +157,43 @@ def test_an_error_names_the_path_and_the_fix(
     assert str(tmp_path / "c.yaml") in message
     assert path in message
     assert fix in message
+
+
+@pytest.mark.parametrize(
+    "student",
+    [
+        {"base_url": "http://me:s3cret@h/v1"},
+        {"base_url": "http://me:s3c/ret@h/v1"},
+        {"base_url": "http://me:s3c@ret@h/v1"},
+        {"base_url": "me:s3cret@h/v1"},
+        {"base_url": "http://h/v1?key=s3cret"},
+        {"base_url": "http://h/v1#s3cret"},
+        {"base_url": "http://h/v1", "api_key": "s3cret"},
+        {"base_url": "http://h/v1", "api_key_env": "sk-s3cret"},
+    ],
+)
+def test_no_error_tells_a_password_or_a_key(tmp_path: Path, student: dict[str, Any]) -> None:
+    message = problem_of(tmp_path, {"cascades": {"assistant": document(student=student)}})
+    for part in ("s3c", "ret", "me:"):
+        assert part not in message.replace(str(tmp_path), "")
+
+
+def test_an_error_in_yaml_names_the_place_and_not_the_line_itself(tmp_path: Path) -> None:
+    message = problem_of(tmp_path, "cascades:\n  a: {api_key: s3cret\n b: 2")
+    assert "line 3, column 3" in message
+    assert "s3cret" not in message
+
+
+def test_a_hold_that_outlasts_the_student_is_doubted(tmp_path: Path) -> None:
+    def doubts(hold: float, timeout: float) -> list[str]:
+        changes = {"streaming": {"hold_seconds": hold}, "student": {"timeout_seconds": timeout}}
+        (loaded,) = load(tmp_path, {"cascades": {"a": document(**changes)}})
+        return doubts_about(loaded)
+
+    (doubt,) = doubts(20, 20)
+    assert "streaming.hold_seconds" in doubt
+    assert "below" in doubt
+    assert doubts(19.9, 20) == []
 
 
 @pytest.mark.parametrize("key", ["s3cret\n", "s3 cret", "\u201cs3cret\u201d", "s3cret\x00", "\xe9"])
@@ -142,7 +211,9 @@ def test_a_key_that_no_header_can_hold_is_refused_without_being_told(
     ("content", "message"),
     [
         ("cascades: {}", "at least 1"),
-        ("", "valid dictionary"),
+        ("", "the file: is empty"),
+        ("a: \x01", "remove them"),
+        ("cascades:", "cascades: is empty"),
         ("cascades: [", "not valid YAML"),
         ("cascades:\n  a: {}\n  a: {}\n", "line 3: 'a' stands there twice"),
         ("\tx", "not valid YAML"),
@@ -157,6 +228,12 @@ def test_a_file_that_is_no_configuration_is_refused(
     tmp_path: Path, content: str, message: str
 ) -> None:
     assert message in problem_of(tmp_path, content)
+
+
+def test_a_file_in_another_encoding_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_bytes(b"cascades: \xe9")
+    with pytest.raises(ConfigError, match="UTF-8"):
+        load_cascades(tmp_path / "c.yaml", no_secret)
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
@@ -187,6 +264,9 @@ def test_a_policy_file_is_found_beside_the_configuration(tmp_path: Path) -> None
     [
         (json.dumps(POLICY | {"student_version": "student-0"}), "fitted for 'student-0'"),
         (json.dumps(POLICY | {"cascade": "other"}), "fitted for 'other'"),
+        (json.dumps(POLICY | {"cascade": "other"}), "`understudy calibrate RECORDS --cascade assi"),
+        (json.dumps(POLICY | {"student_version": "student-0"}), "`understudy calibrate RECORDS"),
+        (json.dumps(POLICY | {"schema_version": 1}), "`understudy calibrate RECORDS"),
         ("{", "not valid JSON"),
         ("\x00", "not valid JSON"),
     ],

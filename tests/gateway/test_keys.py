@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import yaml
 
-from gateway.cascades import ConfigError
+from gateway.config_file import ConfigError
 from gateway.errors import Unauthorized
 from gateway.keys import Keys, load_keys
 
@@ -59,6 +59,7 @@ def test_without_a_file_no_key_is_asked_for() -> None:
     [
         ({"keys": []}, "keys"),
         ({}, "keys"),
+        ("", "the file: must hold keys and values"),
         ("keys: [", "YAML"),
         ({"keys": [{"name": "ann", "sha256": "key-of-ann"}]}, "sha256sum"),
         ({"keys": [{"name": "ann", "key": "x"}]}, "keys.0"),
@@ -66,6 +67,9 @@ def test_without_a_file_no_key_is_asked_for() -> None:
         ({"keys": [{"name": "ann", "sha256": sha256("changeme")}]}, "placeholder"),
         ({"keys": [{"name": "ann", "sha256": sha256("")}]}, "placeholder"),
         ({"keys": [{"name": "a", "sha256": sha256(k)} for k in ("k1", "k2")]}, "twice"),
+        ({"keys": [{"name": n, "sha256": sha256("k")} for n in ("a", "b")]}, "a key .* twice"),
+        ("keys: []\nkeys: []", "line 2: 'keys' stands there twice"),
+        ("[" * 3000, "nested too deeply"),
     ],
 )
 def test_a_file_that_is_no_key_file_is_refused(tmp_path: Path, content: Any, message: str) -> None:
@@ -75,5 +79,5 @@ def test_a_file_that_is_no_key_file_is_refused(tmp_path: Path, content: Any, mes
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="cannot be read"):
+    with pytest.raises(ConfigError, match=r"cannot be read: No such file.*UNDERSTUDY_KEYS_FILE"):
         load_keys(tmp_path / "nowhere")

@@ -1,10 +1,12 @@
+import inspect
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
-from gateway.settings import Settings, read_secret, unknown_variables
+from gateway.settings import WITHOUT_OPTION, Settings, read_secret, spelled, unknown_variables
+from understudy.serve import serve
 
 
 def settings(**changes: Any) -> Settings:
@@ -80,6 +82,12 @@ def test_empty_variables_are_unset_and_unknown_ones_are_named(
     monkeypatch.setenv("UNDERSTUDY_DEMO_TEACHER_KEY", "x")
     assert Settings().redis_url is None
     assert unknown_variables() == ["UNDERSTUDY_PROT"]
+
+
+def test_a_setting_is_spelled_with_the_option_only_where_there_is_one() -> None:
+    assert set(Settings.model_fields) - set(inspect.signature(serve).parameters) == WITHOUT_OPTION
+    assert spelled("ops_port") == "ops_port (UNDERSTUDY_OPS_PORT, --ops-port)"
+    assert spelled("drain_seconds") == "drain_seconds (UNDERSTUDY_DRAIN_SECONDS)"
 
 
 def test_a_secret_is_read_by_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:

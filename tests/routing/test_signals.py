@@ -273,6 +273,12 @@ def test_server_that_warps_probabilities_is_told_by_candidates_that_are_gone(
     assert only["peakedness"] == only["min_margin"] == only["mean_probability"] == 1.0
 
 
+def test_candidates_in_the_wrong_order_may_be_impossible_too() -> None:
+    found = signals_of(Draft((-0.1,), ((NEVER, -0.1),)))
+    assert found["peakedness"] == pytest.approx(math.exp(-entropy(math.exp(-0.1))))
+    assert found["uncut"] == 1.0
+
+
 def test_candidate_at_the_edge_was_not_cut_out() -> None:
     assert signals_of(Draft((0.0,), ((0.0, CUT_OUT),)))["uncut"] == 1.0
     below = math.nextafter(CUT_OUT, NEVER)

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from gateway.ports import Trouble
 from gateway.stores.journal import Journal, JournalBusy
 
 MAX_BYTES = 10_000
@@ -19,6 +20,7 @@ class Events:
         self.lost: list[tuple[str | None, str]] = []
         self.unshipped_bytes = -1
         self.failures: list[str] = []
+        self.troubles: list[Trouble] = []
 
     def pair_written(self, cascade: str) -> None:
         self.written.append(cascade)
@@ -26,14 +28,16 @@ class Events:
     def pair_shipped(self, cascade: str) -> None:
         self.shipped.append(cascade)
 
-    def pair_lost(self, cascade: str | None, cause: str) -> None:
+    def pair_lost(self, cascade: str | None, cause: str, trouble: Trouble) -> None:
         self.lost.append((cascade, cause))
+        self.troubles.append(trouble)
 
     def journal_changed(self, unshipped_bytes: int) -> None:
         self.unshipped_bytes = unshipped_bytes
 
-    def store_failed(self, error: str) -> None:
+    def store_failed(self, error: str, trouble: Trouble) -> None:
         self.failures.append(error)
+        self.troubles.append(trouble)
 
 
 def opened(folder: Path, max_bytes: int = MAX_BYTES) -> tuple[Journal, Events]:
@@ -175,7 +179,7 @@ def test_a_full_disk_loses_that_pair_and_spoils_no_other(
     whole = os.write
 
     def full(descriptor: int, data: bytes) -> int:
-        if is_short:
+        if is_short and data.startswith(b"{"):
             return whole(descriptor, data[:10])
         raise OSError(28, "No space left on device")
 
@@ -185,6 +189,27 @@ def test_a_full_disk_loses_that_pair_and_spoils_no_other(
     journal.append("a", record(3))
     assert ids(journal.next_batch(10).lines) == [1, 3]
     assert events.lost == [("a", "write_failed")]
+    (trouble,) = events.troubles
+    assert trouble.place == str(tmp_path / "pairs.jsonl")
+    assert (trouble.errno, trouble.strerror) == (28, "No space left on device")
+    journal.close()
+
+
+def test_a_short_write_that_cannot_be_undone_is_counted_and_raises_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> int:
+        raise OSError(5, "Input/output error")
+
+    journal, events = opened(tmp_path)
+    monkeypatch.setattr(
+        "gateway.stores.journal.os.write", lambda _, data: 1 if data.startswith(b"{") else fail()
+    )
+    monkeypatch.setattr("gateway.stores.journal.os.ftruncate", fail)
+    journal.append("a", record(1))
+    monkeypatch.undo()
+    assert events.lost == [("a", "write_failed")]
+    assert events.troubles[0].errno == 5
     journal.close()
 
 

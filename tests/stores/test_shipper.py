@@ -1,6 +1,8 @@
 import asyncio
 import contextlib
+import errno
 import json
+import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
@@ -8,6 +10,7 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from gateway.ports import Trouble
 from gateway.stores.journal import Journal
 from gateway.stores.redis_keys import pairs_key
 from gateway.stores.shipper import BATCH_PAIRS, Shipper
@@ -160,3 +163,89 @@ async def test_a_bad_pair_among_a_hundred_costs_each_good_one_two_copies_at_most
         await shipper.flush(5)
         assert set(stored(store)) == set(range(100)) - {50}
         assert len(stored(store)) <= 2 * 99
+
+
+def connected(url: str, folder: Path) -> tuple[Shipper, Journal, Events]:
+    events = Events()
+    journal = Journal(folder / "state", max_bytes=10**7, events=events)
+    redis: Redis = Redis.from_url(url, socket_timeout=0.2, socket_connect_timeout=0.2)
+    return Shipper(journal, redis, events), journal, events
+
+
+@pytest.mark.parametrize(
+    ("url", "trouble"),
+    [
+        (
+            "redis://me:s3cret@127.0.0.1:1/0",
+            Trouble("127.0.0.1:1", errno.ECONNREFUSED, "Connection refused"),
+        ),
+        (
+            "unix://me:s3cret@/nowhere.sock",
+            Trouble("/nowhere.sock", errno.ENOENT, "No such file or directory"),
+        ),
+    ],
+)
+async def test_a_store_that_is_not_there_is_told_with_its_place_and_no_password(
+    tmp_path: Path, url: str, trouble: Trouble
+) -> None:
+    shipper, journal, events = connected(url, tmp_path)
+    journal.append("a", record(1))
+    await shipper.flush(5)
+    assert events.troubles == [trouble]
+    assert "s3cret" not in events.failures[0]
+    journal.close()
+
+
+async def test_a_store_that_hangs_is_told(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        place = f"127.0.0.1:{silent.getsockname()[1]}"
+        shipper, journal, events = connected(f"redis://{place}/0", tmp_path)
+        journal.append("a", record(1))
+        await shipper.flush(5)
+    assert events.failures == ["TimeoutError"]
+    assert events.troubles == [Trouble(place, None, "timed out")]
+    journal.close()
+
+
+async def test_a_password_that_is_refused_is_told_in_the_store_s_words(
+    store: StoreServer, tmp_path: Path
+) -> None:
+    with store.client() as client:
+        client.config_set("requirepass", "other")
+    url = f"redis://:s3cret@127.0.0.1:{store.port}/0"
+    shipper, journal, events = connected(url, tmp_path)
+    journal.append("a", record(1))
+    await shipper.flush(5)
+    assert events.failures == ["AuthenticationError"]
+    (trouble,) = events.troubles
+    assert trouble.place == f"127.0.0.1:{store.port}"
+    assert "password" in (trouble.strerror or "")
+    assert "s3cret" not in (trouble.strerror or "")
+    journal.close()
+
+
+async def test_what_the_store_refuses_is_told_by_its_code_and_not_with_the_pair(
+    store: StoreServer, tmp_path: Path
+) -> None:
+    async with shipping(store, tmp_path) as (shipper, journal, events):
+        with store.client() as client:
+            client.set(KEY, "no stream")
+        journal.append("a", b'{"id":1,"x":"s3cret"}')
+        await shipper.flush(5)
+        assert events.failures == ["ResponseError (WRONGTYPE)"]
+        assert events.troubles == [Trouble(f"127.0.0.1:{store.port}")]
+
+
+async def test_a_journal_that_cannot_note_what_is_shipped_is_told_as_such(
+    store: StoreServer, tmp_path: Path
+) -> None:
+    async with shipping(store, tmp_path) as (shipper, journal, events):
+        (tmp_path / "state" / "pairs.part").mkdir()
+        journal.append("a", record(1))
+        await shipper.flush(5)
+        assert events.failures == ["IsADirectoryError"]
+        (trouble,) = events.troubles
+        assert trouble.place == str(tmp_path / "state" / "pairs.part")
+        assert trouble.errno == errno.EISDIR
+        assert stored(store) == [1]
+        assert journal.next_batch(1).lines == []  # it is not shipped again by this process

@@ -44,3 +44,26 @@ def test_the_comparator_is_told_and_whether_anybody_chose_it(
     assert "Nobody chose that" in said[0]
     assert "Compares answers by label-1(yes,no), the same from 1." in said[1]
     assert "Nobody chose that" not in said[1]
+
+
+def test_an_address_is_told_whole_on_a_narrow_screen(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    url = "http://" + "a-long-name." * 5 + "example"
+    path = tmp_path / "c.yaml"
+    path.write_text(yaml.safe_dump({"cascades": {"assistant": cascade_document(url, url)}}))
+    assert check(path) == 0
+    cells = [line.split("\u2502") for line in capsys.readouterr().out.splitlines()]
+    server = "".join(row[3].strip() for row in cells if len(row) == 6)
+    assert server == (url + "/v1") * 2
+
+
+def test_what_can_hardly_be_meant_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "c.yaml"
+    document = cascade_document("http://a", "http://b", student={"timeout_seconds": 5})
+    path.write_text(yaml.safe_dump({"cascades": {"assistant": document}}))
+    assert check(path) == 0
+    assert "assistant: streaming.hold_seconds" in capsys.readouterr().out

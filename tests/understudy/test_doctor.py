@@ -1,6 +1,7 @@
 """The doctor against servers that do as they are told, and against a real small model."""
 
 import json
+import socket
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -147,8 +148,51 @@ def test_a_server_that_is_not_there_is_reported_once(
     url = closed_port_url()
     assert doctor(configured(tmp_path, url, url)) == PROBLEM_EXIT_CODE
     said = capsys.readouterr().out
-    assert said.count("not reached") == 2
+    assert said.count("not reached: Connection refused") == 2
+    assert said.count("nothing listens there") == 2
     assert "2 to mend" in said
+
+
+def test_a_host_that_nobody_knows_is_named_as_such(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert doctor(configured(tmp_path, *["http://no-such-host.invalid"] * 2)) == PROBLEM_EXIT_CODE
+    assert "name service" in capsys.readouterr().out
+
+
+def test_a_connection_without_trust_or_tls_is_told_with_the_reason(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], self_signed: Path
+) -> None:
+    with (
+        serving(ScriptedModel(), certificate=self_signed) as url,
+        serving(ScriptedModel()) as plain,
+    ):
+        without_tls = plain.replace("http:", "https:")
+        assert doctor(configured(tmp_path, url, without_tls)) == PROBLEM_EXIT_CODE
+    said = capsys.readouterr().out
+    assert "not reached: certificate verify failed: self-signed certificate" in said
+    assert "SSL_CERT_FILE" in said
+    assert "speaks no TLS" in said
+
+
+def test_the_doctor_trusts_whom_the_gateway_trusts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], trusted: Path
+) -> None:
+    scripted = ScriptedModel()
+    scripted.reply = well
+    with serving(Server(scripted), certificate=trusted) as url:
+        assert doctor(configured(tmp_path, url, url)) == 0, capsys.readouterr().out
+
+
+def test_a_server_that_takes_connections_and_says_nothing_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        assert doctor(configured(tmp_path, url, url), timeout=0.2) == PROBLEM_EXIT_CODE
+    said = capsys.readouterr().out
+    assert said.count("not reached: timed out") == 2
+    assert "--timeout" in said
 
 
 def test_a_server_that_hangs_is_given_up(

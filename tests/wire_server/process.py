@@ -28,6 +28,10 @@ class GatewayProcess:
     def log(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.log_path.read_bytes().splitlines()]
 
+    def wait_for_line(self, event: str) -> None:
+        """Wait until the log has a line of that event."""
+        wait_until(lambda: f'"event":"{event}"' in self.log_path.read_text())
+
     def metric(self, name: str) -> float:
         """The sum of a metric's samples."""
         text = httpx.get(self.url + "/metrics", trust_env=False).text

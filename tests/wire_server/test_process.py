@@ -15,12 +15,14 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.fakes.script import ROLE, Words
 from tests.fakes.serving import serving, wait_until
 from tests.fakes.upstream import UNSURE, Reply, ScriptedModel, completion
 from tests.fakes.valkey import StoreServer, store_server
 from tests.wire_server.process import GatewayProcess, gateway_process
 
 KEY = "understudy:{assistant}:pairs"
+CHAT = "/v1/chat/completions"
 ESCALATE = {"model": "assistant", "messages": [{"role": "user", "content": "x"}]}
 
 
@@ -164,6 +166,7 @@ def run(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
         ([*SERVE, "--redis-url", "nonsense"], "UNDERSTUDY_REDIS_URL"),
         ([*SERVE, "--state-dir", "good.yaml"], "UNDERSTUDY_STATE_DIR"),
         ([*SERVE, "--host", "192.0.2.1", "--insecure"], "cannot listen on 192.0.2.1"),
+        ([*SERVE, "--host", "192.0.2.1", "--insecure"], "choose a free port"),
     ],
 )
 def test_a_start_that_cannot_work_says_why_and_exits_with_2(
@@ -208,6 +211,109 @@ def test_requests_that_outlast_the_drain_are_told_so(
         assert response.status_code == 503
         assert response.json()["error"]["code"] == "shutting_down"
         assert gateway.process.wait(10) == 0
+
+
+def endings(gateway: GatewayProcess) -> dict[str, Any]:
+    """The one line that says what became of the drain; no other line has a traceback."""
+    assert not [line for line in gateway.log() if "exception" in line or "Traceback" in str(line)]
+    (drained,) = (line for line in gateway.log() if line["event"] == "drained")
+    assert gateway.log()[-1] == drained
+    return drained
+
+
+LONG = Reply(steps=[ROLE, Words(["word "] * 500, seconds_each=0.02)])
+
+
+def test_a_stream_that_outlasts_the_drain_is_cut_and_the_drain_is_told(
+    tmp_path: Path, urls: tuple[str, str, ScriptedModel, ScriptedModel]
+) -> None:
+    student_url, teacher_url, student, _ = urls
+    student.reply = LONG
+    environment = {"UNDERSTUDY_DRAIN_SECONDS": "1"}
+    with (
+        gateway_process(tmp_path, student_url, teacher_url, **environment) as gateway,
+        httpx.Client(trust_env=False, timeout=20) as client,
+        client.stream("POST", gateway.url + CHAT, json=ESCALATE | {"stream": True}) as response,
+    ):
+        text = response.iter_text()
+        next(text)
+        gateway.process.terminate()
+        rest = "".join(text)
+        assert "shutting_down" in rest
+        assert rest.endswith("data: [DONE]\n\n")
+        assert gateway.process.wait(10) == 0
+    drained = endings(gateway)
+    assert drained["cut"] == 1
+    assert 1 <= drained["seconds"] < 3
+    assert drained["unshipped_bytes"] == 0
+    (draining,) = (line for line in gateway.log() if line["event"] == "draining")
+    assert (draining["open"], draining["drain_seconds"]) == (1, 1)
+
+
+def test_a_drain_that_cuts_nothing_says_so(
+    tmp_path: Path, urls: tuple[str, str, ScriptedModel, ScriptedModel]
+) -> None:
+    with gateway_process(tmp_path, urls[0], urls[1]) as gateway:
+        gateway.process.terminate()
+        assert gateway.process.wait(10) == 0
+    assert endings(gateway)["cut"] == 0
+
+
+def test_told_twice_it_cuts_at_once_and_still_flushes_pairs(
+    tmp_path: Path, store: StoreServer, urls: tuple[str, str, ScriptedModel, ScriptedModel]
+) -> None:
+    student_url, teacher_url, student, _ = urls
+    environment = {"UNDERSTUDY_REDIS_URL": store.url}
+    store.stop()
+    with (
+        gateway_process(tmp_path, student_url, teacher_url, **environment) as gateway,
+        ThreadPoolExecutor(1) as pool,
+        httpx.Client(trust_env=False, timeout=20) as client,
+    ):
+        ask(gateway, client)
+        wait_until(lambda: gateway.metric("understudy_store_errors_total") > 0)
+        student.reply = Reply(delay_seconds=30)
+        pending = pool.submit(client.post, gateway.url + CHAT, json=ESCALATE)
+        wait_until(lambda: len(student.requests) == 2)
+        store.start()
+        gateway.process.terminate()
+        gateway.wait_for_line("draining")
+        gateway.process.terminate()
+        assert pending.result(20).status_code == 503
+        assert gateway.process.wait(10) == 0
+    assert len(stored_ids(store)) == 1
+    drained = endings(gateway)
+    assert (drained["cut"], drained["unshipped_bytes"]) == (1, 0)
+    assert drained["seconds"] < 10
+
+
+def test_a_client_that_reads_nothing_does_not_hold_up_the_end(
+    tmp_path: Path, urls: tuple[str, str, ScriptedModel, ScriptedModel]
+) -> None:
+    student_url, teacher_url, student, _ = urls
+    student.reply = Reply(steps=[ROLE, Words(["word " * 20_000] * 200)])
+    environment = {"UNDERSTUDY_DRAIN_SECONDS": "0"}
+    with (
+        gateway_process(tmp_path, student_url, teacher_url, **environment) as gateway,
+        httpx.Client(trust_env=False, timeout=20) as client,
+        client.stream("POST", gateway.url + CHAT, json=ESCALATE | {"stream": True}) as response,
+    ):
+        unread = response.iter_raw()
+        next(unread)
+        gateway.process.terminate()
+        assert gateway.process.wait(10) == 0
+    assert endings(gateway)["cut"] == 1
+
+
+def test_where_it_listens_is_told(
+    tmp_path: Path, urls: tuple[str, str, ScriptedModel, ScriptedModel]
+) -> None:
+    with gateway_process(tmp_path, urls[0], urls[1], UNDERSTUDY_OPS_PORT="0") as gateway:
+        (line,) = (line for line in gateway.log() if line["event"] == "listening")
+    place, ops_place = line["places"]
+    assert f"http://{place}" == gateway.url
+    assert not ops_place.endswith(":0")
+    assert line["cascades"] == ["assistant"]
 
 
 def test_check_says_what_is_valid() -> None:

@@ -1,6 +1,8 @@
 """Asks one model what the doctor wants to know, by the very code with which the gateway asks."""
 
 import asyncio
+import socket
+import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
@@ -10,7 +12,7 @@ import msgspec
 
 from gateway.app import build_model
 from gateway.cascades import LoadedCascade
-from gateway.errors import GatewayError
+from gateway.errors import GatewayError, root_of, words_of
 from gateway.legs import Legs, Model
 from gateway.upstream.openai import OpenAIModel
 from gateway.upstream.probe import QUESTION, Continuation, probe
@@ -68,16 +70,39 @@ async def examine(question: Question, legs: Legs) -> list[Finding]:
 async def _listing(base_url: str, key: str | None, seconds: float) -> Texts | Unlisted | Fault:
     headers = {} if key is None else {"authorization": f"Bearer {key}"}
     try:
-        async with httpx.AsyncClient(timeout=seconds, trust_env=False) as client:
+        tls = ssl.create_default_context()  # as the gateway's: what this machine trusts
+        async with httpx.AsyncClient(timeout=seconds, trust_env=False, verify=tls) as client:
             response = await client.get(base_url.rstrip("/") + "/models", headers=headers)
     except httpx.HTTPError as error:
-        return Fault(f"not reached: {str(error) or type(error).__name__}")
+        root = root_of(error)
+        words = words_of(root) or str(root) or type(error).__name__
+        return Fault(f"not reached: {words}", _advice_on(root))
     try:
         return [str(entry["id"]) for entry in response.raise_for_status().json()["data"]]
     except httpx.HTTPStatusError:
         return Unlisted(f"lists no models (status {response.status_code})")
     except (ValueError, KeyError, TypeError):
         return Unlisted("lists no models")
+
+
+def _advice_on(root: BaseException) -> str:
+    """What to do about a connection that was not made, or broke."""
+    match root:
+        case ssl.SSLCertVerificationError():
+            return (
+                "mend its certificate or the host in base_url, or have this machine trust who "
+                "issued it: SSL_CERT_FILE names a file of such certificates"
+            )
+        case ssl.SSLError():
+            return "what listens there speaks no TLS: say http:// in base_url, or mend its port"
+        case socket.gaierror():
+            return "no such host is known here: mend base_url, or this machine's name service"
+        case ConnectionRefusedError():
+            return "nothing listens there: start it, or mend host and port of base_url"
+        case TimeoutError():
+            return "mend base_url, look for a firewall in between, or give it more --timeout"
+        case _:
+            return "start it, or mend base_url: is it https:// there?"
 
 
 async def _ask(question: Question, ask: Callable[[Model], Awaitable[_T]]) -> _T | Fault:

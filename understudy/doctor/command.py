@@ -13,7 +13,8 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from gateway.cascades import ConfigError, LoadedCascade, load_cascades
+from gateway.cascades import LoadedCascade, load_cascades
+from gateway.config_file import ConfigError
 from gateway.legs import Legs
 from gateway.settings import read_secret
 from routing.money import total_of, usd
@@ -74,7 +75,9 @@ async def _examine(cascades: Sequence[LoadedCascade], seconds: float, console: C
 
 
 def _table(loaded: LoadedCascade, found: Mapping[Role, Sequence[Finding]]) -> Table:
-    table = Table("", "", "state", "seen", title=escape(loaded.name), title_justify="left")
+    table = Table("", title=escape(loaded.name), title_justify="left")
+    for heading in ("", "state", "seen"):
+        table.add_column(heading, overflow="fold")  # names and addresses are to be copied whole
     config = loaded.config
     for role, findings in found.items():
         model = config.student if role is Role.STUDENT else config.teacher

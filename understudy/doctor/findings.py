@@ -42,9 +42,10 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A question that got no answer: why, in a server's words or ours."""
+    """A question that got no answer: why, in a server's words or ours, and what to do if known."""
 
     saw: str
+    advice: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +108,7 @@ def findings_of(wanted: Wanted, seen: Seen) -> list[Finding]:
 
 def unreachable(fault: Fault) -> Finding:
     """All that is to be said of a server that cannot be reached."""
-    return Finding("server", State.PROBLEM, fault.saw, "start it, or mend base_url")
+    return Finding("server", State.PROBLEM, fault.saw, fault.advice or "start it, or mend base_url")
 
 
 def _server(wanted: Wanted, seen: Seen) -> Finding:

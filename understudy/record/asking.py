@@ -244,7 +244,7 @@ def _student_part(reply: Completion, item: Item) -> dict[str, Any]:
             "top_logprobs": [[top.logprob for top in token.top_logprobs or ()] for token in tokens],
             "answer_span": [first, last],
         }
-        if choice.finish_reason == "stop" and last < len(tokens):
+        if choice.finish_reason != "length" and last < len(tokens):
             part["end_logprob"] = tokens[last].logprob
     return part
 

@@ -22,7 +22,8 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from gateway.cascades import ConfigError, LoadedCascade, load_cascades
+from gateway.cascades import LoadedCascade, load_cascades
+from gateway.config_file import ConfigError
 from gateway.settings import read_secret
 from understudy.record.asking import Panel
 from understudy.record.dataset import DatasetError, Item, Manner, read_dataset

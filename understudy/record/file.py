@@ -54,10 +54,15 @@ class RecordFile:
                 yield record
 
     def append(self, record: Mapping[str, object]) -> None:
-        """Add a record, in one piece."""
+        """Add a record, in one piece.  Raises RecordFileError where the disk takes no more."""
         line = msgspec.json.encode(record) + b"\n"
-        while line:  # a signal or a full disk may cut a write short
-            line = line[os.write(self._file, line) :]
+        try:
+            while line:  # a signal may cut a write short
+                line = line[os.write(self._file, line) :]
+        except OSError as error:
+            raise RecordFileError(
+                f"{self.path}: cannot be written: {error.strerror}: mend that, and run it again"
+            ) from None
 
     def close(self) -> None:
         """Have it on the disk, and let go of it."""

@@ -210,6 +210,14 @@ def test_a_client_that_leaves_while_it_sends_its_body_is_forgotten(scene: Stage)
     wait_until(lambda: scene.metric(name, cascade="other", outcome="cancelled") == before + 1)
 
 
+@pytest.mark.parametrize("group", ["", "a b", "x" * 65, "a/b"])
+def test_a_group_that_can_be_none_is_refused_by_its_header(scene: Stage, group: str) -> None:
+    headers = {"x-understudy-group": group}
+    response = scene.client.post("/v1/chat/completions", json=scene.question, headers=headers)
+    assert response.status_code == 400
+    assert response.json()["error"]["param"] == "x-understudy-group"
+
+
 def test_a_bug_is_an_internal_error_that_says_nothing(
     scene: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -231,6 +239,23 @@ def test_a_request_can_opt_out_of_storage(tmp_path: Path) -> None:
         assert scene.pairs() == []
         assert scene.ask(store=True).status_code == 200
         assert len(scene.pairs()) == 1
+
+
+def test_a_pair_tells_the_group_and_the_merit(tmp_path: Path) -> None:
+    with stage(tmp_path) as scene:
+        scene.student.reply = Reply(body=completion(logprob=UNSURE))
+        for headers in ({}, {"x-understudy-group": "mmlu:law"}):
+            scene.client.post("/v1/chat/completions", json=scene.question, headers=headers)
+        bare, named = (json.loads(line)["pair"] for line in scene.pairs())
+        assert (bare["group"], named["group"]) == (None, "mmlu:law")
+        assert named["merit"] == named["confidence"] > 0
+        names = [
+            sample.name
+            for each in scene.gateway.context.observer.metrics.registry.collect()
+            for sample in each.samples
+            if "mmlu:law" in sample.labels.values()
+        ]
+        assert names == []
 
 
 def test_a_cascade_can_be_told_not_to_store(tmp_path: Path) -> None:

@@ -5,9 +5,14 @@ from typing import Any
 
 import pytest
 
-from gateway.facts import ABORTED, Leg, TeacherProbed
+from gateway.errors import UpstreamTimeout
+from gateway.facts import ABORTED, Denial, Leg, TeacherProbed
+from gateway.ports import Trouble
 from gateway.telemetry.log import ServerLogHandler, log_probed, log_settled, new_log
-from routing.vocabulary import Confidence, Handover, Role
+from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.observer import Observer
+from routing.streaming import Doubt
+from routing.vocabulary import Confidence, Handover, NotAsked, Obstacle, Reason, Role
 from tests.gateway.telemetry.test_metrics import fact
 
 
@@ -41,6 +46,45 @@ def test_a_stream_tells_its_first_byte_and_no_draft_given_up_is_a_failure() -> N
     assert "handover" not in second
 
 
+def test_a_doubt_is_told_with_what_raised_it_and_why_nobody_took_over() -> None:
+    stream = io.BytesIO()
+    doubt = Doubt(32, Reason.LOW_CONFIDENCE, Confidence(1 / 3))
+    told = {"doubt": doubt, "obstacle": Obstacle.TEACHER_CANNOT, "handover": Handover.NEVER}
+    log_settled(new_log("info", stream), fact(is_stream=True, **told))
+    silent = Doubt(16, Reason.INVALID_STRUCTURE, None)
+    log_settled(new_log("info", stream), fact(is_stream=True, doubt=silent))
+    log_settled(new_log("info", stream), fact(is_stream=True))
+    first, second, third = lines(stream)
+    assert first["doubt_reason"] == "low_confidence"
+    assert first["doubt_confidence"] == 0.333333
+    assert first["doubt_at_tokens"] == 32
+    assert first["not_handed_over"] == "teacher_cannot"
+    assert second["doubt_confidence"] is None
+    assert "not_handed_over" not in second
+    assert not [name for name in third if "doubt" in name or "handed" in name]
+
+
+def test_a_model_that_was_not_asked_is_told_with_the_reason() -> None:
+    stream = io.BytesIO()
+    denials = [Denial(Role.STUDENT, NotAsked.LEFT_ALONE), Denial(Role.TEACHER, NotAsked.NO_ROOM)]
+    log_settled(new_log("info", stream), fact(denials=denials))
+    assert lines(stream)[0]["failures"] == [
+        {"role": "student", "error": "left_alone"},
+        {"role": "teacher", "error": "no_room"},
+    ]
+
+
+def test_a_breaker_tells_which_failure_opened_it() -> None:
+    stream = io.BytesIO()
+    observer = Observer(Metrics(version="0", calibrated={}), new_log("info", stream))
+    observer.breaker_changed("a", Role.STUDENT, UpstreamTimeout("not in time"))
+    observer.breaker_changed("a", Role.STUDENT, None)
+    opened, closed = lines(stream)
+    assert (opened["event"], opened["open"]) == ("breaker", True)
+    assert (opened["error"], opened["detail"]) == ("upstream_timeout", "not in time")
+    assert (closed["open"], "error" in closed) == (False, False)
+
+
 def test_lines_below_the_level_are_not_written() -> None:
     stream = io.BytesIO()
     log_settled(new_log("warning", stream), fact())
@@ -71,6 +115,20 @@ def test_the_server_s_own_words_become_lines_of_json() -> None:
     assert "RuntimeError" in line["exception"]
 
 
+def test_a_lost_pair_and_a_failing_store_are_told_with_place_and_cause() -> None:
+    stream = io.BytesIO()
+    observer = Observer(Metrics(version="0", calibrated={}), new_log("info", stream))
+    observer.pair_lost("a", "write_failed", Trouble("/state/pairs.jsonl", 28, "No space left"))
+    observer.store_failed("ConnectionError", Trouble("valkey:6379", 111, "Connection refused"))
+    lost, failed = lines(stream)
+    assert (lost["event"], lost["cause"], lost["level"]) == ("pair_lost", "write_failed", "error")
+    assert (lost["place"], lost["errno"]) == ("/state/pairs.jsonl", 28)
+    assert lost["strerror"] == "No space left"
+    assert (failed["event"], failed["error"]) == ("store_failed", "ConnectionError")
+    assert (failed["place"], failed["errno"]) == ("valkey:6379", 111)
+    assert failed["strerror"] == "Connection refused"
+
+
 class Full(io.BytesIO):
     """A stream on a full disk."""
 
@@ -84,7 +142,7 @@ class Full(io.BytesIO):
 def test_a_log_that_cannot_be_written_costs_nothing_but_the_line() -> None:
     lost = []
     log_settled(new_log("info", Full(), lambda: lost.append(1)), fact())
-    assert lost
+    assert lost == [1]
 
 
 def test_a_failed_call_is_told_with_its_cause() -> None:

@@ -6,6 +6,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from gateway.facts import ABORTED, DraftCompleted, Ending, Leg, RequestSettled, TeacherProbed
 from gateway.telemetry.metrics import Metrics
 from routing.money import PICO_PER_USD, Usage
+from routing.streaming import Doubt
 from routing.vocabulary import Confidence, Degraded, Handover, Reason, Role
 
 USAGE = Usage(input=100, output=10, cached_input=40, reasoning=4)
@@ -116,9 +117,38 @@ def test_a_stream_tells_when_its_first_byte_left() -> None:
 @pytest.mark.parametrize("handover", list(Handover))
 def test_a_late_doubt_is_counted_by_what_became_of_it(handover: Handover) -> None:
     counted = metrics()
-    counted.settled(fact(is_stream=True, reason=Reason.LATE_DOUBT, handover=handover))
+    doubt = Doubt(32, Reason.LOW_CONFIDENCE, Confidence(0.1))
+    of_stream = {"is_stream": True, "handover": handover}
+    counted.settled(fact(reason=Reason.LATE_DOUBT, doubt=doubt, **of_stream))
+    counted.settled(fact(reason=Reason.STUDENT_FAILED, **of_stream))  # it broke off: no doubt
     name = "understudy_late_doubts_total"
     assert sample(counted, name, cascade="a", handover=handover) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind"),
+    [
+        ({"first_byte_seconds": 0.1}, "served"),
+        ({"first_byte_seconds": 0.1, "served_by": Role.TEACHER}, "wasted"),
+        (
+            {
+                "first_byte_seconds": 0.1,
+                "served_by": Role.TEACHER,
+                "handover": Handover.CONTINUE,
+            },
+            "served",
+        ),
+        ({"first_byte_seconds": None}, "wasted"),
+    ],
+)
+def test_words_that_are_out_were_served_even_where_the_model_then_broke_off(
+    changes: dict[str, object], kind: str
+) -> None:
+    counted = metrics()
+    legs = (Leg(Role.STUDENT, USAGE, 7, 0.1, "upstream_unavailable"),)
+    counted.settled(fact(is_stream=True, legs=legs, ending=Ending.FAILED, **changes))
+    name = "understudy_cost_usd_total"
+    assert sample(counted, name, cascade="a", role="student", kind=kind) == 7e-12
 
 
 def test_an_aborted_draft_is_no_failure_of_the_student() -> None:

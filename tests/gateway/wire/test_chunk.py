@@ -101,6 +101,7 @@ def test_only_tokens_that_the_client_reads_are_evidence(
     entries = [*tokens("Paris"), *tokens(last, logprob=-7.0)]
     read = decode(chunk({"content": content}, entries, {"finish_reason": finish_reason}))
     assert (-7.0 in logprobs_in(read)) is is_counted
+    assert read.end_logprob == (None if is_counted else -7.0)
     assert -0.01 in logprobs_in(read)
     assert read.finish_reason == finish_reason
 
@@ -230,14 +231,11 @@ def test_an_error_that_is_null_is_none() -> None:
         b"null",
         b"[]",
         b'"text"',
-        b"{}",
-        b'{"choices": null}',
         b'{"choices": {}}',
         b'{"choices": [1]}',
         b'{"choices": [null]}',
         b'{"choices": [{"delta": "text"}]}',
         b'{"choices": [{"index": "0"}]}',
-        b'{"object": "error", "message": "Engine died"}',
         b'{"choices": [], "x": "\xff"}',
         b'{"choices": [], "x": ' + b"[" * 950 + b"]" * 950 + b"}",
         b'{"choices": [], "x": ' + b"[" * 10**5 + b"]" * 10**5 + b"}",
@@ -248,6 +246,27 @@ def test_what_is_no_chunk_is_refused(body: bytes) -> None:
     for is_evidence_wanted in (True, False):
         with pytest.raises(ValueError, match=r".+"):
             decode(body, is_evidence_wanted=is_evidence_wanted)
+
+
+@pytest.mark.parametrize(
+    "body", [b"{}", b'{"choices": null}', b'{"type": "ping"}', b'{"object": "list", "data": []}']
+)
+def test_what_has_nothing_to_do_with_an_answer_is_passed_over(body: bytes) -> None:
+    for is_evidence_wanted in (True, False):
+        assert decode(body, is_evidence_wanted=is_evidence_wanted) == Chunk(body, is_foreign=True)
+
+
+def test_an_error_may_come_without_a_frame_of_its_own() -> None:
+    body = b'{"object": "error", "message": "Engine died", "code": 500}'
+    assert decode(body) == Chunk(body, error="Engine died")
+
+
+def test_text_that_cannot_be_read_as_text_is_told() -> None:
+    part = [{"type": "text", "text": "x"}]
+    for is_evidence_wanted in (True, False):
+        read = decode(chunk({"content": part}), is_evidence_wanted=is_evidence_wanted)
+        assert (read.content, read.has_unread_text) == ("", True)
+    assert not decode(chunk({"content": "x"})).has_unread_text
 
 
 def test_a_second_choice_is_refused() -> None:

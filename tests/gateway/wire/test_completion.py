@@ -55,6 +55,8 @@ def test_only_tokens_that_the_client_reads_are_evidence(
     choice = {"finish_reason": finish_reason} | logprobs_of(*entries)
     (draft,) = drafts(completion(content, choice=choice))
     assert (-7.0 in draft.token_logprobs) is is_counted
+    assert draft.end_logprob == (None if is_counted else -7.0)
+    assert (draft.text, draft.finish_reason) == (content or "", finish_reason)
 
 
 def test_reasoning_is_no_evidence_about_the_answer() -> None:

@@ -1,5 +1,6 @@
 """The whole command against servers that do as they are told."""
 
+import errno
 import json
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -328,6 +329,20 @@ def test_an_interruption_leaves_a_file_that_can_be_gone_on_with(
     assert "Interrupted; run it again to go on." in desk.err
     assert len(desk.records()) == 2
     monkeypatch.undo()
+    assert desk.run(KNOWN) == 0
+    assert len(desk.records()) == 4
+
+
+def test_a_full_disk_ends_the_run_with_a_reason(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int, __: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.write", full)
+    assert desk.run(KNOWN) == CANNOT_START
+    monkeypatch.undo()
+    assert "No space left on device: mend that" in " ".join(desk.err.split())
     assert desk.run(KNOWN) == 0
     assert len(desk.records()) == 4
 

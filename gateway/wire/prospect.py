@@ -1,0 +1,37 @@
+"""What a chat request tells before anybody has answered it, as far as its policy asks.
+
+Most policies ask for nothing here, and then nothing is read.
+"""
+
+import msgspec
+
+from gateway.wire.chat import Chat
+from routing.cascade import Prospect
+from routing.policy import Policy
+from routing.prompt import prompt_of
+from routing.sampling import SAMPLING_NAMES, Sampling
+from routing.vocabulary import Merit
+
+_any = msgspec.json.Decoder()
+
+
+def prospect_of(chat: Chat, policy: Policy, fixed: Sampling) -> Prospect:
+    """What is known of the request; ``fixed`` is the sampling that the operator sets himself."""
+    return Prospect(
+        needs=chat.needs,
+        group=chat.group,
+        promised=_promised(chat, policy),
+        sampling={} if policy.sampling is None else {**_asked(chat), **fixed},
+    )
+
+
+def _promised(chat: Chat, policy: Policy) -> Merit | None:
+    if policy.prompt is None:
+        return None
+    return policy.promised(prompt_of(_any.decode(chat.fields["messages"]), chat.group))
+
+
+def _asked(chat: Chat) -> Sampling:
+    """The sampling parameters that the client wrote."""
+    names = SAMPLING_NAMES.intersection(chat.fields)
+    return {name: _any.decode(chat.fields[name]) for name in names}
