@@ -36,6 +36,9 @@ from routing.model import GROUP_PREFIX, LABEL_PREFIX, PROMPT_MERIT
 
 SINGLE, AVERAGE = "single", "average"
 INNER_FOLDS = 4
+# With fewer there is no telling candidates apart: the best signal it is.
+LEAST_RECORDS = 80
+LEAST_OF_A_CLASS = 5
 # A name must stand in so many records, and in so large a share of them, to be a feature.
 LEAST_NAMED = 20
 LEAST_NAMED_SHARE = 0.01
@@ -91,7 +94,9 @@ def fit(table: Table, options: Options) -> Fitted:
     names = _feature_names(table, with_prompt=read is not None)
     sample = Sample(names, features_of(table, names, read), table.outcomes.weight)
     work = _Work(table, sample, fold, target, is_probability)
-    merits = {SINGLE: _column(table, signal), **work.merits_out_of_fold()}
+    merits = {SINGLE: _column(table, signal)}
+    if _is_enough(table, fold):
+        merits |= work.merits_out_of_fold()
     chosen = simplest_good(table.outcomes, merits)
     if chosen == SINGLE:
         rule, merit = _single_rule(table, signal, target, is_probability=is_probability)
@@ -180,6 +185,13 @@ class _Work:
             scorer = part._fit(name, target[others], is_probability=is_probability)
             found[these] = scorer.predict(self.sample.values[these])
         return found
+
+
+def _is_enough(table: Table, fold: Integers) -> bool:
+    """Whether each part to fit on has acceptable drafts and others, and all are more than a few."""
+    good = table.outcomes.student
+    rare = (min(good[others].sum(), (1.0 - good[others]).sum()) for others, _ in splits(fold))
+    return table.n >= LEAST_RECORDS and min(rare) >= LEAST_OF_A_CLASS
 
 
 def _single_rule(
