@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from evaluation.candidates import FITTERS, Sample, fit_average
+from evaluation.candidates import FITTERS, Sample, Scorer, fit_average
 from evaluation.outcomes import Floats
 
 NAMES = ("mean_probability", "min_margin", "label=up", "group=easy")
@@ -28,13 +28,12 @@ def test_the_export_says_the_same_to_the_ninth_digit(
 ) -> None:
     known, acceptable, gain = sample(weighted=weighted)
     target = acceptable if is_probability else gain
+    scorer: Scorer
     if name == "average":
         scorer = fit_average(known, target, is_probability=is_probability)
-        exported = scorer.export()
     else:
-        found = FITTERS[name](known, target, is_probability)
-        exported = found.export()
-        scorer = found
+        scorer = FITTERS[name](known, target, is_probability)
+    exported = scorer.export()
     rows = [
         {name: float(value) for name, value in zip(NAMES, row, strict=True) if value == value}
         for row in known.values

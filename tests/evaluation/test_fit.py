@@ -176,7 +176,7 @@ def test_merits_out_of_fold_are_of_the_records_that_were_fitted_on() -> None:
     table = table_of(answers(300))
     fitted: Fitted = fit(table, Options())
     assert fitted.merit_out_of_fold.shape == (300,)
-    assert {SINGLE, "linear", "trees", "average"} == set(fitted.areas)
+    assert {SINGLE, "narrow", "linear", "trees", "average"} == set(fitted.areas)
     scorer: Scorer | None = fitted.rule.scorer
     assert scorer is not None or fitted.rule.chosen == SINGLE
     assert len(list(splits(folds_of(table.keys, 4, 0)))) == 4
