@@ -115,17 +115,21 @@ def read_records(path: Path) -> Iterator[Record]:
 def draft_of(student: StudentPart) -> Draft:
     """What routing judges: the evidence within the answer's span.
 
-    A log-probability that was not reported becomes NaN, with which no token is evidence.
+    A log-probability that was not reported becomes NaN, with which no token is evidence.  Of a
+    draft that was not cut short, the token behind the span is the one that ended it.
     """
     logprobs = student.token_logprobs or ()
     rows = student.top_logprobs or ()
     first, last = student.answer_span or (0, len(logprobs))
+    end = student.end_logprob
+    if end is None and last < len(logprobs) and student.finish_reason != "length":
+        end = logprobs[last]
     return Draft(
         token_logprobs=tuple(map(_reported, logprobs[first:last])),
         top_logprobs=tuple(tuple(map(_reported, row or ())) for row in rows[first:last]),
         text=student.text or "",
         finish_reason=student.finish_reason,
-        end_logprob=student.end_logprob,
+        end_logprob=end,
     )
 
 
