@@ -76,7 +76,13 @@ def test_every_part_is_read_and_what_is_unknown_skipped(tmp_path: Path) -> None:
 
 def test_signals_are_those_of_the_answers_span_and_the_records_own(tmp_path: Path) -> None:
     record = one(tmp_path, FULL)
-    draft = Draft((-0.1, -0.7), ((-0.1, -3.0), (-0.7, -0.9)), text="4.", finish_reason="stop")
+    draft = Draft(
+        token_logprobs=(-0.1, -0.7),
+        top_logprobs=((-0.1, -3.0), (-0.7, -0.9)),
+        text="4.",
+        finish_reason="stop",
+        end_logprob=-9.0,
+    )
     assert draft_of(record.student) == draft
     own = {"evidence:p_true": 0.4, "evidence:fits": 1.0}
     assert signals_in(record) == {**signals_of(draft), **own}
