@@ -27,9 +27,16 @@ def test_the_area_is_that_under_the_curve() -> None:
 def test_the_simplest_that_is_about_as_good_is_taken() -> None:
     outcomes, merit = drawn(2000)
     noise = np.random.default_rng(0).random(2000)
-    nearly = merit + 0.01 * noise
-    assert simplest_good(outcomes, {"simple": nearly, "best": merit}) == "simple"
+    assert simplest_good(outcomes, {"simple": 2.0 * merit, "best": merit}) == "simple"
     assert simplest_good(outcomes, {"simple": noise, "best": merit}) == "best"
+    assert simplest_good(outcomes, {"best": merit, "worse": noise}) == "best"
+
+
+def test_half_a_standard_error_is_what_simplicity_is_worth(monkeypatch: pytest.MonkeyPatch) -> None:
+    outcomes, merit = drawn(2000)
+    orders = {"simple": np.random.default_rng(0).random(2000), "best": merit}
+    monkeypatch.setattr("evaluation.selection.STANDARD_ERRORS", 1000.0)
+    assert simplest_good(outcomes, orders) == "simple"
 
 
 def test_where_nothing_can_be_gained_the_simplest_is_taken() -> None:
