@@ -30,7 +30,7 @@ def fit_logistic(score: Floats, acceptable: Floats, weight: Floats) -> Logistic:
     """Platt's map of least log loss, with his smoothing of the two classes."""
     middle, spread = _standard(score, weight)
     found = _newton((score - middle) / spread, _smoothed(acceptable, weight), weight, None)
-    slope = max(found[0], LEAST_SLOPE)
+    slope = max(float(found[0]), LEAST_SLOPE)
     return _logistic(slope / spread, found[1] - slope * middle / spread)
 
 

@@ -34,6 +34,11 @@ class Sample:
     values: Floats
     weight: Floats
 
+    def among(self, names: tuple[str, ...]) -> "Sample":
+        """These features alone."""
+        places = [self.names.index(name) for name in names]
+        return Sample(names, self.values[:, places], self.weight)
+
     def take(self, places: Any) -> "Sample":
         """Those rows alone: ``places`` are indices or a mask."""
         return Sample(self.names, self.values[places], self.weight[places])

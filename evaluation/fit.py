@@ -6,6 +6,7 @@ the margin of the bar) sees only results for records that had no part in them.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -35,7 +36,12 @@ from routing.calibration import Calibration
 from routing.model import GROUP_PREFIX, LABEL_PREFIX, PROMPT_MERIT
 
 SINGLE, AVERAGE = "single", "average"
+# The best signal and what the prompt promises, and nothing else: for few records.
+NARROW = "narrow"
 INNER_FOLDS = 4
+# With fewer there is no telling candidates apart: the best signal it is.
+LEAST_RECORDS = 80
+LEAST_OF_A_CLASS = 5
 # A name must stand in so many records, and in so large a share of them, to be a feature.
 LEAST_NAMED = 20
 LEAST_NAMED_SHARE = 0.01
@@ -90,8 +96,11 @@ def fit(table: Table, options: Options) -> Fitted:
     read = np.clip(estimate, 0.0, 1.0) if options.reads_prompt and prompt is not None else None
     names = _feature_names(table, with_prompt=read is not None)
     sample = Sample(names, features_of(table, names, read), table.outcomes.weight)
-    work = _Work(table, sample, fold, target, is_probability)
-    merits = {SINGLE: _column(table, signal), **work.merits_out_of_fold()}
+    narrow = (signal, PROMPT_MERIT) if read is not None else ()
+    work = _Work(table, sample, fold, target, is_probability, narrow)
+    merits = {SINGLE: _column(table, signal)}
+    if _is_enough(table, fold):
+        merits |= work.merits_out_of_fold()
     chosen = simplest_good(table.outcomes, merits)
     if chosen == SINGLE:
         rule, merit = _single_rule(table, signal, target, is_probability=is_probability)
@@ -129,12 +138,13 @@ class _Work:
     fold: Integers
     target: Floats
     is_probability: bool
+    narrow: tuple[str, ...] = ()
 
     def merits_out_of_fold(self) -> dict[str, Floats]:
         """Each candidate's order of records that it has not seen, the simplest first."""
         silent = self._silent()
         found = {}
-        for name in FITTERS:
+        for name in (*((NARROW,) if self.narrow else ()), *FITTERS):
             scores = self._out_of_fold(name, self._wanted(), is_probability=self.is_probability)
             merit = scores if self.is_probability else (1.0 - np.clip(scores, -1.0, 1.0)) / 2.0
             found[name] = np.where(silent, np.nan, merit)
@@ -154,7 +164,7 @@ class _Work:
             None if self.is_probability else self._fit(chosen, self._wanted(), is_probability=False)
         )
         rule = FittedRule(
-            chosen, self.sample.names, calibration, by_group, scorer=accept, gain=gain
+            chosen, self._part(chosen).names, calibration, by_group, scorer=accept, gain=gain
         )
         if self.is_probability:
             merit = apply_by_group(calibration, by_group, scores, self.table.groups)
@@ -169,18 +179,32 @@ class _Work:
         evidence = [place for place, name in enumerate(self.sample.names) if tells_how_sure(name)]
         return np.asarray(np.isnan(self.sample.values[:, evidence]).all(axis=1))
 
-    def _fit(self, chosen: str, target: Floats, *, is_probability: bool) -> Scorer:
+    def _part(self, chosen: str) -> Sample:
+        return self.sample.among(self.narrow) if chosen == NARROW else self.sample
+
+    def _fit(
+        self, chosen: str, target: Floats, places: Any = slice(None), *, is_probability: bool
+    ) -> Scorer:
+        sample = self._part(chosen).take(places)
         if chosen == AVERAGE:
-            return fit_average(self.sample, target, is_probability=is_probability)
-        return FITTERS[chosen](self.sample, target, is_probability)
+            return fit_average(sample, target[places], is_probability=is_probability)
+        fitter = FITTERS["linear" if chosen == NARROW else chosen]
+        return fitter(sample, target[places], is_probability)
 
     def _out_of_fold(self, name: str, target: Floats, *, is_probability: bool) -> Floats:
         found = np.empty(self.table.n)
+        values = self._part(name).values
         for others, these in splits(self.fold):
-            part = _Work(self.table, self.sample.take(others), self.fold, target, is_probability)
-            scorer = part._fit(name, target[others], is_probability=is_probability)
-            found[these] = scorer.predict(self.sample.values[these])
+            scorer = self._fit(name, target, others, is_probability=is_probability)
+            found[these] = scorer.predict(values[these])
         return found
+
+
+def _is_enough(table: Table, fold: Integers) -> bool:
+    """Whether each part to fit on has acceptable drafts and others, and all are more than a few."""
+    good = table.outcomes.student
+    rare = (min(good[others].sum(), (1.0 - good[others]).sum()) for others, _ in splits(fold))
+    return table.n >= LEAST_RECORDS and min(rare) >= LEAST_OF_A_CLASS
 
 
 def _single_rule(

@@ -12,7 +12,7 @@ import numpy as np
 from evaluation.outcomes import Floats, Outcomes, sortable
 from evaluation.reliability import ordered
 
-STANDARD_ERRORS = 1.0  # a simpler order is preferred unless it is this much worse
+STANDARD_ERRORS = 0.5  # a simpler order is preferred unless it is this much worse
 
 
 def credit_of(outcomes: Outcomes, merit: Floats) -> Floats:
