@@ -217,8 +217,8 @@ def _load_one(
         raise ConfigError(
             f"streaming.hold_tokens: the policy's promise for streams is for {certified}, got "
             f"{config.streaming.hold_tokens}: set it to {certified}, or fit the policy again, "
-            f"`understudy calibrate RECORDS --target quality=0.99 --cascade {name} "
-            f"--hold-tokens {config.streaming.hold_tokens} --out policy.json`"
+            f"`understudy calibrate RECORDS --cascade {name} --hold-tokens "
+            f"{config.streaming.hold_tokens} --target quality=0.99 --out policy.json`"
         )
     return LoadedCascade(
         name, config, policy, keys["student"], keys["teacher"], keys.get("comparator")

@@ -110,8 +110,8 @@ def policy_from_document(
 
 def _fit_again(cascade: str, student_version: str) -> str:
     return (
-        "fit one on records of this student, `understudy calibrate RECORDS --target quality=0.99 "
-        f"--cascade {cascade} --student-version {student_version} --out policy.json`"
+        "fit one on records of this student, `understudy calibrate RECORDS --cascade "
+        f"{cascade} --student-version {student_version} --target quality=0.99 --out policy.json`"
     )
 
 
@@ -121,7 +121,7 @@ def _check_schema(document: object, what_to_do: str) -> None:
     found = document["schema_version"]
     if isinstance(found, bool) or found != SCHEMA_VERSION:
         raise PolicyError(
-            f"schema_version: this release reads {SCHEMA_VERSION}, the file has {found!r}: "
+            f"schema_version: this gateway reads {SCHEMA_VERSION}, the file has {found!r}: "
             f"{what_to_do}"
         )
 

@@ -85,25 +85,26 @@ def calibrate(
             found = _calibrated(records, wanted, progress)
         if isinstance(found, Calibrated):
             write_whole(out, jsonlib.dumps(found.document, indent=1) + "\n")
-    except (EvaluationError, PolicyError) as error:
+    except (EvaluationError, PolicyError, OSError) as error:
         console.print(f"[bold red]Cannot calibrate:[/] {escape(str(error))}", soft_wrap=True)
-        return CANNOT_CALIBRATE
-    except OSError as error:
-        console.print(f"[bold red]Cannot write:[/] {escape(str(error))}", soft_wrap=True)
         return CANNOT_CALIBRATE
     if json:
         print(jsonlib.dumps(_told(found, out), indent=1))
     if isinstance(found, Refused):
-        console.print(f"[bold red]Refused:[/] {escape(str(found))}.", soft_wrap=True)
-        console.print(
-            "These are the records of the half that is not fitted on: a file takes twice as many.  "
-            "Nothing is written.",
-            soft_wrap=True,
-        )
+        _say_refused(found, console)
         return REFUSED
     if not json:
         _show(found, out)
     return 0
+
+
+def _say_refused(found: Refused, console: Console) -> None:
+    console.print(f"[bold red]Refused:[/] {escape(str(found))}.", soft_wrap=True)
+    console.print(
+        "These are the records of the half that is not fitted on: a file takes twice as many.  "
+        "Nothing is written.",
+        soft_wrap=True,
+    )
 
 
 def _calibrated(records: Path, wanted: Wanted, progress: Progress) -> Calibrated | Refused:

@@ -175,7 +175,8 @@ def test_without_evidence_there_is_no_rule() -> None:
 def test_merits_out_of_fold_are_of_the_records_that_were_fitted_on() -> None:
     table = table_of(answers(300))
     fitted: Fitted = fit(table, Options())
-    assert fitted.merit_out_of_fold.shape == (300,)
+    assert fitted.out_of_fold.merit.shape == (300,)
+    assert fitted.out_of_fold.bar.shape == (300,)
     assert {SINGLE, "narrow", "linear", "trees", "average"} == set(fitted.areas)
     scorer: Scorer | None = fitted.rule.scorer
     assert scorer is not None or fitted.rule.chosen == SINGLE
