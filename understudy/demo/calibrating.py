@@ -17,7 +17,7 @@ from understudy.demo.processes import Processes, ProcessFailedError, Program
 from understudy.demo.services import CASCADE
 from understudy.demo.workload import Task
 
-TARGET = "quality=0.95"
+TARGET = "quality=0.9"
 REFUSED = 1  # the status of `understudy calibrate` where the promise cannot be made
 CONCURRENCY = 4
 

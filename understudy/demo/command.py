@@ -32,7 +32,7 @@ INTERRUPTED = 130  # 128 and the number of SIGINT, as shells have it.
 def demo(
     *,
     requests: Annotated[int, Parameter(validator=Number(gte=1, lte=MOST_REQUESTS))] = 200,
-    calibration: Annotated[int, Parameter(validator=Number(gte=0, lte=MOST_CALIBRATION))] = 400,
+    calibration: Annotated[int, Parameter(validator=Number(gte=0, lte=MOST_CALIBRATION))] = 240,
     seed: int = 1,
     serve: bool = False,
     port: Annotated[int, Parameter(validator=Number(gte=0, lte=65535))] = 0,

@@ -20,9 +20,13 @@ class Share:
     part: int
     whole: int
 
+    @property
+    def percent(self) -> str:
+        """The share alone; of nothing it is 0."""
+        return f"{100 * self.part / self.whole if self.whole else 0.0:.1f}%"
+
     def __str__(self) -> str:
-        percent = 100 * self.part / self.whole if self.whole else 0.0
-        return f"{self.part}/{self.whole} ({percent:.1f}%)"
+        return f"{self.part}/{self.whole} ({self.percent})"
 
 
 @dataclass(frozen=True, slots=True)

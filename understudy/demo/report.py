@@ -156,7 +156,7 @@ def _accuracies(run: Run) -> Group:
         if before is not None:
             shares += [figures.right_before(before, family), figures.kept_before(before, family)]
         shares += [figures.accuracy(run.student, family), figures.accuracy(run.teacher, family)]
-        table.add_row("all" if family is None else family, *map(str, shares))
+        table.add_row("all" if family is None else family, *(each.percent for each in shares))
     alone = (
         "The student alone: its drafts in this run, kept or not.  "
         "The teacher alone: asked once more, for everything."
