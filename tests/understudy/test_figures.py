@@ -5,15 +5,20 @@ from decimal import Decimal
 import pytest
 
 from understudy.demo.asking import Reply, Served
+from understudy.demo.calibrating import Calibration, Decided
 from understudy.demo.evidence import Mark, Metrics, Pair
 from understudy.demo.figures import (
     Run,
     Share,
     accuracy,
     bill,
+    bill_before,
     drafts_of,
     has_succeeded,
+    kept,
+    kept_before,
     outcome,
+    right_before,
     witnesses,
 )
 from understudy.demo.workload import generate
@@ -134,3 +139,30 @@ def test_a_run_with_a_failed_request_has_not_succeeded_even_where_all_agree() ->
     run = replace(RUN, cascade=[KEPT, ESCALATED, DEGRADED, FAILED], metrics=metrics)
     assert all(figure.agree for figure in witnesses(run))
     assert not has_succeeded(run)
+
+
+BEFORE = [
+    Decided("date", is_kept=True, is_right=True, student_usd=1e-6),
+    Decided("date", is_kept=True, is_right=False, student_usd=1e-6),
+    Decided("order", is_kept=False, is_right=False, student_usd=1e-6),
+    Decided("order", is_kept=False, is_right=True, student_usd=1e-6),
+]
+
+
+def test_before_calibration_a_deferred_draft_is_the_teachers_right_answer() -> None:
+    assert kept_before(BEFORE) == Share(2, 4)
+    assert right_before(BEFORE) == Share(3, 4)
+    assert right_before(BEFORE, "date") == Share(1, 2)
+    assert kept(RUN.cascade) == Share(2, 4)
+
+
+def test_bill_before_is_that_of_as_many_requests_at_the_familys_prices() -> None:
+    assert bill_before(RUN) is None
+    run = replace(RUN, calibration=Calibration(None, BEFORE * 2, "refused"))
+    orders = [reply for reply in run.teacher if reply.task.family == "order"]
+    price = bill(orders)
+    assert price is not None
+    expected = 4 * Decimal("1e-6") + 2 * price / len(orders)
+    assert bill_before(run) == pytest.approx(expected)
+    silent = [replace(reply, output_tokens=None) for reply in run.teacher]
+    assert bill_before(replace(run, teacher=silent)) is None

@@ -284,3 +284,19 @@ def test_the_store_keeps_its_data_and_listens_on_loopback_alone(tmp_path: Path) 
                 if connection.status == psutil.CONN_LISTEN
             ]
             assert listening == ["127.0.0.1"]
+
+
+def test_a_program_that_ends_by_itself_is_waited_for_and_its_failure_told(tmp_path: Path) -> None:
+    waited = []
+
+    def ending_with(status: int) -> Program:
+        code = f"import time; time.sleep(0.2); raise SystemExit({status})"
+        return Program("brief", (sys.executable, "-c", code), lambda: True)
+
+    with Processes(tmp_path) as processes:
+        processes.run(ending_with(0), lambda: waited.append(1))
+        with pytest.raises(ProcessFailedError, match="brief ended with status 3") as caught:
+            processes.run(ending_with(3), lambda: None)
+        processes.check()  # what ended is no child any more
+    assert waited
+    assert caught.value.status == 3
