@@ -6,14 +6,14 @@ value, so that r is a straight line there.  PGR(c) = (r(c) - student) / (teacher
 the performance gap recovered.  CPT(p) is the smallest c with PGR(c) >= p.  APGR is the area under
 PGR(c) for c from 0 to 1: RouteLLM's definition (Ong et al. 2024, arXiv:2406.18665), which they
 approximate by ten points and we integrate exactly.  The share saved at q is what is left
-of the teacher-only bill, 1 - (students' price + escalations), at the smallest c with
-r(c) >= q * teacher's quality.
+of the teacher-only bill, 1 - (price of the drafts that were asked for + escalations), at the
+smallest c with r(c) >= q * teacher's quality.
 
 Everything here works on many reweightings of the same records at once (rows of ``weights``), which
 is what the bootstrap needs; a single evaluation is one row.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -22,8 +22,8 @@ from evaluation.errors import EvaluationError
 from evaluation.outcomes import Floats, Integers, Outcomes, sortable
 from evaluation.reliability import (
     auroc_by_group,
-    ends_of_ties,
     expected_calibration_errors,
+    ordered,
     sums_up_to,
 )
 
@@ -47,32 +47,41 @@ class Ranking:
 
     ``confidence`` has shape (n,), the lowest escalated first, NaN ("no signal") before all others.
     ``student_price`` is what all of the student's calls for one request cost, as a share of the
-    teacher's price.  ``straight`` is the share of requests, from the lowest confidence on, that go
-    to the teacher without a draft: 0 for a cascade, 1 for a router that decides before generation.
-    Raises EvaluationError where a price or share is out of range.
+    teacher's price.  ``bar``, shape (n,), is the most that the confidence can come to, known before
+    any draft is paid: where a threshold lies above it, the request goes straight to the teacher.
+    None is a cascade that always asks for a draft; a router that decides by the prompt alone has
+    its confidence as the bar.  ``stated`` is the probability that the draft is acceptable, where
+    the order is by another number: AUROC and ECE are of it.
+    Raises EvaluationError where a price is out of range, or a confidence above its bar.
     """
 
     confidence: npt.ArrayLike
     student_price: float = DEFAULT_STUDENT_PRICE
-    straight: float = 0.0
+    bar: npt.ArrayLike | None = None
+    stated: npt.ArrayLike | None = None
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.student_price < np.inf:
             raise EvaluationError(f"student_price: must be at least 0, got {self.student_price!r}")
-        if not 0.0 <= self.straight <= 1.0:
-            raise EvaluationError(f"straight: must lie in [0, 1], got {self.straight!r}")
+        n = np.size(self.confidence)
+        for name, values in (("bar", self.bar), ("stated", self.stated)):
+            if values is not None and np.shape(values) != (n,):
+                raise EvaluationError(f"{name} has shape {np.shape(values)}, there are {n} records")
+        if self.bar is not None and (sortable(self.confidence, n) > sortable(self.bar, n)).any():
+            raise EvaluationError("bar: a confidence lies above what it can come to")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Curves:
-    """r(c) as straight lines between points, one curve a row: both arrays have shape (b, k).
+    """r(c) as straight lines between points, one curve a row: all arrays have shape (b, k).
 
     ``shares`` start at 0, end at 1 and never decrease; ``quality`` starts at the student's and ends
-    at the teacher's.
+    at the teacher's.  ``straight`` is the part of a share that no draft was paid for; None is none.
     """
 
     shares: Floats
     quality: Floats
+    straight: Floats | None = None
 
     @property
     def student(self) -> Floats:
@@ -101,17 +110,22 @@ class Curves:
         reached = self.smallest_share(self.student + level * gap)
         return np.where(gap > 0.0, reached, np.nan)
 
-    def saved(self, level: float, ranking: Ranking) -> Floats:
+    def saved(self, level: float, student_price: float) -> Floats:
         """Share of the teacher-only bill saved at ``level`` times its quality, shape (b,).
 
         Negative where the student's calls cost more than they spare.
         """
-        escalated = self.smallest_share(level * self.teacher)
-        drafted = 1.0 - np.minimum(escalated, ranking.straight)
-        return 1.0 - (ranking.student_price * drafted + escalated)
+        target = level * self.teacher
+        escalated = self._at_crossing(target, self.shares)
+        straight = 0.0 if self.straight is None else self._at_crossing(target, self.straight)
+        return np.asarray(1.0 - (student_price * (1.0 - straight) + escalated))
 
     def smallest_share(self, quality: Floats) -> Floats:
         """Smallest c with r(c) >= ``quality``, shape (b,); NaN where the curve never gets there."""
+        return self._at_crossing(quality, self.shares)
+
+    def _at_crossing(self, quality: Floats, values: Floats) -> Floats:
+        """``values``, shape (b, k), at the first place where the curve has reached ``quality``."""
         enough = self.quality >= quality[:, None] - _ROUNDING
         right = np.argmax(enough, axis=1)
         rows = np.arange(len(right))
@@ -119,8 +133,8 @@ class Curves:
         low, high = self.quality[rows, left], self.quality[rows, right]
         rise = np.where(high > low, high - low, 1.0)
         part = np.clip(np.where(high > low, (quality - low) / rise, 0.0), 0.0, 1.0)
-        start = self.shares[rows, left]
-        crossing = start + part * (self.shares[rows, right] - start)
+        start = values[rows, left]
+        crossing = start + part * (values[rows, right] - start)
         return np.where(enough.any(axis=1), crossing, np.nan)
 
     def at(self, shares: Floats) -> Floats:
@@ -141,30 +155,50 @@ class Sorted:
     ranking: Ranking
     order: Integers
     ends: Integers
-    stated: Floats = field(repr=False)
 
     def curves(self, weights: Floats) -> Curves:
         """One curve for each row of ``weights``, shape (b, n), in the records' own order."""
-        return self._curves(weights[:, self.order])
+        return self._curves(weights, weights[:, self.order])
 
     def measures(self, weights: Floats) -> tuple[dict[str, Floats], Curves]:
         """Every one of MEASURES for each row of ``weights``, and the curves that they are of.
 
         NaN where one is undefined.
         """
-        drawn = weights[:, self.order]
-        curves = self._curves(drawn)
+        curves = self.curves(weights)
         found = {"apgr": curves.apgr()}
         for level in CPT_LEVELS:
             found[f"cpt{round(100 * level)}"] = curves.cpt(level)
         for level in SAVED_AT:
-            found[f"saved{round(100 * level)}"] = curves.saved(level, self.ranking)
-        acceptable = self.outcomes.student[self.order]
-        found["auroc"] = auroc_by_group(acceptable, drawn, self.ends)
-        found["ece"] = expected_calibration_errors(self.stated[self.order], acceptable, drawn)
+            found[f"saved{round(100 * level)}"] = curves.saved(level, self.ranking.student_price)
+        found.update(self._of_the_statement(weights))
         return found, curves
 
-    def _curves(self, drawn: Floats) -> Curves:
+    def _of_the_statement(self, weights: Floats) -> dict[str, Floats]:
+        ranking, acceptable = self.ranking, self.outcomes.student
+        said = ranking.confidence if ranking.stated is None else ranking.stated
+        stated = np.asarray(said, dtype=np.float64)
+        order, ends = (self.order, self.ends) if ranking.stated is None else ordered(stated)
+        return {
+            "auroc": auroc_by_group(acceptable[order], weights[:, order], ends),
+            "ece": expected_calibration_errors(stated, acceptable, weights),
+        }
+
+    def _straight(self, weights: Floats) -> Floats | None:
+        """The share whose bar lies below what each point of the curve asks for; None without."""
+        if self.ranking.bar is None:
+            return None
+        n = self.outcomes.n
+        bar = sortable(self.ranking.bar, n)
+        by_bar = np.argsort(bar, kind="stable")
+        levels = sortable(self.ranking.confidence, n)[self.order[self.ends]]
+        below = np.searchsorted(bar[by_bar], levels, side="right")
+        running = sums_up_to(weights[:, by_bar], np.arange(n))
+        shares = running[:, np.r_[0, below]] / running[:, -1:]
+        shares[:, 0] = 0.0
+        return np.asarray(shares)
+
+    def _curves(self, weights: Floats, drawn: Floats) -> Curves:
         student, teacher = self.outcomes.student[self.order], self.outcomes.teacher[self.order]
         total = drawn.sum(axis=1)[:, None]
         shares = sums_up_to(drawn, self.ends)
@@ -174,15 +208,12 @@ class Sorted:
         quality += (drawn @ student)[:, None] / total
         shares[:, -1] = 1.0
         quality[:, -1] = (drawn @ teacher) / total[:, 0]
-        return Curves(shares, quality)
+        return Curves(shares, quality, self._straight(weights))
 
 
 def sort(outcomes: Outcomes, ranking: Ranking) -> Sorted:
     """Put the records in the order in which ``ranking`` escalates them."""
-    confidence = sortable(ranking.confidence, outcomes.n)
-    order = np.argsort(confidence, kind="stable")
-    stated = np.asarray(ranking.confidence, dtype=np.float64)
-    return Sorted(outcomes, ranking, order, ends_of_ties(confidence[order]), stated)
+    return Sorted(outcomes, ranking, *ordered(sortable(ranking.confidence, outcomes.n)))
 
 
 def curve_of(outcomes: Outcomes, confidence: npt.ArrayLike) -> Curves:
@@ -213,9 +244,12 @@ def mean_quality(outcomes: Outcomes) -> tuple[float, float]:
 # --- what every method stands beside ----------------------------------------------------------
 
 
-def random_ranking(outcomes: Outcomes, *, straight: bool = True) -> Ranking:
+def random_ranking(
+    outcomes: Outcomes, student_price: float = DEFAULT_STUDENT_PRICE, *, straight: bool = True
+) -> Ranking:
     """Escalate at random: nothing is stated, all tie.  ``straight``: before any draft is paid."""
-    return Ranking(np.full(outcomes.n, np.nan), straight=1.0 if straight else 0.0)
+    silence = np.full(outcomes.n, np.nan)
+    return Ranking(silence, student_price, bar=silence if straight else None)
 
 
 def oracle_ranking(outcomes: Outcomes) -> Ranking:

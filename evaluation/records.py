@@ -24,9 +24,11 @@ import numpy.typing as npt
 from evaluation.errors import RecordError
 from evaluation.outcomes import Floats, Integers, Outcomes
 from routing import Draft, signals_of
+from routing.signals import SIGNAL_NAMES
 
 MAX_LINE_BYTES = 16 * 2**20  # a record of 100,000 tokens with top-20 log-probabilities fits
 NO_GROUP = -1
+EVIDENCE_PREFIX = "evidence:"
 
 _GZIP = b"\x1f\x8b"
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -39,7 +41,8 @@ class StudentPart(msgspec.Struct, frozen=True, kw_only=True):
 
     ``ok`` lies in [0, 1].  ``token_logprobs`` has shape (t,), ``top_logprobs`` (t, k), most likely
     first; a token whose log-probability was not reported is None.  ``answer_span`` is the half-open
-    range of tokens to judge, all of them where absent.  ``signals`` holds further evidence.
+    range of tokens to judge, all of them where absent.  ``signals`` holds further evidence, and
+    ``samples`` says how many drafts were asked for to have it; ``sampling`` is how it was drawn.
     """
 
     ok: bool | float
@@ -50,16 +53,27 @@ class StudentPart(msgspec.Struct, frozen=True, kw_only=True):
     answer_span: tuple[int, int] | None = None
     signals: dict[str, bool | float | None] | None = None
     finish_reason: str | None = None
+    end_logprob: float | None = None
     complete: bool | None = None
+    samples: int | None = None
+    sampling: dict[str, Any] | None = None
     version: str | None = None
     cost_usd: float | None = None
 
 
+class AgainPart(msgspec.Struct, frozen=True, kw_only=True):
+    """A second answer of the teacher's, and whether it says the same as the first."""
+
+    agrees: bool | float | None = None
+
+
 class TeacherPart(msgspec.Struct, frozen=True, kw_only=True):
-    """The teacher's answer and how good it was; ``ok`` lies in [0, 1]."""
+    """The teacher's answer and how good it was; ``ok`` lies in [0, 1], and may be assumed."""
 
     ok: bool | float
+    ok_by: str | None = None
     text: str | None = None
+    again: AgainPart | None = None
     cost_usd: float | None = None
 
 
@@ -67,12 +81,13 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     """One request with both answers.
 
     ``weight`` is the inverse of the probability with which the record was drawn; ``request`` is the
-    OpenAI request as it came, where there was one.
+    OpenAI request as it came, where there was one; ``cascade`` names who was asked.
     """
 
     id: str
     student: StudentPart
     teacher: TeacherPart
+    cascade: str | None = None
     group: str | None = None
     prompt: str | None = None
     request: Any = None
@@ -109,13 +124,15 @@ def draft_of(student: StudentPart) -> Draft:
     logprobs = student.token_logprobs or ()
     rows = student.top_logprobs or ()
     first, last = student.answer_span or (0, len(logprobs))
-    has_end = last < len(logprobs) and student.finish_reason != "length"
+    end = student.end_logprob
+    if end is None and last < len(logprobs) and student.finish_reason != "length":
+        end = logprobs[last]
     return Draft(
         token_logprobs=tuple(map(_reported, logprobs[first:last])),
         top_logprobs=tuple(tuple(map(_reported, row or ())) for row in rows[first:last]),
         text=student.text or "",
         finish_reason=student.finish_reason,
-        end_logprob=logprobs[last] if has_end else None,
+        end_logprob=end,
     )
 
 
@@ -123,11 +140,20 @@ def signals_in(record: Record) -> dict[str, float]:
     """All evidence of the record by name: what routing finds, and what the record itself brings.
 
     What routing can compute wins over a value of the same name, as only routing's is to be had
-    over HTTP.
+    over HTTP.  What no gateway can see is named ``evidence:<name>``.
     """
     own = record.student.signals or {}
-    brought = {name: float(value) for name, value in own.items() if value is not None}
+    brought = {
+        _name_of(name, float(value)): float(value)
+        for name, value in own.items()
+        if value is not None
+    }
     return {**brought, **signals_of(draft_of(record.student))}
+
+
+def _name_of(name: str, value: float) -> str:
+    """The name itself where it is one of routing's, and may be."""
+    return name if name in SIGNAL_NAMES and 0.0 <= value <= 1.0 else f"{EVIDENCE_PREFIX}{name}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

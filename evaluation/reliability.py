@@ -56,11 +56,17 @@ def ends_of_ties(ascending: Floats) -> Integers:
     return np.flatnonzero(np.r_[ascending[1:] != ascending[:-1], True])
 
 
+def ordered(values: npt.ArrayLike) -> tuple[Integers, Integers]:
+    """The places of ``values`` from low to high, and where each group of equal ones ends."""
+    ranked = np.asarray(values, dtype=np.float64)
+    ranked = np.where(np.isnan(ranked), -np.inf, ranked)
+    order = np.argsort(ranked, kind="stable")
+    return order, ends_of_ties(ranked[order])
+
+
 def auroc(outcomes: Outcomes, confidence: npt.ArrayLike) -> float | None:
     """The area for one set of records; NaN confidences ("no signal") rank below all others."""
-    ranked = sortable(confidence, outcomes.n)
-    order = np.argsort(ranked, kind="stable")
-    ends = ends_of_ties(ranked[order])
+    order, ends = ordered(sortable(confidence, outcomes.n))
     (area,) = auroc_by_group(outcomes.student[order], outcomes.weight[None, order], ends)
     return None if np.isnan(area) else float(area)
 

@@ -116,8 +116,9 @@ class AnswerStream:
 
     async def _begin(self) -> Chunks:
         """Have the student write, where it can."""
-        cascade = self._cascade
-        first = plan(self._prospect, cascade.student_cannot, cascade.policy)  # pure
+        cascade, cannot = self._cascade, self._cascade.student_cannot
+        is_live = self._wishes.is_live
+        first = plan(self._prospect, cannot, cascade.policy, is_live=is_live)  # pure
         if isinstance(first, NoDraft):
             return self._defer(defer(first, cascade.policy))
         try:

@@ -212,6 +212,14 @@ def _load_one(
             f"streaming.hold_tokens: must be a checkpoint of the policy, one of {places}, "
             f"got {config.streaming.hold_tokens}: choose one of these"
         )
+    certified = policy.streamed.hold_tokens
+    if certified not in (None, config.streaming.hold_tokens):
+        raise ConfigError(
+            f"streaming.hold_tokens: the policy's promise for streams is for {certified}, got "
+            f"{config.streaming.hold_tokens}: set it to {certified}, or fit the policy again, "
+            f"`understudy calibrate RECORDS --cascade {name} --hold-tokens "
+            f"{config.streaming.hold_tokens} --target quality=0.99 --out policy.json`"
+        )
     return LoadedCascade(
         name, config, policy, keys["student"], keys["teacher"], keys.get("comparator")
     )

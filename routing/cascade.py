@@ -105,20 +105,25 @@ Outcome = ServeDraft | AskTeacher | Refuse
 
 
 def plan(
-    prospect: Prospect, student_cannot: frozenset[Need], policy: Policy
+    prospect: Prospect,
+    student_cannot: frozenset[Need],
+    policy: Policy,
+    *,
+    is_live: bool = False,
 ) -> AskStudent | NoDraft:
     """Whom to ask first, from the request alone: no draft is paid for that cannot come out well.
 
     A draft that is sampled in another way than those that the policy was fitted on has no
     confidence, whatever its tokens say; and one whose prompt promises too little is not worth its
-    price.  Both can still be written, should the teacher fail.
+    price.  Both can still be written, should the teacher fail.  ``is_live``: the draft would be
+    judged while it is written.
     """
     if prospect.needs & student_cannot:
         return NoDraft(Reason.STUDENT_CANNOT)
     if not policy.covers(prospect.sampling):
         return NoDraft(Reason.NO_SIGNAL, is_to_be_had=True)
     bar = policy.bar(prospect.promised)
-    if bar is not None and not policy.threshold.admits(bar):
+    if bar is not None and not policy.least_bar(is_live=is_live).admits(bar):
         return NoDraft(Reason.PROMPT_SAYS_SO, bar, is_to_be_had=True)
     return AskStudent()
 

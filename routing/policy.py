@@ -185,14 +185,16 @@ class StreamedRules:
     """The rules for a draft that is judged while it is written.
 
     ``checkpoints`` judge its first tokens, ``end`` its whole text, ``arguments`` the tokens of its
-    tool calls.  Raises PolicyError unless there are checkpoints, their tokens strictly increasing
-    from 1 or more.
+    tool calls.  ``hold_tokens`` is the checkpoint that their threshold was chosen for, None where
+    nobody chose one.  Raises PolicyError unless there are checkpoints, their tokens strictly
+    increasing from 1 or more, and ``hold_tokens`` among them.
     """
 
     checkpoints: tuple[Checkpoint, ...]
     end: Rule
     arguments: Rule
     is_calibrated: bool = True
+    hold_tokens: int | None = None
 
     def __post_init__(self) -> None:
         tokens = [0, *(checkpoint.tokens for checkpoint in self.checkpoints)]
@@ -202,6 +204,11 @@ class StreamedRules:
             raise PolicyError(
                 "streamed.checkpoints: tokens must strictly increase from at least 1, "
                 f"got {tokens[1:]}"
+            )
+        if self.hold_tokens is not None and self.hold_tokens not in tokens[1:]:
+            raise PolicyError(
+                f"streamed.hold_tokens: must be one of the checkpoints, {tokens[1:]}, "
+                f"got {self.hold_tokens}"
             )
 
     def with_threshold(self, threshold: Threshold) -> "StreamedRules":
@@ -214,6 +221,7 @@ class StreamedRules:
             ),
             end=self.end.with_threshold(threshold),
             arguments=self.arguments.with_threshold(threshold),
+            hold_tokens=None,  # a threshold that somebody chose was chosen for no window
         )
 
 
@@ -261,6 +269,15 @@ class Policy:
     def threshold(self) -> Threshold:
         """The least merit with which a whole draft is kept."""
         return self.whole.threshold
+
+    def least_bar(self, *, is_live: bool) -> Threshold:
+        """What a prompt's bar must reach for a draft to be worth its price.
+
+        That is the threshold of the decision which the draft would meet: a live stream's where it
+        has one of its own.
+        """
+        own = is_live and self.streamed.is_calibrated
+        return self.streamed.end.threshold if own else self.whole.threshold
 
     def confidence(self, signals: Features, group: str | None = None) -> Confidence | None:
         """Confidence in a whole draft with these signals; None where they do not suffice."""

@@ -90,13 +90,13 @@ def policy_from_document(
     used for.  Raises PolicyError where the document has another schema version, was made for
     another cascade or student version, has a key missing or too many, or a value out of range.
     """
-    _check_schema(document)
+    _check_schema(document, _fit_again(cascade, student_version))
     fields = mapping(document, "policy", _TOP_KEYS, _OPTIONAL_KEYS)
     for key, wanted in (("cascade", cascade), ("student_version", student_version)):
         if fields[key] != wanted:
             raise PolicyError(
                 f"{key}: the policy was fitted for {fields[key]!r}, this cascade is {wanted!r}: "
-                f"{_fit_again(cascade)}, or remove `policy` to run uncalibrated"
+                f"{_fit_again(cascade, student_version)}, or remove `policy` to run uncalibrated"
             )
     _read_origin(fields)
     return Policy(
@@ -108,28 +108,28 @@ def policy_from_document(
     )
 
 
-def _fit_again(cascade: str) -> str:
+def _fit_again(cascade: str, student_version: str) -> str:
     return (
-        "fit one on records of this student, "
-        f"`understudy calibrate RECORDS --cascade {cascade} --out policy.json`"
+        "fit one on records of this student, `understudy calibrate RECORDS --cascade "
+        f"{cascade} --student-version {student_version} --target quality=0.99 --out policy.json`"
     )
 
 
-def _check_schema(document: object) -> None:
+def _check_schema(document: object, what_to_do: str) -> None:
     if not isinstance(document, Mapping) or "schema_version" not in document:
         return  # which is said of the whole document
     found = document["schema_version"]
     if isinstance(found, bool) or found != SCHEMA_VERSION:
         raise PolicyError(
             f"schema_version: this gateway reads {SCHEMA_VERSION}, the file has {found!r}: "
-            "fit the policy again with this release, "
-            "`understudy calibrate RECORDS --out policy.json`"
+            f"{what_to_do}"
         )
 
 
 def origin_from_document(document: object) -> Origin:
     """Where the policy comes from that a parsed policy file describes.  Raises PolicyError."""
-    _check_schema(document)
+    again = "fit the policy again with this release, `understudy calibrate --help`"
+    _check_schema(document, again)
     return _read_origin(mapping(document, "policy", _TOP_KEYS, _OPTIONAL_KEYS))
 
 
@@ -176,7 +176,8 @@ def _basis(fields: Mapping[str, object], within: str = "") -> Basis:
 
 
 def _streamed(document: object) -> StreamedRules:
-    fields = mapping(document, "streamed", _BASIS_KEYS | {"checkpoints", "end", "arguments"})
+    required = _BASIS_KEYS | {"checkpoints", "end", "arguments"}
+    fields = mapping(document, "streamed", required, frozenset({"hold_tokens"}))
     _basis(fields, within="streamed.")
     listed = fields["checkpoints"]
     if not isinstance(listed, list):
@@ -187,6 +188,11 @@ def _streamed(document: object) -> StreamedRules:
         ),
         end=_bounded(fields["end"], "streamed.end", frozenset({"abort_below"})),
         arguments=_bounded(fields["arguments"], "streamed.arguments", frozenset()),
+        hold_tokens=(
+            count(fields["hold_tokens"], "streamed.hold_tokens")
+            if "hold_tokens" in fields
+            else None
+        ),
     )
 
 
@@ -318,6 +324,7 @@ def _streamed_document(streamed: StreamedRules, basis: Basis) -> dict[str, objec
             "rule": _rule_document(streamed.arguments),
             "threshold": streamed.arguments.threshold.value,
         },
+        **({} if streamed.hold_tokens is None else {"hold_tokens": streamed.hold_tokens}),
         **_basis_document(basis),
     }
 

@@ -13,6 +13,9 @@ app.command("understudy.check:check")
 app.command("understudy.doctor.command:doctor")
 app.command("understudy.demo.command:demo")
 app.command("understudy.record.command:record")
+app.command("understudy.evaluate:evaluate")
+app.command("understudy.calibrate:calibrate")
+app.command("understudy.explain:explain")
 
 
 def main() -> None:

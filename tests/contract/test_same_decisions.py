@@ -4,7 +4,7 @@ import json
 import math
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +103,10 @@ def a_policy(dice: random.Random) -> Policy:
     return Policy(
         version="test",
         whole=whole,
-        streamed=StreamedRules((Checkpoint(16, never),), never, never),
+        # What the prompt spares is held against the threshold at the end of a stream.
+        streamed=StreamedRules(
+            (Checkpoint(16, never),), replace(never, threshold=whole.threshold), never
+        ),
         prompt=PromptRule(model, 0.05),
         sampling=GREEDY,
     )

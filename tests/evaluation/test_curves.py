@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from itertools import permutations
 
 import numpy as np
@@ -106,19 +107,49 @@ def test_saved_counts_the_students_price_on_every_question() -> None:
     # A quarter escalated reaches 3/4 of the teacher's 1.0.
     outcomes = outcomes_of([0, 0, 1, 0], [1, 1, 1, 1])
     curves = curve_of(outcomes, [0.1, 0.2, 0.9, 0.3])
-    level = 0.5
-    cascade = Ranking([0.0], student_price=0.05)
-    assert curves.saved(level, cascade) == pytest.approx([1 - (0.05 + 0.25)])
-    dearer = Ranking([0.0], student_price=0.15)  # three samples
-    assert curves.saved(level, dearer) == pytest.approx([1 - (0.15 + 0.25)])
+    assert curves.saved(0.5, 0.05) == pytest.approx([1 - (0.05 + 0.25)])
+    assert curves.saved(0.5, 0.15) == pytest.approx([1 - (0.15 + 0.25)])  # three samples
+
+
+def saved_at_half(bar: list[float] | None) -> float:
+    outcomes = outcomes_of([0, 0, 1, 0], [1, 1, 1, 1])
+    ranking = Ranking([0.1, 0.2, 0.9, 0.3], bar=bar)
+    curves = sort(outcomes, ranking).curves(outcomes.weight[None, :])
+    return float(curves.saved(0.5, 0.05)[0])
 
 
 def test_saved_spares_the_student_where_the_prompt_alone_decides() -> None:
-    curves = curve_of(outcomes_of([0, 0, 1, 0], [1, 1, 1, 1]), [0.1, 0.2, 0.9, 0.3])
-    router = Ranking([0.0], student_price=0.05, straight=1.0)
-    assert curves.saved(0.5, router) == pytest.approx([1 - (0.05 * 0.75 + 0.25)])
-    both = Ranking([0.0], student_price=0.05, straight=0.1)
-    assert curves.saved(0.5, both) == pytest.approx([1 - (0.05 * 0.9 + 0.25)])
+    # A quarter is escalated, the first record alone, and that without a draft.
+    assert saved_at_half([0.1, 0.2, 0.9, 0.3]) == pytest.approx(1 - (0.05 * 0.75 + 0.25))
+    assert saved_at_half([0.1, 0.9, 0.9, 0.9]) == pytest.approx(1 - (0.05 * 0.75 + 0.25))
+    assert saved_at_half([0.11, 0.9, 0.9, 0.9]) == saved_at_half(None)
+    assert saved_at_half(None) == pytest.approx(1 - (0.05 + 0.25))
+
+
+def test_a_share_that_cuts_a_tie_goes_straight_in_proportion() -> None:
+    outcomes = outcomes_of([0, 0, 1, 1], [1, 1, 1, 1])
+    ranking = Ranking([0.2, 0.2, 0.9, 0.9], bar=[0.2, 0.5, 0.9, 0.9])
+    curves = sort(outcomes, ranking).curves(outcomes.weight[None, :])
+    # Of the two that tie one is escalated, in expectation half of it without a draft.
+    assert curves.saved(0.75, 0.1) == pytest.approx([1 - (0.1 * (1 - 0.125) + 0.25)])
+
+
+def test_the_random_router_pays_no_draft_that_it_does_not_serve() -> None:
+    outcomes, _ = random_outcomes(6)
+    straight = sort(outcomes, random_ranking(outcomes)).curves(outcomes.weight[None, :])
+    assert straight.straight is not None
+    np.testing.assert_allclose(straight.straight, straight.shares)
+    asked = sort(outcomes, random_ranking(outcomes, straight=False))
+    assert asked.curves(outcomes.weight[None, :]).straight is None
+
+
+def test_what_is_stated_may_differ_from_the_order() -> None:
+    outcomes, confidence = random_outcomes(8)
+    order = np.random.default_rng(1).random(outcomes.n)
+    found = measure(outcomes, Ranking(order, stated=confidence))
+    stated, ordered = measure(outcomes, Ranking(confidence)), measure(outcomes, Ranking(order))
+    assert (found["auroc"], found["ece"]) == (stated["auroc"], stated["ece"])
+    assert found["apgr"] == ordered["apgr"]
 
 
 def test_student_good_enough_saves_all_but_its_own_price() -> None:
@@ -156,10 +187,18 @@ def test_all_drafts_alike_have_no_auroc() -> None:
     assert measure(outcomes_of([1, 1], [1, 1]), Ranking([0.1, 0.2]))["auroc"] is None
 
 
-@pytest.mark.parametrize("change", [{"student_price": -0.1}, {"straight": 1.1}, {"straight": -1.0}])
-def test_ranking_refuses_what_cannot_be(change: dict[str, float]) -> None:
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Ranking([0.5], student_price=-0.1),
+        lambda: Ranking([0.5], bar=[0.4]),
+        lambda: Ranking([0.5], bar=[0.6, 0.7]),
+        lambda: Ranking([0.5], stated=0.5),
+    ],
+)
+def test_ranking_refuses_what_cannot_be(make: Callable[[], Ranking]) -> None:
     with pytest.raises(EvaluationError):
-        Ranking([0.5], **change)
+        make()
 
 
 def test_emotion_pair_gives_the_published_numbers() -> None:

@@ -77,14 +77,15 @@ def test_every_part_is_read_and_what_is_unknown_skipped(tmp_path: Path) -> None:
 def test_signals_are_those_of_the_answers_span_and_the_records_own(tmp_path: Path) -> None:
     record = one(tmp_path, FULL)
     draft = Draft(
-        (-0.1, -0.7),
-        ((-0.1, -3.0), (-0.7, -0.9)),
+        token_logprobs=(-0.1, -0.7),
+        top_logprobs=((-0.1, -3.0), (-0.7, -0.9)),
         text="4.",
         finish_reason="stop",
         end_logprob=-9.0,
     )
     assert draft_of(record.student) == draft
-    assert signals_in(record) == {**signals_of(draft), "p_true": 0.4, "fits": 1.0}
+    own = {"evidence:p_true": 0.4, "evidence:fits": 1.0}
+    assert signals_in(record) == {**signals_of(draft), **own}
 
 
 @pytest.mark.parametrize(
@@ -210,8 +211,8 @@ def test_columns_hold_numbers_and_nan_for_what_is_absent(tmp_path: Path) -> None
     assert columns.outcomes.student.tolist() == [1.0, 0.5, 1.0]
     assert columns.outcomes.teacher.tolist() == [1.0, 1.0, 1.0]
     assert columns.outcomes.weight.tolist() == [1.0, 2.5, 1.0]
-    np.testing.assert_array_equal(columns.signals["p_true"], [np.nan, 0.4, np.nan])
-    np.testing.assert_array_equal(columns.signals["late"], [np.nan, np.nan, 1.0])
+    np.testing.assert_array_equal(columns.signals["evidence:p_true"], [np.nan, 0.4, np.nan])
+    np.testing.assert_array_equal(columns.signals["evidence:late"], [np.nan, np.nan, 1.0])
     np.testing.assert_array_equal(columns.student_usd, [np.nan, 0.0001, np.nan])
     np.testing.assert_array_equal(columns.teacher_usd, [np.nan, 0.002, np.nan])
     assert columns.versions == {"s1"}
@@ -220,7 +221,7 @@ def test_columns_hold_numbers_and_nan_for_what_is_absent(tmp_path: Path) -> None
     part = columns.take(np.array([False, True, True]))
     assert part.ids == ("q2", "q3")
     assert part.outcomes.weight.tolist() == [2.5, 1.0]
-    np.testing.assert_array_equal(part.signals["late"], [np.nan, 1.0])
+    np.testing.assert_array_equal(part.signals["evidence:late"], [np.nan, 1.0])
 
 
 def test_another_reading_of_the_evidence_can_be_handed_in(tmp_path: Path) -> None:

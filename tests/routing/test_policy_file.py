@@ -359,7 +359,10 @@ def test_policy_of_another_cascade_or_student_says_both_names_and_the_way_out() 
         message = complaint(document(**{key: "theirs"}))
         assert "'theirs'" in message
         assert repr(ours) in message
-        assert "`understudy calibrate RECORDS --cascade assistant --out policy.json`" in message
+        assert (
+            "`understudy calibrate RECORDS --cascade assistant --student-version "
+            "small-2026-11-q4 --target quality=0.99 --out policy.json`"
+        ) in message
         assert "remove `policy` to run uncalibrated" in message
 
 
@@ -367,7 +370,7 @@ def test_policy_of_another_schema_says_what_to_run_whatever_else_is_wrong() -> N
     for parsed in ({"schema_version": 1}, document(schema_version=1, cascade="theirs")):
         message = complaint(parsed)
         assert message.startswith("schema_version: this gateway reads 2, the file has 1: ")
-        assert "`understudy calibrate RECORDS --out policy.json`" in message
+        assert "`understudy calibrate RECORDS --cascade assistant --student-version " in message
 
 
 # --- the part of the file about streams ---

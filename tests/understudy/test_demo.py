@@ -21,7 +21,9 @@ pytestmark = pytest.mark.timeout(120)
 
 
 def command(state: Path, *options: str) -> list[str]:
-    return [sys.executable, "-m", "understudy", "demo", "--state-dir", str(state), *options]
+    uncalibrated = () if "--calibration" in options else ("--calibration", "0")
+    demo = (sys.executable, "-m", "understudy", "demo", "--state-dir", str(state))
+    return [*demo, *uncalibrated, *options]
 
 
 def environment(**variables: str) -> dict[str, str]:
@@ -60,6 +62,23 @@ def test_the_demo_runs_agrees_with_itself_and_leaves_nothing_running(tmp_path: P
         evidence = {"mean_probability", "min_probability", "low_probability", "min_margin"}
         assert evidence <= pair["signals"].keys() <= SIGNAL_NAMES
         assert 0 <= pair["confidence"] < 0.8
+
+
+def test_a_promise_that_few_labelled_questions_cannot_carry_is_not_made(tmp_path: Path) -> None:
+    """The phase itself, record, label and calibrate, ends in a refusal, and the demo goes on."""
+    result = subprocess.run(
+        command(tmp_path, "--requests", "4", "--calibration", "24"),
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=110,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "cannot be promised on 24 questions" in result.stdout
+    assert "uncalibrated" in result.stdout
+    labelled = (tmp_path / "labelled.jsonl").read_text().splitlines()
+    assert len(labelled) == 24
+    assert all(json.loads(line)["ok_by"] == "checker" for line in labelled)
 
 
 def test_ctrl_c_leaves_no_process_and_a_usable_state(tmp_path: Path) -> None:

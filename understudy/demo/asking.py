@@ -17,6 +17,7 @@ from understudy.demo.workload import Task
 CONCURRENCY = 4
 STREAM_EVERY = 5  # No multiple of the number of families, so that each of them is streamed too.
 TIMEOUT_SECONDS = 120.0
+GROUP_HEADER = "x-understudy-group"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,8 @@ async def ask_all(
     """Ask every task of ``model``, ``CONCURRENCY`` at a time; replies in the order of the tasks.
 
     ``on_reply`` is told of each as it comes.  With ``streams`` one request in ``STREAM_EVERY`` is
-    streamed.  A request that fails is a reply with an error and is not tried again.
+    streamed.  A request names its family as its group, which a gateway alone reads.
+    A request that fails is a reply with an error and is not tried again.
     """
     replies: dict[str, Reply] = {}
     waiting = iter(enumerate(tasks))
@@ -107,6 +109,7 @@ async def _ask_plain(client: openai.AsyncOpenAI, model: str, task: Task) -> Repl
         messages=_messages(task),
         max_tokens=task.max_tokens,
         temperature=0,
+        extra_headers={GROUP_HEADER: task.family},
     )
     completion = raw.parse()
     text = completion.choices[0].message.content or ""
@@ -119,6 +122,7 @@ async def _ask_streamed(client: openai.AsyncOpenAI, model: str, task: Task) -> R
         messages=_messages(task),
         max_tokens=task.max_tokens,
         temperature=0,
+        extra_headers={GROUP_HEADER: task.family},
         stream=True,
         stream_options={"include_usage": True},
     )

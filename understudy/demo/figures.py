@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from understudy.demo.asking import Reply
+from understudy.demo.calibrating import Calibration, Decided
 from understudy.demo.evidence import Mark, Metrics, Pair
 from understudy.demo.services import TEACHER_PRICE
 from understudy.demo.workload import Task
@@ -41,7 +42,10 @@ class Witnesses:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Everything that one run has to show.  The three lists of replies are about the same tasks."""
+    """Everything that one run has to show.  The three lists of replies are about the same tasks.
+
+    ``calibration`` is None where there was none.
+    """
 
     cascade: Sequence[Reply]
     student: Sequence[Reply]
@@ -50,6 +54,7 @@ class Run:
     pairs: Sequence[Pair]
     before: Mark
     after: Mark
+    calibration: Calibration | None = None
 
 
 def outcome(reply: Reply) -> str:
@@ -112,6 +117,46 @@ def bill(replies: Iterable[Reply], price: Mapping[str, str] = TEACHER_PRICE) -> 
         total += reply.input_tokens * Decimal(price["input"])
         total += reply.output_tokens * Decimal(price["output"])
     return total / TOKENS_PER_PRICE
+
+
+def kept(replies: Iterable[Reply], family: str | None = None) -> Share:
+    """How many answers are the student's, of all or of one family's tasks."""
+    chosen = [reply for reply in replies if family in (None, reply.task.family)]
+    return Share(count(chosen, "kept"), len(chosen))
+
+
+def kept_before(decided: Iterable[Decided], family: str | None = None) -> Share:
+    """How many drafts the uncalibrated rule keeps, of all or of one family's."""
+    chosen = [each for each in decided if family in (None, each.family)]
+    return Share(sum(each.is_kept for each in chosen), len(chosen))
+
+
+def right_before(decided: Iterable[Decided], family: str | None = None) -> Share:
+    """How many answers of a cascade with that rule are right, whose teacher is always right."""
+    chosen = [each for each in decided if family in (None, each.family)]
+    return Share(sum(each.is_right or not each.is_kept for each in chosen), len(chosen))
+
+
+def bill_before(run: Run) -> Decimal | None:
+    """What the uncalibrated rule would have cost for as many requests, in USD.
+
+    The labelled questions tell what drafts cost and which of them would be deferred, the teacher's
+    answers in this run what one of a family costs.  None where that is not known.
+    """
+    if run.calibration is None or not run.calibration.before:
+        return None
+    total = Decimal(0)
+    prices: dict[str, Decimal] = {}
+    for family in families([reply.task for reply in run.teacher]):
+        replies = [reply for reply in run.teacher if reply.task.family == family]
+        price = bill(replies)
+        if price is None:
+            return None
+        prices[family] = price / len(replies)
+    for each in run.calibration.before:
+        total += Decimal(each.student_usd)
+        total += Decimal(0) if each.is_kept else prices.get(each.family, Decimal(0))
+    return total * len(run.cascade) / len(run.calibration.before)
 
 
 def cascade_cost(replies: Iterable[Reply]) -> Decimal:

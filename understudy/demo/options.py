@@ -25,11 +25,13 @@ class Model:
 class DemoOptions:
     """What the command line asks for.
 
-    ``teacher`` and ``redis_url`` are None where the demo brings its own; ``port`` 0 picks a free
-    one for the gateway.
+    ``calibration`` is how many labelled questions a policy is fitted on, 0 for none.  ``teacher``
+    and ``redis_url`` are None where the demo brings its own; ``port`` 0 picks a free one for the
+    gateway.
     """
 
     requests: int
+    calibration: int
     seed: int
     state_dir: Path
     serve: bool = False

@@ -26,7 +26,14 @@ LOG_TAIL_LINES = 15
 
 
 class ProcessFailedError(RuntimeError):
-    """A process ended early, or did not answer in time; the message shows the end of its log."""
+    """A process ended early, or did not answer in time; the message shows the end of its log.
+
+    ``status`` is what it ended with, None where it did not end.
+    """
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,12 +118,30 @@ class Processes:
 
     def check(self) -> None:
         """Raise ProcessFailedError where a child has ended."""
-        for child in self._children:
+        self._check(self._children)
+
+    def _check(self, children: Sequence[_Child]) -> None:
+        for child in children:
             status = child.process.poll()
             if status is not None:
                 raise ProcessFailedError(
-                    f"{child.name} ended with status {status}\n{_tail(child.log)}"
+                    f"{child.name} ended with status {status}\n{_tail(child.log)}", status
                 )
+
+    def run(self, program: Program, on_wait: Callable[[], None]) -> None:
+        """Start a program that ends by itself and wait for that; ``on_wait`` is called meanwhile.
+
+        Raises ProcessFailedError where its status is not 0, or another child ends.
+        """
+        self.start(program)
+        *others, child = self._children
+        while child.process.poll() is None:
+            self._check(others)
+            on_wait()
+            time.sleep(POLL_SECONDS)
+        self._children = others
+        if child.process.returncode:
+            self._check([child])
 
     def stop(self) -> None:
         """Stop all children, last started first: SIGTERM, and SIGKILL after a grace period.

@@ -24,6 +24,7 @@ from rich.table import Table
 
 from understudy.demo import figures
 from understudy.demo.asking import Reply
+from understudy.demo.calibrating import TARGET
 from understudy.demo.evidence import PAIRS_KEY
 from understudy.demo.figures import Run, Share
 from understudy.demo.services import CASCADE, KEEP_AT_LEAST, STUDENT_PRICE, TEACHER_PRICE
@@ -103,13 +104,14 @@ def summary(run: Run) -> Group:
 def next_steps(places: Places, *, is_up: bool) -> str:
     """Where to look next: at the running demo, or at what it left on disk."""
     question = "Rewrite as YYYY-MM-DD: 5 March 2021"
-    body = f'{{"model":"{CASCADE}","messages":[{{"role":"user","content":"{question}"}}]}}'
+    messages = f'[{{"role":"user","content":"{question}"}}]'
+    body = f'{{"model":"{CASCADE}","temperature":0,"messages":{messages}}}'
     store = _without_password(places.store)
     read = f"redis.Redis.from_url({store!r}).xrevrange({PAIRS_KEY!r}, count=1)"
     lines = [
         "Ask it:",
         f"  curl -si {places.gateway}/v1/chat/completions \\",
-        f"    -H 'content-type: application/json' -d '{body}'",
+        f"    -H 'content-type: application/json' -H 'x-understudy-group: date' -d '{body}'",
         f"The bill:  curl -s {places.gateway}/metrics | grep understudy_",
         "The stream of pairs:",
         f"  redis-cli -u {store} XREVRANGE '{PAIRS_KEY}' + - COUNT 1",
@@ -141,17 +143,30 @@ def _answers(run: Run) -> Table:
 
 
 def _accuracies(run: Run) -> Group:
-    table = Table("right answers", "cascade", "student alone", "teacher alone")
-    everyone = (run.cascade, run.student, run.teacher)
-    for family in figures.families([reply.task for reply in run.cascade]):
-        table.add_row(family, *(str(figures.accuracy(each, family)) for each in everyone))
-    table.add_section()
-    table.add_row("all", *(f"[bold]{figures.accuracy(each)}" for each in everyone))
-    return Group(
-        table,
+    """Who is right how often, and what is kept: before calibration and now."""
+    before = None if run.calibration is None else run.calibration.before
+    names = ["right answers", "cascade", "kept"]
+    names += [] if before is None else ["uncalibrated", "kept"]
+    table = Table(*names, "student alone", "teacher alone")
+    tasks = [reply.task for reply in run.cascade]
+    for family in (*figures.families(tasks), None):
+        if family is None:
+            table.add_section()
+        shares = [figures.accuracy(run.cascade, family), figures.kept(run.cascade, family)]
+        if before is not None:
+            shares += [figures.right_before(before, family), figures.kept_before(before, family)]
+        shares += [figures.accuracy(run.student, family), figures.accuracy(run.teacher, family)]
+        table.add_row("all" if family is None else family, *map(str, shares))
+    alone = (
         "The student alone: its drafts in this run, kept or not.  "
-        "The teacher alone: asked once more, for everything.",
+        "The teacher alone: asked once more, for everything."
     )
+    said = [alone]
+    if before is not None:
+        said.append(
+            f"Uncalibrated: what the default rule makes of the {len(before)} labelled questions."
+        )
+    return Group(table, *said)
 
 
 def _money(run: Run) -> Group:
@@ -159,16 +174,36 @@ def _money(run: Run) -> Group:
     cost, teacher_only = run.metrics.cost_usd, figures.bill(run.teacher)
     table.add_row("the cascade", _usd(cost))
     table.add_row("  of that for drafts thrown away", _usd(run.metrics.wasted_usd))
+    if (before := figures.bill_before(run)) is not None:
+        table.add_row("  the same uncalibrated, estimated", _usd(before))
     table.add_row("the teacher alone, from its own usage", _usd(teacher_only))
     table.add_row("  the gateway's estimate of the same", _usd(run.metrics.baseline_usd))
     if teacher_only:
         saving = teacher_only - cost
         table.add_row("net saving", f"[bold]{_usd(saving)} ({saving / teacher_only:.1%})")
+        if before is not None:
+            rest = teacher_only - before
+            table.add_row("  uncalibrated", f"{_usd(rest)} ({rest / teacher_only:.1%})")
     return Group(
         table,
         "The prices are an example, in USD per million tokens: "
         f"student {_price(STUDENT_PRICE)}; teacher {_price(TEACHER_PRICE)}.",
-        f"A draft is kept from confidence {KEEP_AT_LEAST} on, by the uncalibrated default rule.",
+        _rule(run),
+    )
+
+
+def _rule(run: Run) -> str:
+    """What decided which drafts were kept."""
+    default = (
+        f"A draft is kept from confidence {KEEP_AT_LEAST} on, by the uncalibrated default rule."
+    )
+    if run.calibration is None:
+        return default
+    if run.calibration.policy is None:
+        return f"{run.calibration.why}: {default[0].lower()}{default[1:]}"
+    return (
+        f"The policy promises {TARGET} of the teacher's with probability 0.95: "
+        f"understudy explain {run.calibration.policy}"
     )
 
 

@@ -6,8 +6,8 @@ share of the processor.
 
 import asyncio
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from redis.asyncio import Redis
@@ -15,6 +15,7 @@ from rich.console import Console
 
 from understudy.demo import services
 from understudy.demo.asking import Reply, ask_all
+from understudy.demo.calibrating import Calibration, calibrate
 from understudy.demo.evidence import mark_stream, read_metrics, wait_for_pairs
 from understudy.demo.figures import Run, drafts_of, escalated_ids, has_succeeded
 from understudy.demo.options import TEACHER_KEY_VARIABLE, DemoOptions, Model
@@ -47,13 +48,24 @@ def run_demo(options: DemoOptions, console: Console) -> int:
     Raises ProcessFailedError, StateInUseError, and ValueError for more requests than there are.
     Whatever happens, every process that it started has ended when it returns.
     """
-    tasks = generate(options.seed, options.requests)
+    drawn = generate(options.seed, options.requests + options.calibration)
+    tasks, labelled = drawn[: options.requests], drawn[options.requests :]
     state_dir = options.state_dir.resolve()
     with hold_state(state_dir), Processes(state_dir / "logs") as processes:
         started = time.monotonic()
-        with console.status("Starting the student, the teacher, the store and the gateway"):
-            stage = _set_up(options, state_dir, processes)
+        with console.status("Starting the student, the teacher and the store") as status:
+            models = _start_models(options, state_dir, processes)
+            calibration = None
+            if labelled:
+
+                def watch(done: int) -> None:
+                    status.update(f"Calibrating: {done} of {len(labelled)} labelled questions")
+
+                calibration = _calibrate(models, labelled, processes, watch)
+            status.update("Starting the gateway")
+            stage = _start_gateway(models, calibration, processes)
         run = asyncio.run(_perform(stage, tasks, console))
+        run = replace(run, calibration=calibration)
         console.print(summary(run))
         console.print(f"It took {time.monotonic() - started:.0f} seconds.", highlight=False)
         places = Places(
@@ -71,7 +83,18 @@ def run_demo(options: DemoOptions, console: Console) -> int:
     return 0 if has_succeeded(run) else 1
 
 
-def _set_up(options: DemoOptions, state_dir: Path, processes: Processes) -> Stage:
+@dataclass(frozen=True, slots=True)
+class _Models:
+    """What the gateway stands on, up and answering, and where it is configured."""
+
+    student: Model
+    teacher: Model
+    store_url: str
+    config: Path
+    port: int
+
+
+def _start_models(options: DemoOptions, state_dir: Path, processes: Processes) -> _Models:
     ports = free_ports(4)
     student_program, student = services.student_program(ports[0])
     programs = [student_program]
@@ -85,21 +108,35 @@ def _set_up(options: DemoOptions, state_dir: Path, processes: Processes) -> Stag
         program, store_url = services.valkey_program(ports[2], state_dir / "valkey")
         programs.append(program)
 
-    config = state_dir / "gateway.yaml"
-    services.write_config(config, student, teacher)
-    environment = {"UNDERSTUDY_REDIS_URL": store_url}
-    if teacher.key is not None:
-        environment[TEACHER_KEY_VARIABLE] = teacher.key
-    gateway, gateway_url = services.gateway_program(
-        options.port or ports[3], config, state_dir / "gateway", environment
-    )
-    programs.append(gateway)
-
     for program in programs:
         processes.start(program)
     for program in programs:
         processes.wait_ready(program)
-    return Stage(student, teacher, gateway_url, store_url)
+    config = state_dir / "gateway.yaml"
+    return _Models(student, teacher, store_url, config, options.port or ports[3])
+
+
+def _calibrate(
+    models: _Models, tasks: Sequence[Task], processes: Processes, watch: Callable[[int], None]
+) -> Calibration:
+    """A policy from labelled questions.  The teacher is not asked, and so needs no key."""
+    services.write_config(models.config, models.student, replace(models.teacher, key=None))
+    in_turn = sorted(tasks, key=lambda task: task.family)  # the student reads its examples once
+    return calibrate(in_turn, models.config, processes, watch)
+
+
+def _start_gateway(models: _Models, calibration: Calibration | None, processes: Processes) -> Stage:
+    policy = None if calibration is None else calibration.policy
+    services.write_config(models.config, models.student, models.teacher, policy)
+    environment = {"UNDERSTUDY_REDIS_URL": models.store_url}
+    if models.teacher.key is not None:
+        environment[TEACHER_KEY_VARIABLE] = models.teacher.key
+    gateway, url = services.gateway_program(
+        models.port, models.config, models.config.parent / "gateway", environment
+    )
+    processes.start(gateway)
+    processes.wait_ready(gateway)
+    return Stage(models.student, models.teacher, url, models.store_url)
 
 
 async def _perform(stage: Stage, tasks: Sequence[Task], console: Console) -> Run:

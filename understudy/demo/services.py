@@ -105,8 +105,13 @@ def pings(url: str) -> Callable[[], bool]:
     return is_ready
 
 
-def write_config(path: Path, student_model: Model, teacher_model: Model) -> None:
-    """Write the gateway's configuration to ``path``; a reader never sees half of it."""
+def write_config(
+    path: Path, student_model: Model, teacher_model: Model, policy: Path | None = None
+) -> None:
+    """Write the gateway's configuration to ``path``; a reader never sees half of it.
+
+    Without a ``policy`` the uncalibrated default decides.
+    """
     teacher: dict[str, object] = {
         "base_url": teacher_model.base_url,
         "model": teacher_model.name,
@@ -125,7 +130,11 @@ def write_config(path: Path, student_model: Model, teacher_model: Model) -> None
             "extra_body": {"timings_per_token": True},
         },
         "teacher": teacher,
-        "objective": {"kind": "confidence", "at_least": KEEP_AT_LEAST},
+        **(
+            {"objective": {"kind": "confidence", "at_least": KEEP_AT_LEAST}}
+            if policy is None
+            else {"policy": str(policy)}
+        ),
         "pairs": {"store": True},
         # What is decided by the clock differs from run to run, and a draft that is finished later
         # comes as a pair more: the figures would not be the same to everybody who counts.

@@ -1,0 +1,55 @@
+import json
+
+import numpy as np
+import pytest
+
+from evaluation.applied import apply_policy, policy_in
+from evaluation.curves import measure
+from evaluation.errors import EvaluationError
+from evaluation.fit import Options, fit
+from routing import Basis, Origin, Policy, Rule, Target, Threshold, policy_document
+from tests.evaluation.made import JsonRecord, answers, record_of, table_of
+
+
+def document_of(documents: list[JsonRecord], threshold: float) -> JsonRecord:
+    parts = fit(table_of(documents), Options()).export()
+    rule = Rule(
+        parts.score,
+        parts.calibration,
+        Threshold(threshold),
+        by_group=parts.by_group,
+        gain=parts.gain,
+    )
+    policy = Policy(version="v", whole=rule, prompt=parts.prompt)
+    basis = Basis(Target("quality", 0.9, 0.95), 0.85, len(documents))
+    origin = Origin("assistant", "s1", basis, "2026-11-24", "0" * 64)
+    found: JsonRecord = json.loads(json.dumps(policy_document(policy, origin)))
+    return found
+
+
+@pytest.mark.parametrize("teacher", [1.0, 0.8])
+def test_a_policy_file_says_of_each_record_what_was_fitted(teacher: float) -> None:
+    documents = list(answers(400, teacher=teacher))
+    documents[7]["student"] = {"ok": False}
+    table = table_of(documents)
+    judged = fit(table, Options()).judge(table)
+    threshold = float(np.nanquantile(judged.merit, 0.5))
+    policy = policy_in(document_of(documents, threshold))
+    applied = apply_policy(policy, map(record_of, documents))
+    np.testing.assert_allclose(applied.confidence, judged.confidence, atol=1e-9)
+    np.testing.assert_allclose(applied.merit, judged.merit, atol=1e-9)
+    np.testing.assert_allclose(applied.bar, judged.bar, atol=1e-9)
+    assert measure(table.outcomes, applied.ranking(0.05))["auroc"] is not None
+    found = applied.at_threshold(table.outcomes, 0.05)
+    kept = (np.minimum(judged.merit, judged.bar) >= threshold).mean()
+    assert found["kept_share"] == pytest.approx(kept, abs=0.01)
+    assert found["saved"] == pytest.approx(
+        found["kept_share"] - 0.05 * (1.0 - found["straight_share"])
+    )
+    assert 0.0 < found["quality"] <= 1.0
+
+
+@pytest.mark.parametrize("document", [[], {}, {"schema_version": 1}])
+def test_what_is_no_policy_is_refused(document: object) -> None:
+    with pytest.raises(EvaluationError, match="policy"):
+        policy_in(document)
