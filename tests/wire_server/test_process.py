@@ -291,7 +291,7 @@ def test_a_client_that_reads_nothing_does_not_hold_up_the_end(
     tmp_path: Path, urls: tuple[str, str, ScriptedModel, ScriptedModel]
 ) -> None:
     student_url, teacher_url, student, _ = urls
-    student.reply = Reply(steps=[ROLE, Words(["word " * 20_000] * 200)])
+    student.reply = Reply(steps=[ROLE, Words(["word " * 20_000] * 80)])
     environment = {"UNDERSTUDY_DRAIN_SECONDS": "0"}
     with (
         gateway_process(tmp_path, student_url, teacher_url, **environment) as gateway,
