@@ -38,7 +38,7 @@ def logit(probability: float) -> float:
     return math.log(inside / (1.0 - inside))
 
 
-LARGEST_LOGIT = logit(1.0)
+LARGEST_LOGIT = -logit(0.0)  # rounding leaves logit(1.0) a little smaller
 
 
 @dataclass(frozen=True, slots=True)
