@@ -161,8 +161,8 @@ def test_log_odds_are_of_signals_and_not_of_labels() -> None:
 
 def test_log_odds_have_an_edge_beyond_which_all_is_the_same() -> None:
     assert logit(0.5) == 0.0
-    assert logit(1.0) == logit(1.0 - LOGIT_EDGE) == LARGEST_LOGIT
-    assert logit(0.0) == pytest.approx(-LARGEST_LOGIT)
+    assert logit(0.0) == -LARGEST_LOGIT
+    assert logit(1.0) == logit(1.0 - LOGIT_EDGE) == pytest.approx(LARGEST_LOGIT)
     assert logit(0.0) == logit(LOGIT_EDGE / 2)
 
 
