@@ -83,6 +83,7 @@ def check_streams(report: Any) -> None:
     assert weighed["resident_mib_open"] > 0
 
 
+@pytest.mark.full
 def test_streams_can_be_measured_alone(capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["--scenario", "stream", "--streams", "1", "--concurrency", "2", "--pause-ms", "1"]
     assert main([*arguments, "--open-streams", "4"]) == 0

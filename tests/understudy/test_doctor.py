@@ -220,7 +220,15 @@ def test_the_demo_s_own_models_pass(tmp_path: Path, capsys: pytest.CaptureFixtur
     except WeightsNotFoundError as error:
         pytest.skip(f"the real student was not asked: {error}")
     port = free_port()
-    command = [sys.executable, "-m", "understudy.demo.student", "--port", str(port)]
+    command = [
+        sys.executable,
+        "-m",
+        "understudy.demo.student",
+        "--port",
+        str(port),
+        "--threads",
+        "1",
+    ]
     with (
         serving(create_teacher()) as teacher_url,
         subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process,

@@ -337,7 +337,7 @@ def _need_descriptors(count: int) -> None:
 @pytest.mark.parametrize(
     ("count", "tokens"),
     [  # 5 and 3 MiB a stream, more than all buffers on the way hold
-        (60, 200),
+        (20, 200),
         pytest.param(1000, 120, marks=[pytest.mark.full, pytest.mark.timeout(600)]),
     ],
 )

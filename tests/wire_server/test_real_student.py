@@ -46,7 +46,15 @@ STORY = {
 @pytest.fixture(scope="module")
 def student_url() -> Iterator[str]:
     port = free_port()
-    command = [sys.executable, "-m", "understudy.demo.student", "--port", str(port)]
+    command = [
+        sys.executable,
+        "-m",
+        "understudy.demo.student",
+        "--port",
+        str(port),
+        "--threads",
+        "1",
+    ]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         url = f"http://127.0.0.1:{port}"
 

@@ -36,6 +36,7 @@ def demo(
     seed: int = 1,
     serve: bool = False,
     port: Annotated[int, Parameter(validator=Number(gte=0, lte=65535))] = 0,
+    threads: Annotated[int | None, Parameter(validator=Number(gte=1))] = None,
     state_dir: Path = Path(".understudy/demo"),
     redis_url: str | None = None,
     teacher_url: str | None = None,
@@ -60,6 +61,9 @@ def demo(
         Keep everything up afterwards, until Ctrl-C.
     port
         The gateway's port on 127.0.0.1; 0 picks a free one.
+    threads
+        How many cores the student may use; without it all, up to four.  A busy machine is better
+        served with one fewer than it has.
     state_dir
         Where the store's data, the pairs, the configuration and the logs are kept.
     redis_url
@@ -87,6 +91,7 @@ def demo(
         state_dir=state_dir,
         serve=serve,
         port=port,
+        threads=threads,
         redis_url=redis_url,
         teacher=teacher,
         teacher_delay_ms=teacher_delay_ms,

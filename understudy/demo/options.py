@@ -26,8 +26,8 @@ class DemoOptions:
     """What the command line asks for.
 
     ``calibration`` is how many labelled questions a policy is fitted on, 0 for none.  ``teacher``
-    and ``redis_url`` are None where the demo brings its own; ``port`` 0 picks a free one for the
-    gateway.
+    and ``redis_url`` are None where the demo brings its own, ``threads`` where the student chooses;
+    ``port`` 0 picks a free one for the gateway.
     """
 
     requests: int
@@ -36,6 +36,7 @@ class DemoOptions:
     state_dir: Path
     serve: bool = False
     port: int = 0
+    threads: int | None = None
     redis_url: str | None = None
     teacher: Model | None = None
     teacher_delay_ms: float = 0.0

@@ -96,7 +96,7 @@ class _Models:
 
 def _start_models(options: DemoOptions, state_dir: Path, processes: Processes) -> _Models:
     ports = free_ports(4)
-    student_program, student = services.student_program(ports[0])
+    student_program, student = services.student_program(ports[0], options.threads)
     programs = [student_program]
     teacher, store_url = options.teacher, options.redis_url
     if teacher is None:

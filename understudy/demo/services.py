@@ -33,12 +33,13 @@ DRAIN_SECONDS = 3
 HOLD_SECONDS = 60
 
 
-def student_program(port: int) -> tuple[Program, Model]:
-    """The student's process, and the model that it serves."""
+def student_program(port: int, threads: int | None = None) -> tuple[Program, Model]:
+    """The student's process, and the model that it serves; without ``threads`` it chooses."""
     url = f"http://{LOOPBACK}:{port}"
     command = (sys.executable, "-m", "understudy.demo.student", "--port", str(port))
+    more = () if threads is None else ("--threads", str(threads))
     return (
-        Program("student", command, answers(f"{url}/health")),
+        Program("student", (*command, *more), answers(f"{url}/health")),
         Model(f"{url}/v1", student.MODEL_ALIAS),
     )
 

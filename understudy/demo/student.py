@@ -26,7 +26,9 @@ WEIGHTS_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 PARALLEL_REQUESTS = 2
 CONTEXT_TOKENS = PARALLEL_REQUESTS * 2048
 
-# A model this small does not answer faster with more.
+# A model this small does not answer faster with more.  A thread for every core takes 0.23 s a
+# question on two quiet cores, one fewer 0.39 s.  But llama.cpp's threads spin while they wait for
+# each other: on a busy machine every core is the slower choice, by as much.
 MOST_THREADS = 4
 
 # Prompts seen before are kept in this much memory, so that a slot that changes from one kind of
@@ -56,7 +58,7 @@ def find_weights() -> Path:
     )
 
 
-def serve(port: int) -> None:
+def serve(port: int, threads: int) -> None:
     """Answer on 127.0.0.1:``port`` until SIGTERM, SIGINT or the end of the parent process.
 
     Raises RuntimeError where the model cannot be loaded or the port is taken.
@@ -68,10 +70,6 @@ def serve(port: int) -> None:
         signal.signal(ending, lambda _number, _frame: told_to_end.set())
     follow_parent()
 
-    # A thread for every core takes 0.23 s a question on two quiet cores, one fewer 0.39 s.  The price:
-    # llama.cpp's threads spin while they wait for each other, so on a busy machine it is the slower
-    # by as much.
-    threads = min(MOST_THREADS, os.cpu_count() or 1)
     parameters = xllamacpp.CommonParams()
     parameters.model.path = str(find_weights())
     parameters.model_alias = {MODEL_ALIAS}
@@ -96,7 +94,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Read ``--port`` and serve."""
     parser = argparse.ArgumentParser(prog="understudy.demo.student", description=__doc__)
     parser.add_argument("--port", type=int, required=True, help="the port on 127.0.0.1")
-    serve(parser.parse_args(arguments).port)
+    parser.add_argument(
+        "--threads",
+        type=int,
+        default=min(MOST_THREADS, os.cpu_count() or 1),
+        help="how many cores to use (default %(default)s)",
+    )
+    chosen = parser.parse_args(arguments)
+    serve(chosen.port, chosen.threads)
 
 
 if __name__ == "__main__":
