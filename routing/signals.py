@@ -66,8 +66,7 @@ def signals_of(draft: Draft) -> Signals:
     except IndexError:  # a place lacks two candidates: the weakest could be that one
         best, second = [each for row in rows for each in row[:2]], []
     has_rivals = len(chosen) == len(second)
-    is_greedy = has_rivals and chosen == best
-    said = [*best, *second] if is_greedy else [*chosen, *best, *second]
+    said = best + second if has_rivals and chosen == best else chosen + best + second
     highest = max(said)
     # A NaN anywhere makes the sum one, and infinity is above the bound unless a NaN hides it.
     if highest > MAX_ROUNDING or math.isnan(sum(said)):
@@ -136,7 +135,7 @@ def _of_candidates(chosen: list[float], best: list[float], second: list[float]) 
         uncut = sum([logprob >= CUT_OUT for logprob in second]) / n
         best, second = _finite(best), _finite(second)
     # Not fsum(), which takes twice as long over numbers of such different sizes.
-    entropy = -sum(map(mul, of_best + of_second, best + second)) / n
+    entropy = -(sum(map(mul, of_best, best)) + sum(map(mul, of_second, second))) / n
     return {
         "min_margin": ordered[0],
         "low_margin": quantile(ordered, LOW_QUANTILE),
