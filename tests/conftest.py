@@ -1,10 +1,13 @@
-"""What every test shares: the --full switch, the event loop's backend, a certificate."""
+"""What every test shares: the --full switch, how properties are searched, a certificate."""
 
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+EXAMPLES, EXAMPLES_IN_FULL = 25, 250
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -13,6 +16,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="run the tests marked `full` too: simulations, chaos rounds, soak",
     )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The same examples in every run, and no stop-watch.
+
+    A deadline would make a busy machine fail a pure function, and a new example in every run would
+    make someone's unrelated change fail.
+    """
+    examples = EXAMPLES_IN_FULL if config.getoption("--full") else EXAMPLES
+    settings.register_profile("understudy", deadline=None, derandomize=True, max_examples=examples)
+    settings.load_profile("understudy")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

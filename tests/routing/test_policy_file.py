@@ -6,7 +6,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import routing
@@ -765,7 +765,6 @@ def test_sampling_that_is_none_is_refused(said: object, path: str) -> None:
 # --- writing ---
 
 
-@settings(max_examples=30)  # whole policies are slow to draw
 @given(POLICIES)
 def test_policy_that_is_written_is_read_again_as_it_was(policy: Policy) -> None:
     written = json.loads(json.dumps(policy_document(policy, ORIGIN), allow_nan=False))
@@ -792,7 +791,6 @@ def test_policy_without_rules_for_streams_is_written_without_them() -> None:
             policy_document(rules, basis)
 
 
-@settings(max_examples=30)  # whole policies are slow to draw
 @given(POLICIES, st.data())
 def test_policy_says_something_finite_of_any_signals(policy: Policy, data: st.DataObject) -> None:
     shares = st.floats(0.0, 1.0)

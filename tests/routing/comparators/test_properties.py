@@ -4,7 +4,7 @@ import json
 from fractions import Fraction
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from routing.comparators import (
@@ -28,7 +28,6 @@ from routing.comparators import (
 )
 
 # Each runs for every comparator, and the whole folder is to take seconds.
-EXAMPLES = 20
 
 PLAIN: list[Comparator] = [
     exact_text(),
@@ -68,7 +67,6 @@ def score_of(comparator: Comparator, question: Question, left: str, right: str) 
 
 
 @pytest.mark.parametrize("comparator", PLAIN, ids=lambda each: each.version)
-@settings(max_examples=EXAMPLES)
 @given(question=QUESTIONS, left=TEXTS, right=TEXTS)
 def test_any_two_texts_have_a_score_whichever_comes_first(
     comparator: Comparator, question: Question, left: str, right: str
@@ -79,7 +77,6 @@ def test_any_two_texts_have_a_score_whichever_comes_first(
     assert score_of(comparator, question, left, left) == 1.0
 
 
-@settings(max_examples=EXAMPLES)
 @given(left=JSON, right=JSON)
 def test_any_two_values_of_json_have_a_score_whichever_comes_first(
     left: object, right: object
@@ -91,7 +88,6 @@ def test_any_two_values_of_json_have_a_score_whichever_comes_first(
 
 
 @pytest.mark.parametrize("comparator", ASKING, ids=lambda each: each.version)
-@settings(max_examples=EXAMPLES)
 @given(question=QUESTIONS, left=TEXTS, right=TEXTS)
 def test_who_has_to_ask_asks_what_json_can_hold(
     comparator: Comparator, question: Question, left: str, right: str
@@ -110,7 +106,6 @@ def test_who_has_to_ask_asks_what_json_can_hold(
 
 
 @pytest.mark.parametrize("comparator", [*PLAIN, *ASKING], ids=lambda each: each.version)
-@settings(max_examples=EXAMPLES)
 @given(replies=st.lists(st.binary(max_size=40) | JSON.map(json.dumps).map(str.encode), max_size=3))
 def test_a_reply_that_says_nothing_is_no_score(
     comparator: Comparator, replies: list[bytes]
@@ -118,20 +113,17 @@ def test_a_reply_that_says_nothing_is_no_score(
     assert isinstance(comparator.finish(replies), NoScore)
 
 
-@settings(max_examples=EXAMPLES)
 @given(text=TEXTS)
 def test_what_is_normalised_stays_as_it_is(text: str) -> None:
     assert normalised(normalised(text)) == normalised(text)
     assert unified(unified(text)) == unified(text)
 
 
-@settings(max_examples=EXAMPLES)
 @given(text=TEXTS)
 def test_a_text_that_says_something_is_never_normalised_to_nothing(text: str) -> None:
     assert bool(normalised(text)) or not unified(text)
 
 
-@settings(max_examples=EXAMPLES)
 @given(number=st.integers(-(10**12), 10**12))
 def test_a_whole_number_is_found_in_each_of_its_spellings(number: int) -> None:
     for text in (f"{number}", f"{number:,}", f"= {number:,}.00 .", f"{number:_}".replace("_", " ")):
@@ -140,7 +132,6 @@ def test_a_whole_number_is_found_in_each_of_its_spellings(number: int) -> None:
         assert found.value == number
 
 
-@settings(max_examples=EXAMPLES)
 @given(words=st.lists(st.sampled_from(["well", "so", "then"]), max_size=5), label=st.integers(0, 1))
 def test_a_label_is_found_among_other_words(words: list[str], label: int) -> None:
     labels = ("positive", "negative")
