@@ -73,7 +73,7 @@ def test_a_promise_that_few_questions_cannot_carry_is_not_made(tmp_path: Path) -
     (tmp_path / "store").mkdir()
     state = tmp_path / "demo"
     with store_server(tmp_path / "store") as store:
-        options = ("--requests", "4", "--calibration", "24", "--redis-url", store.url)
+        options = ("--requests", "4", "--calibration", "12", "--redis-url", store.url)
         result = subprocess.run(
             command(state, *options), env=environment(), capture_output=True, text=True, timeout=110
         )
@@ -82,10 +82,10 @@ def test_a_promise_that_few_questions_cannot_carry_is_not_made(tmp_path: Path) -
             assert client.ping()
             length: Any = client.xlen("understudy:{demo}:pairs")
         assert length > 0
-    assert "cannot be promised on 24 questions" in result.stdout
+    assert "cannot be promised on 12 questions" in result.stdout
     assert "uncalibrated" in result.stdout
     labelled = (state / "labelled.jsonl").read_text().splitlines()
-    assert len(labelled) == 24
+    assert len(labelled) == 12
     assert all(json.loads(line)["ok_by"] == "checker" for line in labelled)
 
 
