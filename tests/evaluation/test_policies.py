@@ -304,6 +304,6 @@ def is_broken(kept: Sequence[bool], records: Sequence[Record], target: Target) -
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("n", [400, 1200])
 def test_the_whole_of_it_keeps_its_promise(tmp_path: Path, n: int) -> None:
-    target, rounds = Target(target_of("disagreement=0.1").kind, 0.1, 0.9), 100
+    target, rounds = Target(target_of("disagreement=0.1").kind, 0.1, 0.9), 60
     for violations in broken(tmp_path, target, n, rounds):
         assert chance_of_at_least(violations, rounds, target.delta) > 1e-3, violations
