@@ -17,7 +17,7 @@ from evaluation.outcomes import Floats
 from routing.calibration import Calibration, Logistic, PiecewiseLinear
 
 LEAST_SLOPE = 1e-3  # a map must not make all scores the same: their order is all there is
-LEAST_IN_GROUP = 50
+LEAST_IN_GROUP = 25
 # As many records as a group must have for its own evidence to weigh as much as that of all.
 GROUP_SHRINKAGE = 20.0
 KNOTS_FROM = 1000  # records; with fewer, pools are a few records each
