@@ -1,0 +1,25 @@
+"""The script at the root offers every command of the command line, and hands each one on."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from understudy.__main__ import app
+
+DEV = (Path(__file__).parents[2] / "dev").read_text()
+COMMANDS = sorted(name for name in app if not name.startswith("-"))
+
+
+def test_there_are_commands() -> None:
+    assert {"serve", "demo", "calibrate"} <= set(COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_script_tells_of_a_command_and_hands_it_on(name: str) -> None:
+    assert re.search(rf"^  {name} ", DEV, re.MULTILINE), "not in the usage"
+    handed_on = re.search(
+        r"^([a-z |]+)\)\n    ensure_installed\n    exec .* understudy ", DEV, re.M
+    )
+    assert handed_on is not None
+    assert name in handed_on[1].split(" | ")
