@@ -10,6 +10,7 @@ import msgspec
 from rich.console import Console
 
 from bench.measure import Plan, Report, measure
+from bench.outage import OutageTimes, time_outage
 from bench.processes import StartFailed
 from bench.scenarios import MOST_CONCURRENT, SCENARIOS, Scenario
 from bench.scores import ScoreTimes, time_score
@@ -28,6 +29,7 @@ PAUSE_MS = 8
 OPEN_STREAMS = 1000
 STREAM = "stream"
 SCORE = "score"
+OUTAGE = "outage"
 FAILED_EXIT_CODE = 1
 INTERRUPTED_EXIT_CODE = 130
 
@@ -40,12 +42,20 @@ def main(arguments: Sequence[str] | None = None, known: Sequence[Scenario] = SCE
         return _score(options)
     plan = _plan(options, known)
     if options.at_most_us is not None and not plan.whole.scenarios:
-        parser.error("--at-most-us is about requests: leave out --scenario stream")
+        parser.error(f"--at-most-us is about requests: leave out --scenario {options.scenario}")
     console = Console(stderr=True)
     before = signal.signal(signal.SIGTERM, _stop)
     try:
         with console.status("starting") as status:
-            report = measure(plan, lambda what: status.update(f"measuring: {what}"))
+
+            def progress(what: str) -> None:
+                status.update(f"measuring: {what}")
+
+            if options.scenario == OUTAGE:
+                times = time_outage(options.requests, progress)
+                _show(times, is_json=options.json, out=options.out)
+                return 0
+            report = measure(plan, progress)
     except (StartFailed, WrongReplies) as error:
         console.print(f"[bold red]No measurement:[/] {error}", highlight=False, soft_wrap=True)
         return FAILED_EXIT_CODE
@@ -100,9 +110,10 @@ def _parser(known: Sequence[Scenario]) -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--scenario",
-        choices=[*(each.name for each in known), STREAM, SCORE],
-        help="measure this alone: keep (the student's answer is served), escalate, stream, or "
-        "score (judging a draft of 256 tokens by a learnt policy, without any server)",
+        choices=[*(each.name for each in known), STREAM, SCORE, OUTAGE],
+        help="measure this alone: keep (the student's answer is served), escalate, stream, score "
+        "(judging a draft of 256 tokens by a learnt policy, without any server), or outage "
+        "(escalations while the store is up, away and hung)",
     )
     parser.add_argument(
         "--streams", type=_whole, default=STREAMS, help="measured streams for each line, at least"
@@ -165,7 +176,7 @@ def _score(options: argparse.Namespace) -> int:
     return FAILED_EXIT_CODE
 
 
-def _show(report: Report | ScoreTimes, *, is_json: bool, out: Path | None) -> None:
+def _show(report: Report | ScoreTimes | OutageTimes, *, is_json: bool, out: Path | None) -> None:
     text = msgspec.json.format(msgspec.json.encode(report)).decode()
     console = Console()
     if is_json:

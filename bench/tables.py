@@ -6,15 +6,19 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from bench.measure import Report
+from bench.outage import OutageTimes
 from bench.scores import ScoreTimes
 from bench.streams import OpenStreams, StreamMeasurement, StreamReport
 from bench.whole import Measurement
 
 
-def tables(report: Report | ScoreTimes) -> Iterator[Table | str]:
+def tables(report: Report | ScoreTimes | OutageTimes) -> Iterator[Table | str]:
     """What there is to show, in order."""
     if isinstance(report, ScoreTimes):
         yield _score(report)
+        return
+    if isinstance(report, OutageTimes):
+        yield _outage(report)
         return
     if report.measurements:
         yield _whole(report)
@@ -30,6 +34,21 @@ def _score(times: ScoreTimes) -> str:
         f"{times.judged_us:g} µs, at the least {times.judged_us_least:g}: "
         f"{times.signals_us:g} for its signals, {times.rule_us:g} for confidence and merit."
     )
+
+
+def _outage(times: OutageTimes) -> Table:
+    table = _table(
+        "What an escalation takes, by what the store does",
+        f"{times.concurrency} at once, the states in turns. Times in ms, to the answer's end; "
+        "rounds: the medians of the quickest and the slowest round. In the end the store had all "
+        f"{times.pairs} pairs.",
+        ("sent", "median", "p99", "rounds"),
+    )
+    for each in times.measurements:
+        rounds = f"{min(each.median_ms_rounds):.2f} to {max(each.median_ms_rounds):.2f}"
+        median, high = f"{each.latency_ms_median:.2f}", f"{each.latency_ms_p99:.2f}"
+        table.add_row(f"store {each.state}", str(each.requests), median, high, rounds)
+    return table
 
 
 def _table(title: str, caption: str, columns: Sequence[str]) -> Table:

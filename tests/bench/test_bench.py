@@ -93,6 +93,18 @@ def test_streams_can_be_measured_alone(capsys: pytest.CaptureFixture[str]) -> No
     assert "escalate" not in printed
 
 
+def test_an_outage_of_the_store_is_measured_and_loses_no_pair(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["--scenario", "outage", "--requests", "40", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    lines = report["measurements"]
+    assert [each["state"] for each in lines] == ["up", "away", "hung"]
+    assert {each["requests"] for each in lines} == {40}
+    assert all(len(each["median_ms_rounds"]) == 1 for each in lines)
+    assert report["pairs"] == 3 * 40 + 200  # and those of the warm-up
+
+
 def test_limit_and_table(capsys: pytest.CaptureFixture[str]) -> None:
     arguments = [*SHORT, "--concurrency", "1", "--scenario", "keep", "--at-most-us"]
     assert main([*arguments, "0.001"]) == 1
@@ -127,6 +139,7 @@ def test_wrong_replies_are_no_measurement(
         ["--pause-ms", "0"],
         ["--open-streams", "1025"],
         ["--scenario", "stream", "--at-most-us", "1"],
+        ["--scenario", "outage", "--at-most-us", "1"],
     ],
 )
 def test_numbers_out_of_range_are_refused(arguments: list[str]) -> None:
