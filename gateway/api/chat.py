@@ -232,6 +232,6 @@ class _Exchange:
         else:
             account.settle(ending, status, error.code)
         if events is not None and is_out:
-            await events.write(error_event(error), is_last=True)
+            await events.write_last(error_event(error))
         else:
             await send_error(self._send, error, account.request_id)

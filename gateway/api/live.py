@@ -72,8 +72,14 @@ class EventSender:
             self._is_busy = False
             self._last = self._loop.time()
 
+    async def write_last(self, events: bytes) -> None:
+        """Send the end, after ``close``: nobody waits longer for the client than STALL_SECONDS."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(STALL_SECONDS):
+                await self.write(events, is_last=True)
+
     def close(self) -> None:
-        """Send no more comments."""
+        """Send no more comments, and look no more after the client."""
         self._timer.cancel()
         if self._comment is not None:
             self._comment.cancel()

@@ -1,27 +1,32 @@
 """A client that leaves stops both models at once, and pays for what they had written."""
 
+import contextlib
 import json
 import socket
+from collections.abc import Iterator
 
 import httpx
 import openai
 import pytest
 
 from routing.vocabulary import Role
+from tests.fakes.chunks import chunk
 from tests.fakes.listener import Listener
 from tests.fakes.script import (
     ROLE,
     Played,
     Queued,
+    Raw,
     Step,
     Until,
     Words,
+    entry,
     finish,
     tool_call,
     whole,
 )
 from tests.fakes.serving import wait_until
-from tests.fakes.trial import AT_ONCE, HOPELESS, UNSURE, Trial, joined, words
+from tests.fakes.trial import AT_ONCE, HOPELESS, SURE, UNSURE, Trial, joined, words
 
 PATIENCE_SECONDS = 0.2
 
@@ -198,6 +203,22 @@ def test_a_client_that_takes_what_it_has_and_goes(trial: Trial) -> None:
     assert trial.drafted.left is not None or not trial.drafted.is_over
 
 
+@contextlib.contextmanager
+def silent_client(trial: Trial, model: str) -> Iterator[None]:
+    """A client that asks for a stream and reads nothing of it."""
+    url = httpx.URL(trial.stage.url)
+    body = json.dumps(trial.stage.question | {"model": model, "stream": True}).encode()
+    head = (
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\n"
+        f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+    )
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.connect((url.host, url.port))
+        client.sendall(head.encode() + body)
+        yield
+
+
 def test_a_client_that_stops_reading_has_left_after_a_while(
     lone_trial: Trial, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -207,16 +228,7 @@ def test_a_client_that_stops_reading_has_left_after_a_while(
     trial.stage.gateway.context.dice = lambda: 0.0  # the draft goes on beside the answer
     trial.student_says(ROLE, Words(words(8), UNSURE, is_counted=True), Until(trial.event()))
     trial.teacher_says(ROLE, Words(["t" * 2**16] * 400, logprob=None))
-    url = httpx.URL(trial.stage.url)
-    body = json.dumps(trial.stage.question | {"model": "stalling", "stream": True}).encode()
-    head = (
-        "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\n"
-        f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
-    )
-    with socket.socket() as client:
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        client.connect((url.host, url.port))
-        client.sendall(head.encode() + body)
+    with silent_client(trial, "stalling"):
         wait_until(lambda: trial.observer.settled_facts, seconds=5)
         is_cancelled(trial, "stalling")
         wait_until(lambda: trial.drafted.left, seconds=2)
@@ -227,3 +239,16 @@ def test_a_client_that_stops_reading_has_left_after_a_while(
             assert trial.upstream("stalling", role).breaker.failures == 0
     assert {leg[:2] for leg in trial.legs} == {("student", "aborted"), ("teacher", "cancelled")}
     assert trial.observer.completed_facts == []
+
+
+def test_an_error_waits_no_longer_for_a_client_that_reads_nothing(
+    lone_trial: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of a large window goes out at once, and then there is only the error left to send."""
+    monkeypatch.setattr("gateway.api.live.STALL_SECONDS", 0.5)
+    trial = lone_trial
+    large = Raw(chunk({"content": "w" * 900_000}, [entry("w", SURE)]))
+    trial.student_says(ROLE, *[large] * 16, Raw(b'{"error": {"message": "died"}}'))
+    with silent_client(trial, "assistant"):
+        assert trial.fact.ending == "failed"
+        wait_until(lambda: trial.stage.gateway.context.open_requests == 0, seconds=3)
