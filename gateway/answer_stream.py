@@ -223,7 +223,7 @@ class AnswerStream:
         seam = Seam(
             beyond_text=draft.beyond_text,
             has_words=bool(draft.prefix.text),
-            is_over=draft.is_over,
+            is_over=draft.is_over or not self._chat.has_room_after(draft.prefix.tokens),
             can_continue=teacher.chat.can_continue,
             is_restart_wanted=self._wishes.is_restart_wanted,
         )

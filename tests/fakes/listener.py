@@ -70,6 +70,12 @@ class Listener:
             assert self.text.startswith(text), f"heard {self.text!r}, {self.error}"
             return self.heard_at[-1]
 
+    def wait_for_chunks(self, count: int) -> None:
+        """Wait until the client has heard so many chunks."""
+        with self._changed:
+            is_heard = self._changed.wait_for(lambda: len(self.heard) >= count, WAIT_SECONDS)
+            assert is_heard, f"heard only {self.heard}"
+
     def wait_for_end(self) -> "Listener":
         """Wait until the response has ended, however."""
         with self._changed:
