@@ -150,7 +150,8 @@ class _Exchange:
         account = self._account
         wishes = Wishes(
             is_live=chat.is_stream,
-            is_restart_wanted=header(self._scope, RESTART_HEADER) == Handover.RESTART,
+            is_restart_wanted=chat.is_stream
+            and header(self._scope, RESTART_HEADER) == Handover.RESTART,
             is_completed=account.complete_drafts > self._context.dice(),
         )
         stream = AnswerStream(chat, served.cascade, account.legs, wishes)

@@ -15,7 +15,8 @@ from tests.fakes.script import (
     finish,
     whole,
 )
-from tests.fakes.trial import HOPELESS, Trial, joined, words
+from tests.fakes.trial import HOPELESS, UNSURE, Trial, joined, words
+from tests.fakes.upstream import Reply
 
 SURE_WORDS, DOUBTED = words(16), [*words(15, "d"), "d15."]  # a full stop does not wait
 OUT = joined(SURE_WORDS, DOUBTED)
@@ -109,3 +110,21 @@ def test_a_restarted_answer_that_fails_ends_with_one_error(trial: Trial) -> None
     assert getattr(listener.error, "body", {})["code"] == "upstream_unavailable"
     assert trial.fact.ending == "failed"
     assert trial.pairs() == []
+
+
+def test_nothing_restarts_for_a_client_that_does_not_stream(trial: Trial) -> None:
+    """Nothing of the draft is out, and so there is nothing that it could throw away."""
+    drafts = iter([
+        Reply(steps=[ROLE, Words(words(8), UNSURE), Until(trial.event())]),
+        Reply(steps=[ROLE, Words(words(5, "a")), BreakOff()]),
+    ])  # fmt: skip
+    trial.stage.student.reply = lambda _: next(drafts)
+    answers = iter([Reply(status=500), Reply(steps=whole(words(2, "t")))])
+    trial.stage.teacher.reply = lambda _: next(answers)
+    response = trial.stage.client.post(
+        "/v1/chat/completions",
+        json=trial.stage.question | {"model": "restarting-early"},
+        headers=RESTART,
+    )
+    assert response.status_code == 503
+    assert len(trial.stage.teacher.requests) == 1
