@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from tests.contract.test_stream_failures import FOUR_KEYS, the_error
+from tests.fakes.chunks import chunk
 from tests.fakes.script import (
     ROLE,
     BreakOff,
@@ -12,10 +13,12 @@ from tests.fakes.script import (
     Step,
     Until,
     Words,
+    entry,
     finish,
+    used,
     whole,
 )
-from tests.fakes.trial import HOPELESS, UNSURE, Trial, joined, words
+from tests.fakes.trial import HOPELESS, SURE, UNSURE, Trial, joined, words
 from tests.fakes.upstream import Reply
 
 SURE_WORDS, DOUBTED = words(16), [*words(15, "d"), "d15."]  # a full stop does not wait
@@ -128,3 +131,16 @@ def test_nothing_restarts_for_a_client_that_does_not_stream(trial: Trial) -> Non
     )
     assert response.status_code == 503
     assert len(trial.stage.teacher.requests) == 1
+
+
+def test_usage_of_the_draft_is_not_told_as_the_teachers(trial: Trial) -> None:
+    """Of a draft whose reasoning is out, and that was turned down."""
+    thought = Raw(chunk({"reasoning": "Hm. "}, [entry("Hm. ", SURE)], usage=used(1)))
+    more = trial.event()
+    trial.student_says(ROLE, thought, Until(more), Words(words(16), UNSURE), Until(trial.event()))
+    trial.teacher_says(ROLE, Words(words(2, "t")), finish()[0])
+    listener = trial.ask("thinking", stream_options={"include_usage": True})
+    listener.wait_for_chunks(2)
+    more.set()
+    assert listener.whole().text == joined(words(2, "t"))
+    assert listener.heard[-1].usage is None
