@@ -27,8 +27,10 @@ from tests.fakes.script import (
 )
 from tests.fakes.serving import wait_until
 from tests.fakes.trial import AT_ONCE, HOPELESS, SURE, UNSURE, Trial, joined, words
+from tests.fakes.upstream import Reply, completion
 
 PATIENCE_SECONDS = 0.2
+RESTART = {"x-understudy-handover": "restart"}
 
 
 def leave(listener: Listener) -> float:
@@ -157,6 +159,41 @@ def test_while_a_teacher_goes_on_with_the_answer(trial: Trial) -> None:
     assert trial.legs == [("student", None, 32), ("teacher", "cancelled", 1)]
 
 
+def test_while_a_teacher_is_to_start_again(trial: Trial) -> None:
+    trial.student_says(*falling_into_doubt(trial))
+    trial.teacher_says(Queued(trial.event()), *whole(words(5)))
+    left_at = leave(trial.ask("restarting", headers=RESTART, patience=PATIENCE_SECONDS))
+    is_stopped(trial, trial.drafted, left_at)
+    is_stopped(trial, trial.taught, left_at)
+    is_cancelled(trial, "restarting")
+    assert trial.legs == [("teacher", "cancelled", None), ("student", "cancelled", 32)]
+
+
+def test_while_a_teacher_writes_an_answer_that_was_started_again(trial: Trial) -> None:
+    trial.student_says(*falling_into_doubt(trial))
+    trial.teacher_says(ROLE, Words(["t "], is_counted=True), Until(trial.event()))
+    listener = trial.ask("restarting", headers=RESTART, patience=PATIENCE_SECONDS)
+    left_at = leave(listener)
+    assert listener.text.endswith("t ")
+    is_stopped(trial, trial.taught, left_at)
+    is_cancelled(trial, "restarting")
+    assert trial.legs == [("student", "aborted", 32), ("teacher", "cancelled", 1)]
+
+
+def test_while_a_draft_that_was_given_up_is_written_anew(trial: Trial) -> None:
+    given_up: list[Step] = [ROLE, Words(words(8), UNSURE, is_counted=True), Until(trial.event())]
+    anew: list[Step] = [ROLE, Words(words(3), UNSURE, is_counted=True), Until(trial.event())]
+    replies = iter([Reply(steps=given_up), Reply(steps=anew)])
+    trial.stage.student.reply = lambda _: next(replies)
+    trial.stage.teacher.reply = Reply(status=500)
+    listener = trial.ask(patience=PATIENCE_SECONDS)
+    left_at = leave(listener)
+    assert listener.text == joined(words(3))
+    is_stopped(trial, trial.stage.student.played[-1], left_at)
+    is_cancelled(trial)
+    assert [leg[::2] for leg in trial.legs] == [("student", 8), ("teacher", 0), ("student", 3)]
+
+
 def test_while_a_degraded_draft_flows(trial: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trial.upstream("crowded", Role.TEACHER), "open_calls", 1)
     trial.student_says(ROLE, Words(words(9), UNSURE, is_counted=True), Until(trial.event()))
@@ -191,6 +228,24 @@ def test_a_client_without_a_stream_leaves_too(trial: Trial) -> None:
     trial.wait_for_left(trial.drafted, trial.drafted.began + PATIENCE_SECONDS)
     is_cancelled(trial, "aborting")
     assert trial.legs == [("student", "cancelled", 20)]
+
+
+@pytest.mark.parametrize("who", ["student", "teacher"])
+def test_a_client_of_a_whole_answer_leaves_too(trial: Trial, who: str) -> None:
+    """What a model has written by then that does not stream, nobody knows, and that is counted."""
+    student, teacher = trial.stage.student, trial.stage.teacher
+    hanging = Reply(delay_seconds=20)
+    student.reply = hanging if who == "student" else Reply(body=completion(logprob=UNSURE))
+    teacher.reply = hanging
+    model = student if who == "student" else teacher
+    before = model.disconnects
+    with pytest.raises(openai.APITimeoutError):
+        trial.answer(timeout=PATIENCE_SECONDS)
+    wait_until(lambda: model.disconnects == before + 1, seconds=AT_ONCE)
+    is_cancelled(trial)
+    assert trial.legs[-1] == (who, "cancelled", None)
+    labels = {"cascade": "assistant", "role": who, "cause": "usage"}
+    assert trial.counted("understudy_cost_unknown_total", **labels) == 1
 
 
 def test_a_client_that_takes_what_it_has_and_goes(trial: Trial) -> None:
