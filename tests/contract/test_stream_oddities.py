@@ -7,6 +7,7 @@ import pytest
 from tests.fakes.chunks import chunk, payload, usage_report
 from tests.fakes.script import (
     ROLE,
+    BreakOff,
     Pieces,
     Raw,
     Step,
@@ -64,6 +65,16 @@ def test_a_draft_without_a_finish_is_not_complete(trial: Trial) -> None:
     (pair,) = trial.pairs()
     assert pair["draft_complete"] is False
     assert pair["draft"]["choices"][0]["finish_reason"] is None
+
+
+def test_a_server_that_breaks_off_after_the_finish_has_said_all(trial: Trial) -> None:
+    """Only the bill is missing, and the running one says the same."""
+    trial.student_says(ROLE, Words(words(20), is_counted=True), finish()[0], BreakOff())
+    listener = trial.ask().whole()
+    assert listener.text == joined(words(20))
+    assert listener.finish_reason == "stop"
+    assert trial.fact.ending == "kept"
+    assert trial.legs == [("student", None, 20)]
 
 
 def test_an_empty_finish_is_none(trial: Trial) -> None:
