@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from gateway.answer import Cascade, denied
 from gateway.drafting import Decision, Drafting, Window, says_something
-from gateway.errors import TeacherUnavailable, UpstreamError, UpstreamRefused
+from gateway.errors import TeacherUnavailable, UpstreamError, UpstreamMalformed, UpstreamRefused
 from gateway.facts import ABORTED, CANCELLED
 from gateway.legs import Legs, OpenLeg
 from gateway.wire.assemble import Assembly
@@ -255,6 +255,10 @@ class AnswerStream:
             first += part
             if any(map(says_something, part)):
                 break
+        else:
+            failure = UpstreamMalformed("The model server ended without an answer.")
+            leg.fail(failure)
+            raise failure
         self.course.served_by, self.course.answer = Role.TEACHER, Assembly()
         return self._taught(first)
 

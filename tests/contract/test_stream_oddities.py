@@ -77,6 +77,27 @@ def test_a_server_that_breaks_off_after_the_finish_has_said_all(trial: Trial) ->
     assert trial.legs == [("student", None, 20)]
 
 
+def test_a_teacher_that_ends_with_its_role_has_not_answered(trial: Trial) -> None:
+    trial.student_says(*whole(words(5), UNSURE))
+    trial.teacher_says(ROLE)
+    listener = trial.ask().whole()
+    assert listener.text == joined(words(5))
+    assert listener.headers["x-understudy-degraded"] == "teacher_failed"
+    assert trial.legs == [("student", None, 10), ("teacher", "upstream_malformed", None)]
+    assert trial.pairs() == []
+
+
+def test_nor_has_one_that_was_to_take_over(trial: Trial) -> None:
+    rest = words(3, "r")
+    doubted = Words(words(16, "d"), HOPELESS)
+    trial.student_says(ROLE, Words(words(16)), doubted, Words(rest), *finish())
+    trial.teacher_says(ROLE)
+    listener = trial.ask("continuing").whole()
+    assert listener.text == joined(words(16), words(16, "d"), rest)
+    assert trial.fact.obstacle == "teacher_failed"
+    assert trial.pairs() == []
+
+
 def test_an_empty_finish_is_none(trial: Trial) -> None:
     said = [
         Raw(chunk({"content": word}, [entry(word, -0.01)], {"finish_reason": ""}))
