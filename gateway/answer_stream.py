@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from gateway.answer import Cascade, denied
 from gateway.drafting import Decision, Drafting, Window, says_something
-from gateway.errors import TeacherUnavailable, UpstreamError, UpstreamRefused
+from gateway.errors import TeacherUnavailable, UpstreamError, UpstreamMalformed, UpstreamRefused
 from gateway.facts import ABORTED, CANCELLED
 from gateway.legs import Legs, OpenLeg
 from gateway.wire.assemble import Assembly
@@ -223,7 +223,7 @@ class AnswerStream:
         seam = Seam(
             beyond_text=draft.beyond_text,
             has_words=bool(draft.prefix.text),
-            is_over=draft.is_over,
+            is_over=draft.is_over or not self._chat.has_room_after(draft.prefix.tokens),
             can_continue=teacher.chat.can_continue,
             is_restart_wanted=self._wishes.is_restart_wanted,
         )
@@ -255,6 +255,10 @@ class AnswerStream:
             first += part
             if any(map(says_something, part)):
                 break
+        else:
+            failure = UpstreamMalformed("The model server ended without an answer.")
+            leg.fail(failure)
+            raise failure
         self.course.served_by, self.course.answer = Role.TEACHER, Assembly()
         return self._taught(first)
 

@@ -222,6 +222,8 @@ def _beyond_text(chat: Chat) -> Obstacle | None:
     """What there is to an answer beyond its words before the first of them."""
     if chat.is_json_wanted:
         return Obstacle.JSON
+    if chat.has_grammar:
+        return Obstacle.GRAMMAR
     return Obstacle.CONTINUATION if chat.is_continuation else None
 
 

@@ -10,7 +10,7 @@ class Seam:
     """What is known where another model would have to take over.
 
     ``beyond_text`` says what stands in the way of going on from the words alone, None where nothing
-    does: a tool call, reasoning, JSON that was asked for, the client's own beginning.
+    does: a tool call, reasoning, JSON or a grammar that was asked for, the client's own beginning.
     ``has_words`` says that some of it is out, ``is_over`` that no more was to come.
     ``can_continue`` is whether the teacher was seen to go on from given words;
     ``is_restart_wanted`` whether the client said that it can throw away what it has.

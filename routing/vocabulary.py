@@ -70,6 +70,7 @@ class Obstacle(StrEnum):
     """Why an answer in doubt was not handed over although the cascade wishes it."""
 
     JSON = "json"
+    GRAMMAR = "grammar"
     TOOL_CALL = "tool_call"
     REASONING = "reasoning"
     NOT_TEXT = "not_text"

@@ -4,6 +4,7 @@ The facts are told, and the pair is in the journal, before the last byte of the 
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 import msgspec
 from starlette.types import Receive, Scope, Send
@@ -134,22 +135,30 @@ class _Exchange:
         await self._respond_whole(chat, served)
 
     async def _respond_whole(self, chat: Chat, served: Served) -> None:
+        """One answer that is judged whole; where a stream was asked for, it is sent as one then."""
+        if chat.is_stream:
+            await self._send_stream(served, lambda _: self._replayed(chat, served))
+            return
         with Departure(self._receive):
             given = await answer(chat, served.cascade, self._account.legs)
-        await self._deliver(chat, given)
+        self._record(given)
+        headers, body = self._whole_headers(), _whole_body(chat, given.completion)
+        self._account.settle(self._account.ending, STATUS)
+        await self._send_whole(headers, body)
 
     async def _respond_streaming(self, chat: Chat, served: Served) -> None:
         account = self._account
         wishes = Wishes(
             is_live=chat.is_stream,
-            is_restart_wanted=header(self._scope, RESTART_HEADER) == Handover.RESTART,
+            is_restart_wanted=chat.is_stream
+            and header(self._scope, RESTART_HEADER) == Handover.RESTART,
             is_completed=account.complete_drafts > self._context.dice(),
         )
         stream = AnswerStream(chat, served.cascade, account.legs, wishes)
         account.course = stream.course
         try:
             if chat.is_stream:
-                await self._relay(chat, served, stream)
+                await self._send_stream(served, LiveAnswer(account, chat, stream).relay)
             else:
                 with Departure(self._receive):
                     whole = await collect(stream)
@@ -159,7 +168,10 @@ class _Exchange:
         finally:
             stream.close()
 
-    async def _relay(self, chat: Chat, served: Served, stream: AnswerStream) -> None:
+    async def _send_stream(
+        self, served: Served, write: Callable[[EventSender], Awaitable[bytes]]
+    ) -> None:
+        """Send what ``write`` sends, and then the end, which it returns, while the client stays."""
         seconds = served.cascade.streaming.keepalive_seconds
         departure = Departure(self._receive)
         events = self._events = EventSender(
@@ -167,13 +179,22 @@ class _Exchange:
         )
         try:
             with departure:
-                last = await LiveAnswer(self._account, chat, stream).relay(events)
+                last = await write(events)
                 await events.write(last, is_last=True)
         finally:
             events.close()
 
-    async def _deliver(self, chat: Chat, given: Answer) -> None:
-        """Write the pair, tell the facts, and send the answer."""
+    async def _replayed(self, chat: Chat, served: Served) -> bytes:
+        """The whole answer as events.  Meanwhile comments may go out, and with them the headers."""
+        account = self._account
+        given = await answer(chat, served.cascade, account.legs)
+        self._record(given)
+        events = b"".join(replay(given.completion, chat, account.trailer()))
+        account.settle(account.ending, STATUS)
+        return events
+
+    def _record(self, given: Answer) -> None:
+        """Note who answered, and write the pair."""
         account, course = self._account, self._account.course
         course.served_by, course.degraded = given.served_by, given.degraded
         if given.served_by is Role.TEACHER:
@@ -181,12 +202,6 @@ class _Exchange:
             account.log_pair(
                 Rescue(draft, draft is not None, given.completion.body, account.reason)
             )
-        if chat.is_stream:
-            headers, body = self._stream_headers(), b"".join(replay(given.completion, chat))
-        else:
-            headers, body = self._whole_headers(), _whole_body(chat, given.completion)
-        account.settle(account.ending, STATUS)
-        await self._send_whole(headers, body)
 
     async def _send_whole(self, headers: dict[str, str], body: bytes) -> None:
         self._account.add_cost(headers)
@@ -201,7 +216,10 @@ class _Exchange:
             "cache-control": "no-cache",
             "x-accel-buffering": "no",  # nginx would collect events before it passes them on
         }
-        return fixed | self._account.headers()
+        headers = fixed | self._account.headers()
+        if self._account.is_settled:  # judged whole before the first byte: nothing is open
+            self._account.add_cost(headers)
+        return headers
 
     async def _fail(self, error: GatewayError, ending: Ending | None = None) -> None:
         """Tell client and operator that the request failed; what is out cannot be taken back."""
@@ -215,6 +233,6 @@ class _Exchange:
         else:
             account.settle(ending, status, error.code)
         if events is not None and is_out:
-            await events.write(error_event(error), is_last=True)
+            await events.write_last(error_event(error))
         else:
             await send_error(self._send, error, account.request_id)

@@ -22,7 +22,7 @@ from gateway.pairs import Rescue
 from gateway.wire.assemble import Assembly
 from gateway.wire.chat import Chat
 from gateway.wire.chunk import Chunk, ChunkEditor
-from routing.vocabulary import Handover
+from routing.vocabulary import Handover, Role
 
 STATUS = 200
 # A client that takes nothing for so long has left without a word, and holds what others wait for.
@@ -72,8 +72,14 @@ class EventSender:
             self._is_busy = False
             self._last = self._loop.time()
 
+    async def write_last(self, events: bytes) -> None:
+        """Send the end, after ``close``: nobody waits longer for the client than STALL_SECONDS."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(STALL_SECONDS):
+                await self.write(events, is_last=True)
+
     def close(self) -> None:
-        """Send no more comments."""
+        """Send no more comments, and look no more after the client."""
         self._timer.cancel()
         if self._comment is not None:
             self._comment.cancel()
@@ -102,6 +108,7 @@ class LiveAnswer:
         self._editor = ChunkEditor(chat)
         self._last: list[Chunk] = []
         self._usage: msgspec.Raw | None = None
+        self._author: Role | None = None
         self._handover: Handover | None = None
         self._seam = ""
 
@@ -126,6 +133,8 @@ class LiveAnswer:
             self._last.clear()
             if splice.handover is Handover.RESTART:
                 events.append(self._editor.restart_event(len(splice.prefix.text)))
+        if self._author is not self._stream.course.served_by:
+            self._author, self._usage = self._stream.course.served_by, None
         is_continuation = self._handover is Handover.CONTINUE
         for chunk in part:
             if chunk.usage is not None and self._chat.is_usage_wanted:

@@ -71,6 +71,8 @@ class UpstreamStream:
                 if chunks is None:
                     return None
         except NETWORK_ERRORS as failure:
+            if self._has_finish:  # the answer is whole, and only its bill may be missing
+                return self._end()
             error = fault_of(failure)
             self._close(error)
             raise error from failure

@@ -4,7 +4,7 @@ Fields that are not named here pass to the model as they came, byte for byte.  T
 into the model server are refused: only an operator may set them, in ``extra_body``.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -34,6 +34,16 @@ OPERATOR_ONLY_TEMPLATE = "chat_template"
 
 # The forms of ``response_format`` whose text is JSON; it may also be text, or a server's own.
 _JSON = frozenset({"json_object", "json_schema"})
+_FREE = frozenset({"text"}) | _JSON
+# With each of these a server lets only such texts be written as obey a grammar: vLLM's words for
+# it, present and past, then llama.cpp's and SGLang's.
+_GRAMMARS = frozenset(
+    {"structured_outputs", "guided_json", "guided_regex", "guided_choice", "guided_grammar"}
+    | {"structural_tag", "grammar", "json_schema", "regex", "ebnf"}
+)
+# How many tokens an answer may have, and how many it must have.
+_MOST_TOKENS = ("max_tokens", "max_completion_tokens")
+_LEAST_TOKENS = ("min_tokens",)
 
 _Count = Annotated[int, msgspec.Meta(ge=1)]
 
@@ -68,6 +78,7 @@ class _Known(msgspec.Struct):
     top_p: float | None = None
     max_tokens: _Count | None = None
     max_completion_tokens: _Count | None = None
+    min_tokens: Annotated[int, msgspec.Meta(ge=0)] | None = None
     tools: list[msgspec.Raw] | None = None
     functions: list[msgspec.Raw] | None = None
     tool_choice: str | dict[str, msgspec.Raw] | None = None
@@ -80,7 +91,8 @@ class _Known(msgspec.Struct):
 _known = msgspec.json.Decoder(_Known)
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _items = msgspec.json.Decoder(list[msgspec.Raw])
-_limit = msgspec.json.Decoder(int | None)
+_count = msgspec.json.Decoder(int | None)
+_null = msgspec.Raw(b"null")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +100,9 @@ class Chat:
     """One chat request.
 
     ``body`` is what the client sent; ``fields`` its top level, values undecoded.  ``choices`` is
-    how many answers it wants.  ``top_logprobs`` is None where it asked for no log-probabilities,
-    else 0 to 20.  ``group`` is the kind of task that it names, in a header.
+    how many answers it wants.  ``has_grammar``: its text is to obey one from the first token on, in
+    words of the server's own, JSON not counted.  ``top_logprobs`` is None where it asked for no
+    log-probabilities, else 0 to 20.  ``group`` is the kind of task that it names, in a header.
     """
 
     body: bytes
@@ -100,10 +113,15 @@ class Chat:
     is_stream: bool
     is_usage_wanted: bool
     is_json_wanted: bool
+    has_grammar: bool
     is_store_allowed: bool
     is_continuation: bool
     top_logprobs: int | None
     group: str | None = None
+
+    def has_room_after(self, tokens: int) -> bool:
+        """Whether an answer that has so many tokens may have another."""
+        return all(most > tokens for most in _counts(self, _MOST_TOKENS).values())
 
 
 def group_of(header: str | None) -> str | None:
@@ -133,7 +151,7 @@ def parse_chat(body: bytes, group: str | None = None) -> Chat:
     _refuse_operator_fields(known, fields)
     if known.top_logprobs is not None and not known.logprobs:
         raise RequestError("'top_logprobs' needs 'logprobs': true.", param="top_logprobs")
-    options = known.stream_options
+    options, response_format = known.stream_options, known.response_format
     if options is not None and not known.stream:
         raise RequestError("'stream_options' needs 'stream': true.", param="stream_options")
     return Chat(
@@ -144,7 +162,9 @@ def parse_chat(body: bytes, group: str | None = None) -> Chat:
         choices=known.n or 1,
         is_stream=bool(known.stream),
         is_usage_wanted=options is not None and bool(options.include_usage),
-        is_json_wanted=known.response_format is not None and known.response_format.type in _JSON,
+        is_json_wanted=response_format is not None and response_format.type in _JSON,
+        has_grammar=(response_format is not None and response_format.type not in _FREE)
+        or any(fields[name] != _null for name in _GRAMMARS.intersection(fields)),
         is_store_allowed=known.store is not False,
         is_continuation=known.continue_final_message is True,
         top_logprobs=(known.top_logprobs or 0) if known.logprobs else None,
@@ -212,10 +232,18 @@ def upstream_stream_body(chat: Chat, dialect: Dialect, prefix: Prefix | None) ->
         fields["messages"] = [*messages, {"role": "assistant", "content": prefix.stem}]
         fields["continue_final_message"] = True
         fields["add_generation_prompt"] = False
-        for name in ("max_tokens", "max_completion_tokens"):
-            if name in chat.fields and (most := _limit.decode(chat.fields[name])) is not None:
-                fields[name] = max(1, most - prefix.tokens)
+        fields.pop("echo", None)  # the client has those words already
+        for name, most in _counts(chat, _MOST_TOKENS).items():
+            fields[name] = max(1, most - prefix.tokens)
+        for name, least in _counts(chat, _LEAST_TOKENS).items():
+            fields[name] = max(0, least - prefix.tokens)
     return msgspec.json.encode(fields)
+
+
+def _counts(chat: Chat, names: Sequence[str]) -> Mapping[str, int]:
+    """Those of the fields in which the client gave a number of tokens."""
+    said = {name: _count.decode(chat.fields.get(name, _null)) for name in names}
+    return {name: count for name, count in said.items() if count is not None}
 
 
 def _upstream_fields(chat: Chat, dialect: Dialect) -> dict[str, object]:

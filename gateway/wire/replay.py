@@ -23,12 +23,20 @@ def event(payload: object) -> bytes:
     return b"data: " + one_line(msgspec.json.encode(payload)) + b"\n\n"
 
 
-def replay(completion: Completion, chat: Chat) -> Iterator[bytes]:
+def replay(completion: Completion, chat: Chat, understudy: Mapping[str, object]) -> Iterator[bytes]:
     """Events of the whole stream: for each choice a role, content and finish chunk; usage; the end.
 
     With ``stream_options.include_usage`` every chunk has ``usage``, null in all but the last, which
-    has no choices.
+    has no choices.  ``understudy`` is what the gateway says of the answer, in the last chunk.
     """
+    *chunks, last = _chunks(completion, chat)
+    for chunk in chunks:
+        yield event(chunk)
+    yield event({**last, "understudy": understudy})
+    yield _DONE
+
+
+def _chunks(completion: Completion, chat: Chat) -> Iterator[dict[str, object]]:
     fields = client_fields(completion, chat)
     choices: list[dict[str, msgspec.Raw]] = fields.pop("choices")  # type: ignore[assignment]
     usage = fields.pop("usage", None)
@@ -43,10 +51,9 @@ def replay(completion: Completion, chat: Chat) -> Iterator[bytes]:
     for place, choice in enumerate(choices):
         for part in _choice_parts(choice):
             index = choice.get("index", place)
-            yield event({**envelope, "choices": [{"index": index, **part}]})
+            yield {**envelope, "choices": [{"index": index, **part}]}
     if chat.is_usage_wanted:
-        yield event({**envelope, "choices": [], "usage": usage})
-    yield _DONE
+        yield {**envelope, "choices": [], "usage": usage}
 
 
 def _choice_parts(choice: Mapping[str, msgspec.Raw]) -> Iterator[dict[str, object]]:

@@ -6,6 +6,8 @@ This module knows the framing of a stream alone, neither what a payload means no
 # An event is a chunk of a few hundred bytes; log-probabilities of many tokens make some kilobytes.
 MAX_EVENT_BYTES = 2**20
 DONE = b"[DONE]"
+# What some libraries write before any UTF-8; it belongs to no line.
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 def is_done(payload: bytes) -> bool:
@@ -16,14 +18,16 @@ def is_done(payload: bytes) -> bool:
 class EventSplitter:
     """Cuts a stream into events, however its bytes arrive.
 
-    Lines end with LF or CRLF.  Comments and all fields but ``data`` are passed over, and so are
-    events without any data; several data lines of one event are joined by LF.
+    Lines end with LF or CRLF, and a byte order mark may come first.  Comments and all fields but
+    ``data`` are passed over, and so are events without any data; several data lines of one event
+    are joined by LF.
     """
 
     def __init__(self) -> None:
         self._line: list[bytes] = []  # what has come of a line without its end
         self._data: list[bytes] = []
         self._size = 0  # of both
+        self._is_first_line = True
 
     def feed(self, received: bytes) -> list[bytes]:
         """Take in some bytes; returns the payloads of the events that they complete, in order.
@@ -54,6 +58,9 @@ class EventSplitter:
             line = b"".join((*self._line, line))
             self._size -= sum(map(len, self._line))
             self._line.clear()
+        if self._is_first_line:
+            self._is_first_line = False
+            line = line.removeprefix(_BYTE_ORDER_MARK)
         if line.endswith(b"\r"):
             line = line[:-1]
         if line.startswith(b"data:"):

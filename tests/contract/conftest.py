@@ -14,6 +14,7 @@ from tests.fakes.trial import Trial
 CASCADES: dict[str, dict[str, Any]] = {
     "continuing": {"streaming": {"handover": "continue"}},
     "restarting": {"streaming": {"handover": "restart"}},
+    "restarting-early": {"streaming": {"handover": "restart", "early_abort": True}},
     "thinking": {"streaming": {"release_reasoning": True}},
     "hasty": {"streaming": {"hold_seconds": 0.3, "early_abort": True}},
     "wakeful": {"streaming": {"keepalive_seconds": 1}, "degraded": "refuse"},

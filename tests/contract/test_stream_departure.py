@@ -1,29 +1,36 @@
 """A client that leaves stops both models at once, and pays for what they had written."""
 
+import contextlib
 import json
 import socket
+from collections.abc import Iterator
 
 import httpx
 import openai
 import pytest
 
 from routing.vocabulary import Role
+from tests.fakes.chunks import chunk
 from tests.fakes.listener import Listener
 from tests.fakes.script import (
     ROLE,
     Played,
     Queued,
+    Raw,
     Step,
     Until,
     Words,
+    entry,
     finish,
     tool_call,
     whole,
 )
 from tests.fakes.serving import wait_until
-from tests.fakes.trial import AT_ONCE, HOPELESS, UNSURE, Trial, joined, words
+from tests.fakes.trial import AT_ONCE, HOPELESS, SURE, UNSURE, Trial, joined, words
+from tests.fakes.upstream import Reply, completion
 
 PATIENCE_SECONDS = 0.2
+RESTART = {"x-understudy-handover": "restart"}
 
 
 def leave(listener: Listener) -> float:
@@ -152,6 +159,41 @@ def test_while_a_teacher_goes_on_with_the_answer(trial: Trial) -> None:
     assert trial.legs == [("student", None, 32), ("teacher", "cancelled", 1)]
 
 
+def test_while_a_teacher_is_to_start_again(trial: Trial) -> None:
+    trial.student_says(*falling_into_doubt(trial))
+    trial.teacher_says(Queued(trial.event()), *whole(words(5)))
+    left_at = leave(trial.ask("restarting", headers=RESTART, patience=PATIENCE_SECONDS))
+    is_stopped(trial, trial.drafted, left_at)
+    is_stopped(trial, trial.taught, left_at)
+    is_cancelled(trial, "restarting")
+    assert trial.legs == [("teacher", "cancelled", None), ("student", "cancelled", 32)]
+
+
+def test_while_a_teacher_writes_an_answer_that_was_started_again(trial: Trial) -> None:
+    trial.student_says(*falling_into_doubt(trial))
+    trial.teacher_says(ROLE, Words(["t "], is_counted=True), Until(trial.event()))
+    listener = trial.ask("restarting", headers=RESTART, patience=PATIENCE_SECONDS)
+    left_at = leave(listener)
+    assert listener.text.endswith("t ")
+    is_stopped(trial, trial.taught, left_at)
+    is_cancelled(trial, "restarting")
+    assert trial.legs == [("student", "aborted", 32), ("teacher", "cancelled", 1)]
+
+
+def test_while_a_draft_that_was_given_up_is_written_anew(trial: Trial) -> None:
+    given_up: list[Step] = [ROLE, Words(words(8), UNSURE, is_counted=True), Until(trial.event())]
+    anew: list[Step] = [ROLE, Words(words(3), UNSURE, is_counted=True), Until(trial.event())]
+    replies = iter([Reply(steps=given_up), Reply(steps=anew)])
+    trial.stage.student.reply = lambda _: next(replies)
+    trial.stage.teacher.reply = Reply(status=500)
+    listener = trial.ask(patience=PATIENCE_SECONDS)
+    left_at = leave(listener)
+    assert listener.text == joined(words(3))
+    is_stopped(trial, trial.stage.student.played[-1], left_at)
+    is_cancelled(trial)
+    assert [leg[::2] for leg in trial.legs] == [("student", 8), ("teacher", 0), ("student", 3)]
+
+
 def test_while_a_degraded_draft_flows(trial: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trial.upstream("crowded", Role.TEACHER), "open_calls", 1)
     trial.student_says(ROLE, Words(words(9), UNSURE, is_counted=True), Until(trial.event()))
@@ -188,6 +230,24 @@ def test_a_client_without_a_stream_leaves_too(trial: Trial) -> None:
     assert trial.legs == [("student", "cancelled", 20)]
 
 
+@pytest.mark.parametrize("who", ["student", "teacher"])
+def test_a_client_of_a_whole_answer_leaves_too(trial: Trial, who: str) -> None:
+    """What a model has written by then that does not stream, nobody knows, and that is counted."""
+    student, teacher = trial.stage.student, trial.stage.teacher
+    hanging = Reply(delay_seconds=20)
+    student.reply = hanging if who == "student" else Reply(body=completion(logprob=UNSURE))
+    teacher.reply = hanging
+    model = student if who == "student" else teacher
+    before = model.disconnects
+    with pytest.raises(openai.APITimeoutError):
+        trial.answer(timeout=PATIENCE_SECONDS)
+    wait_until(lambda: model.disconnects == before + 1, seconds=AT_ONCE)
+    is_cancelled(trial)
+    assert trial.legs[-1] == (who, "cancelled", None)
+    labels = {"cascade": "assistant", "role": who, "cause": "usage"}
+    assert trial.counted("understudy_cost_unknown_total", **labels) == 1
+
+
 def test_a_client_that_takes_what_it_has_and_goes(trial: Trial) -> None:
     """It closes its end amid the flow, without a timeout."""
     trial.student_says(ROLE, Words(words(500), seconds_each=0.002), *finish())
@@ -196,6 +256,22 @@ def test_a_client_that_takes_what_it_has_and_goes(trial: Trial) -> None:
         next(response.iter_text())
     assert trial.fact.ending == "cancelled"
     assert trial.drafted.left is not None or not trial.drafted.is_over
+
+
+@contextlib.contextmanager
+def silent_client(trial: Trial, model: str) -> Iterator[None]:
+    """A client that asks for a stream and reads nothing of it."""
+    url = httpx.URL(trial.stage.url)
+    body = json.dumps(trial.stage.question | {"model": model, "stream": True}).encode()
+    head = (
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\n"
+        f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+    )
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.connect((url.host, url.port))
+        client.sendall(head.encode() + body)
+        yield
 
 
 def test_a_client_that_stops_reading_has_left_after_a_while(
@@ -207,16 +283,7 @@ def test_a_client_that_stops_reading_has_left_after_a_while(
     trial.stage.gateway.context.dice = lambda: 0.0  # the draft goes on beside the answer
     trial.student_says(ROLE, Words(words(8), UNSURE, is_counted=True), Until(trial.event()))
     trial.teacher_says(ROLE, Words(["t" * 2**16] * 400, logprob=None))
-    url = httpx.URL(trial.stage.url)
-    body = json.dumps(trial.stage.question | {"model": "stalling", "stream": True}).encode()
-    head = (
-        "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\n"
-        f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
-    )
-    with socket.socket() as client:
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        client.connect((url.host, url.port))
-        client.sendall(head.encode() + body)
+    with silent_client(trial, "stalling"):
         wait_until(lambda: trial.observer.settled_facts, seconds=5)
         is_cancelled(trial, "stalling")
         wait_until(lambda: trial.drafted.left, seconds=2)
@@ -227,3 +294,16 @@ def test_a_client_that_stops_reading_has_left_after_a_while(
             assert trial.upstream("stalling", role).breaker.failures == 0
     assert {leg[:2] for leg in trial.legs} == {("student", "aborted"), ("teacher", "cancelled")}
     assert trial.observer.completed_facts == []
+
+
+def test_an_error_waits_no_longer_for_a_client_that_reads_nothing(
+    lone_trial: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of a large window goes out at once, and then there is only the error left to send."""
+    monkeypatch.setattr("gateway.api.live.STALL_SECONDS", 0.5)
+    trial = lone_trial
+    large = Raw(chunk({"content": "w" * 900_000}, [entry("w", SURE)]))
+    trial.student_says(ROLE, *[large] * 16, Raw(b'{"error": {"message": "died"}}'))
+    with silent_client(trial, "assistant"):
+        assert trial.fact.ending == "failed"
+        wait_until(lambda: trial.stage.gateway.context.open_requests == 0, seconds=3)

@@ -21,7 +21,6 @@ from tests.fakes.script import (
     whole,
 )
 from tests.fakes.trial import AT_ONCE, MIDDLING, SURE, Trial, joined, words
-from tests.fakes.upstream import Reply, completion
 
 
 def test_a_kept_draft_waits_for_the_window_and_then_for_nothing(trial: Trial) -> None:
@@ -258,27 +257,6 @@ def test_log_probabilities_that_nobody_asked_for_are_taken_out(trial: Trial) -> 
     trial.student_says(*whole(words(20)))
     listener = trial.ask().whole()
     assert [each.choices[0].logprobs for each in listener.heard] == [None] * len(listener.heard)
-
-
-def test_several_choices_are_judged_whole_and_sent_then(trial: Trial) -> None:
-    """The weakest of them counts, which is known in the end only: nothing is streamed upstream."""
-    two = [
-        {
-            "index": place,
-            "message": {"role": "assistant", "content": text},
-            "logprobs": {"content": [entry(text, SURE)]},
-            "finish_reason": "stop",
-        }
-        for place, text in enumerate(("Paris.", "Paris!"))
-    ]
-    trial.stage.student.reply = Reply(body=completion() | {"choices": two})
-    listener = trial.ask(n=2).whole()
-    texts = ["", ""]
-    for each in listener.heard:
-        texts[each.choices[0].index] += each.choices[0].delta.content or ""
-    assert texts == ["Paris.", "Paris!"]
-    assert "stream" not in trial.stage.student.requests[0]
-    assert "x-understudy-cost-usd" in listener.headers
 
 
 def test_a_comment_keeps_the_connection_and_the_answer_follows(lone_trial: Trial) -> None:

@@ -7,6 +7,7 @@ import pytest
 from tests.fakes.chunks import chunk, payload, usage_report
 from tests.fakes.script import (
     ROLE,
+    BreakOff,
     Pieces,
     Raw,
     Step,
@@ -64,6 +65,37 @@ def test_a_draft_without_a_finish_is_not_complete(trial: Trial) -> None:
     (pair,) = trial.pairs()
     assert pair["draft_complete"] is False
     assert pair["draft"]["choices"][0]["finish_reason"] is None
+
+
+def test_a_server_that_breaks_off_after_the_finish_has_said_all(trial: Trial) -> None:
+    """Only the bill is missing, and the running one says the same."""
+    trial.student_says(ROLE, Words(words(20), is_counted=True), finish()[0], BreakOff())
+    listener = trial.ask().whole()
+    assert listener.text == joined(words(20))
+    assert listener.finish_reason == "stop"
+    assert trial.fact.ending == "kept"
+    assert trial.legs == [("student", None, 20)]
+
+
+def test_a_teacher_that_ends_with_its_role_has_not_answered(trial: Trial) -> None:
+    trial.student_says(*whole(words(5), UNSURE))
+    trial.teacher_says(ROLE)
+    listener = trial.ask().whole()
+    assert listener.text == joined(words(5))
+    assert listener.headers["x-understudy-degraded"] == "teacher_failed"
+    assert trial.legs == [("student", None, 10), ("teacher", "upstream_malformed", None)]
+    assert trial.pairs() == []
+
+
+def test_nor_has_one_that_was_to_take_over(trial: Trial) -> None:
+    rest = words(3, "r")
+    doubted = Words(words(16, "d"), HOPELESS)
+    trial.student_says(ROLE, Words(words(16)), doubted, Words(rest), *finish())
+    trial.teacher_says(ROLE)
+    listener = trial.ask("continuing").whole()
+    assert listener.text == joined(words(16), words(16, "d"), rest)
+    assert trial.fact.obstacle == "teacher_failed"
+    assert trial.pairs() == []
 
 
 def test_an_empty_finish_is_none(trial: Trial) -> None:

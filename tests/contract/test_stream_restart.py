@@ -1,12 +1,24 @@
 """A client that can throw away what it has may get the teacher's whole answer in its place."""
 
+import time
 from typing import Any
 
 import pytest
 
 from tests.fakes.listener import Listener
-from tests.fakes.script import ROLE, BreakOff, Step, Until, Words, finish, tool_call, used, whole
-from tests.fakes.trial import HOPELESS, UNSURE, Trial, joined, text_of, words
+from tests.fakes.script import (
+    ROLE,
+    BreakOff,
+    Queued,
+    Step,
+    Until,
+    Words,
+    finish,
+    tool_call,
+    used,
+    whole,
+)
+from tests.fakes.trial import AT_ONCE, HOPELESS, UNSURE, Trial, joined, text_of, words
 from tests.fakes.upstream import Reply
 
 WANTED = {"x-understudy-handover": "restart"}
@@ -60,6 +72,27 @@ def test_the_teachers_whole_answer_follows_an_event(trial: Trial) -> None:
     # The teacher alone would have written its own answer, and none of the student's words.
     baseline = trial.counted("understudy_baseline_usd_total", **labels)
     assert baseline == pytest.approx(100 * 0.6e-6 + 10 * 2.4e-6)
+
+
+def test_the_event_comes_with_the_teachers_first_word(trial: Trial) -> None:
+    """Until then the client keeps what it has, for the draft goes on where the teacher fails."""
+    begin, more = trial.event(), trial.event()
+    trial.student_says(*falling_into_doubt(Until(trial.event())))
+    trial.teacher_says(
+        Queued(begin), ROLE, Words(TAUGHT[:2]), Until(more), Words(TAUGHT[2:]), *finish()
+    )
+    listener = trial.ask("restarting", headers=WANTED)
+    listener.wait_for(OUT)
+    trial.wait_for_events(trial.stage.teacher, 0)
+    assert trial.taught.began - trial.drafted.sent_at[-1] < AT_ONCE
+    assert listener.text == OUT
+    begun_at = time.monotonic()
+    begin.set()
+    assert listener.wait_for(OUT + joined(TAUGHT[:2])) - begun_at < AT_ONCE
+    event_of(listener)
+    trial.wait_for_left(trial.drafted, begun_at)
+    more.set()
+    assert listener.whole().text == OUT + joined(TAUGHT)
 
 
 @pytest.mark.parametrize(

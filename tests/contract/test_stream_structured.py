@@ -70,6 +70,23 @@ def test_a_good_tool_call_is_out_once_it_is_whole(trial: Trial) -> None:
     assert trial.stage.teacher.requests == []
 
 
+def test_a_deferred_tool_call_is_never_seen_and_the_teachers_is_live(trial: Trial) -> None:
+    end, more = trial.event(), trial.event()
+    trial.student_says(ROLE, *tool_call("weather", ["{}"]), Until(end), *finish("tool_calls"))
+    trial.teacher_says(ROLE, *TAUGHT_CALL[:1], Until(more), *TAUGHT_CALL[1:], *finish("tool_calls"))
+    listener = trial.ask(tools=[TOOL])
+    trial.wait_for_events(trial.stage.student, 3)
+    assert listener.heard == []
+    assert trial.stage.teacher.requests == []
+    end.set()
+    listener.wait_for_chunks(2)
+    assert trial.taught.began - trial.drafted.sent_at[-1] < AT_ONCE
+    assert listener.heard_at[-1] - trial.taught.sent_at[-1] < AT_ONCE
+    assert calls_of(listener.heard) == {0: ("weather", "")}
+    more.set()
+    assert calls_of(listener.whole().heard) == {0: ("weather", '{"city": "Rome"}')}
+
+
 @pytest.mark.parametrize("logprob", [SURE, None], ids=["sure", "silent"])
 @pytest.mark.parametrize(
     ("name", "pieces"),
@@ -257,10 +274,18 @@ def test_json_is_out_once_it_is_whole(trial: Trial) -> None:
 
 
 def test_json_that_is_none_is_deferred_however_sure(trial: Trial) -> None:
-    trial.student_says(*whole(['{"a": ', "1"]))
-    trial.teacher_says(*whole(['{"a": ', "2}"]))
-    listener = trial.ask(**JSON).whole()
-    assert listener.text == '{"a": 2}'
+    end, more = trial.event(), trial.event()
+    trial.student_says(ROLE, Words(['{"a": ', "1"]), Until(end), *finish())
+    trial.teacher_says(ROLE, Words(['{"a": ']), Until(more), Words(["2}"]), *finish())
+    listener = trial.ask(**JSON)
+    trial.wait_for_events(trial.stage.student, 3)
+    assert listener.heard == []
+    assert trial.stage.teacher.requests == []
+    end.set()
+    listener.wait_for('{"a": ')  # the teacher's, as it comes: it is judged by nobody
+    assert trial.taught.began - trial.drafted.sent_at[-1] < AT_ONCE
+    more.set()
+    assert listener.whole().text == '{"a": 2}'
     assert listener.headers["x-understudy-reason"] == "invalid_structure"
 
 

@@ -21,6 +21,8 @@ class Listener:
     ``ended_at`` when.
     """
 
+    wait_seconds = WAIT_SECONDS
+
     def __init__(
         self,
         url: str,
@@ -37,6 +39,7 @@ class Listener:
         self.ended_at: float | None = None
         self._client = _client(url, patience) | {"default_headers": headers or {}}
         self._question = {**question, "stream": True}
+        self._is_leaving = False
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._run, args=(is_async,), daemon=True)
         self._thread.start()
@@ -70,10 +73,16 @@ class Listener:
             assert self.text.startswith(text), f"heard {self.text!r}, {self.error}"
             return self.heard_at[-1]
 
+    def wait_for_chunks(self, count: int) -> None:
+        """Wait until the client has heard so many chunks."""
+        with self._changed:
+            is_heard = self._changed.wait_for(lambda: len(self.heard) >= count, self.wait_seconds)
+            assert is_heard, f"heard only {self.heard}"
+
     def wait_for_end(self) -> "Listener":
         """Wait until the response has ended, however."""
         with self._changed:
-            is_over = self._changed.wait_for(lambda: self.ended_at, WAIT_SECONDS)
+            is_over = self._changed.wait_for(lambda: self.ended_at, self.wait_seconds)
         assert is_over, f"heard {self.text!r} and no end"
         return self
 
@@ -83,6 +92,11 @@ class Listener:
         if self.error is not None:
             raise self.error
         return self
+
+    def leave(self) -> None:
+        """Hang up at the next chunk, and wait until that is done."""
+        self._is_leaving = True
+        self.wait_for_end()
 
     def join(self) -> None:
         """Wait until the thread is gone."""
@@ -123,10 +137,18 @@ class Listener:
                 self._note(chunk)
 
     def _note(self, chunk: ChatCompletionChunk) -> None:
+        if self._is_leaving:
+            raise openai.OpenAIError("It has left.")
         with self._changed:
             self.heard.append(chunk)
             self.heard_at.append(time.monotonic())
             self._changed.notify_all()
+
+
+class PatientListener(Listener):
+    """The same for a real model, which a busy machine may slow down tenfold."""
+
+    wait_seconds = 60.0
 
 
 def whole_answer(url: str, question: Mapping[str, Any], *, is_async: bool) -> ChatCompletion:

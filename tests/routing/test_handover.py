@@ -26,7 +26,7 @@ def test_a_teacher_that_can_continues_half_an_answer_of_text() -> None:
 @pytest.mark.parametrize(
     ("change", "obstacle"),
     [
-        *[({"beyond_text": each}, each) for each in (Obstacle.JSON, Obstacle.TOOL_CALL)],
+        *[({"beyond_text": each}, each) for each in (Obstacle.JSON, Obstacle.GRAMMAR)],
         ({"has_words": False}, Obstacle.NOTHING_OUT),
         ({"is_over": True}, Obstacle.AT_END),
         ({"can_continue": False}, Obstacle.TEACHER_CANNOT),

@@ -56,6 +56,7 @@ NO_PROBABILITIES = [JUST_BELOW_0, JUST_ABOVE_1, -1.0, 100.0, math.inf, -math.inf
             Obstacle,
             [
                 "json",
+                "grammar",
                 "tool_call",
                 "reasoning",
                 "not_text",

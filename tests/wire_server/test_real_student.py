@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import httpx
@@ -16,6 +17,8 @@ import yaml
 from evaluation.records import draft_of, read_records
 from routing import signals_of
 from tests.fakes.arrivals import arrivals
+from tests.fakes.listener import PatientListener
+from tests.fakes.script import ROLE, Step, Until, Words, whole
 from tests.fakes.serving import (
     Stage,
     cascade_document,
@@ -41,6 +44,14 @@ STORY = {
     "max_tokens": 48,
     "stream": True,
 }
+CITY = {
+    "type": "object",
+    "properties": {"city": {"type": "string", "maxLength": 12}},
+    "required": ["city"],
+    "additionalProperties": False,
+}
+JSON = {"type": "json_schema", "json_schema": {"name": "city", "schema": CITY}}
+BOTH_CLIENTS = pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
 
 
 @pytest.fixture(scope="module")
@@ -128,6 +139,80 @@ def test_a_client_that_leaves_frees_the_slot(tmp_path: Path, student_url: str) -
             assert is_busy(student_url)
         wait_until(lambda: not is_busy(student_url), seconds=1)
         wait_until(lambda: cancelled(scene) == 1, seconds=1)
+
+
+@BOTH_CLIENTS
+def test_it_goes_on_with_a_draft_that_fell_into_doubt(
+    tmp_path: Path, student_url: str, is_async: bool
+) -> None:
+    counted, doubted = ["1", ",", " 2", ",", " 3", ",", " 4", ","], [" 5", ","] * 4
+    cascade = {
+        "streaming": {"hold_tokens": 8, "handover": "continue"},
+        "teacher": {"base_url": student_url + "/v1"},
+    }
+    with stage(tmp_path, cascade=cascade) as scene:
+        name = "understudy_teacher_continues"
+        wait_until(lambda: scene.metric(name, cascade="assistant") == 1)
+        steps: list[Step] = [ROLE, Words(counted), Words(doubted, -6.0), Until(Event())]
+        scene.student.reply = Reply(steps=steps)
+        message = {"role": "user", "content": "Count from 1 to 20, separated by commas."}
+        question = STORY | {"messages": [message], "max_tokens": 30}
+        listener = PatientListener(scene.url, question, is_async=is_async).whole()
+        (pair,) = [json.loads(line)["pair"] for line in scene.pairs()]
+        released = pair["splice"]["released"]
+        continued = pair["answer"]["choices"][0]["message"]["content"]
+        assert released == "".join(counted + doubted)
+        assert continued
+        assert not continued.startswith(counted[0])
+        assert listener.text == released + continued
+        assert listener.said["handover"]["kind"] == "continue"
+
+
+@BOTH_CLIENTS
+def test_it_starts_again_for_a_client_that_wants_that(
+    tmp_path: Path, student_url: str, is_async: bool
+) -> None:
+    out = [f"w{number} " for number in range(16)]
+    cascade = {
+        "streaming": {"hold_tokens": 8, "handover": "restart"},
+        "teacher": {"base_url": student_url + "/v1"},
+    }
+    with stage(tmp_path, cascade=cascade) as scene:
+        steps: list[Step] = [ROLE, Words(out[:8]), Words(out[8:], -6.0), Until(Event())]
+        scene.student.reply = Reply(steps=steps)
+        wanted, question = {"x-understudy-handover": "restart"}, STORY | {"max_tokens": 8}
+        listener = PatientListener(scene.url, question, is_async=is_async, headers=wanted).whole()
+        _, itself = arrivals(student_url + "/v1/chat/completions", question)
+        assert listener.text == "".join(out) + itself
+
+
+@BOTH_CLIENTS
+@pytest.mark.parametrize(("most", "served_by"), [(60, "student"), (3, "teacher")])
+def test_json_is_out_when_it_is_whole_and_never_half(
+    tmp_path: Path, student_url: str, is_async: bool, most: int, served_by: str
+) -> None:
+    with scene_of(tmp_path, student_url, at_least=0) as scene:
+        scene.teacher.reply = Reply(steps=whole(["{", "}"]))
+        question = STORY | {"response_format": JSON, "max_tokens": most}
+        listener = PatientListener(scene.url, question, is_async=is_async).whole()
+        assert listener.headers["x-understudy-served-by"] == served_by
+        assert set(json.loads(listener.text)) == ({"city"} if served_by == "student" else set())
+        assert listener.heard_at[-1] - listener.heard_at[0] < 0.5
+
+
+@BOTH_CLIENTS
+def test_with_tools_it_is_asked_whole_and_streamed_then(
+    tmp_path: Path, student_url: str, is_async: bool
+) -> None:
+    """It refuses to stream log-probabilities beside tools; this model calls none."""
+    tool = {"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}
+    with scene_of(tmp_path, student_url, at_least=0) as scene:
+        question = STORY | {"tools": [tool], "max_tokens": 20}
+        listener = PatientListener(scene.url, question, is_async=is_async).whole()
+        _, itself = arrivals(student_url + "/v1/chat/completions", question)
+        assert listener.text == itself
+        assert listener.said["served_by"] == "student"
+        assert scene.teacher.requests == []
 
 
 def test_a_call_right_after_a_stream_finds_a_sound_connection(

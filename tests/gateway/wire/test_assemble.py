@@ -135,12 +135,12 @@ def test_what_was_replayed_is_put_together_again() -> None:
     question = {"stream": True, "logprobs": True, "stream_options": {"include_usage": True}}
     chat = parse_chat(json.dumps(QUESTION | question | {"top_logprobs": 2}).encode())
     whole = completion("Paris.", message={"tool_calls": calls})
-    stream = b"".join(replay(read_completion(json.dumps(whole).encode()), chat))
+    stream = b"".join(replay(read_completion(json.dumps(whole).encode()), chat, {}))
     *payloads, _ = EventSplitter().feed(stream)
     body = assembled(*payloads)
     del whole["kv_transfer_params"], whole["choices"][0]["message"]["refusal"]
     del whole["choices"][0]["message"]["reasoning"]
-    assert body == whole | {"model": "assistant"}
+    assert body == whole | {"model": "assistant", "understudy": {}}
 
 
 def test_the_text_so_far_can_be_read_at_any_time() -> None:

@@ -125,6 +125,52 @@ def test_what_is_out_counts_against_the_limit(name: str, most: int, left: int) -
     assert streamed(None, **{name: most})[name] == most
 
 
+@pytest.mark.parametrize(("least", "left"), [(100, 68), (32, 0), (20, 0), (0, 0)])
+def test_what_is_out_counts_towards_the_least_length(least: int, left: int) -> None:
+    assert streamed(Prefix("a", 32), min_tokens=least)["min_tokens"] == left
+    assert streamed(None, min_tokens=least)["min_tokens"] == least
+
+
+def test_a_model_that_is_to_go_on_repeats_nothing() -> None:
+    assert "echo" not in streamed(Prefix("a", 32), echo=True)
+    assert streamed(None, echo=True)["echo"] is True
+
+
+@pytest.mark.parametrize(
+    ("limits", "has_room"),
+    [
+        ({}, True),
+        ({"max_tokens": None}, True),
+        ({"max_tokens": 33}, True),
+        ({"max_tokens": 32}, False),
+        ({"max_completion_tokens": 20}, False),
+        ({"max_tokens": 20, "max_completion_tokens": 40}, False),
+    ],
+)
+def test_an_answer_has_room_below_every_limit(limits: dict[str, Any], has_room: bool) -> None:
+    assert parse_chat(json.dumps(QUESTION | limits).encode()).has_room_after(32) is has_room
+
+
+@pytest.mark.parametrize(
+    ("changes", "has_grammar"),
+    [
+        ({}, False),
+        ({"response_format": {"type": "text"}}, False),
+        ({"response_format": {"type": "json_object"}}, False),  # which is held whole anyway
+        ({"response_format": {"type": "structural_tag", "structures": []}}, True),
+        ({"structured_outputs": {"regex": "a+"}}, True),
+        ({"structured_outputs": None}, False),
+        ({"guided_choice": ["a", "b"]}, True),
+        ({"grammar": 'root ::= "a"'}, True),
+        ({"regex": "a+"}, True),
+    ],
+)
+def test_a_grammar_is_seen_in_the_words_of_any_server(
+    changes: dict[str, Any], has_grammar: bool
+) -> None:
+    assert parse_chat(json.dumps(QUESTION | changes).encode()).has_grammar is has_grammar
+
+
 def test_no_limit_stays_no_limit() -> None:
     body = streamed(Prefix("a", 32), max_tokens=None)
     assert body["max_tokens"] is None

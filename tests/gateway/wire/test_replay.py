@@ -1,10 +1,14 @@
 import json
 from typing import Any
 
+import pytest
+
 from gateway.wire.chat import parse_chat
 from gateway.wire.completion import read_completion
 from gateway.wire.replay import replay
 from tests.fakes.upstream import completion
+
+SAID = {"served_by": "student"}
 
 
 def chunks(body: dict[str, Any], **changes: Any) -> list[dict[str, Any]]:
@@ -14,7 +18,7 @@ def chunks(body: dict[str, Any], **changes: Any) -> list[dict[str, Any]]:
         "stream": True,
     }
     chat = parse_chat(json.dumps(question | changes).encode())
-    stream = b"".join(replay(read_completion(json.dumps(body).encode()), chat))
+    stream = b"".join(replay(read_completion(json.dumps(body).encode()), chat, SAID))
     assert stream.endswith(b"\n\n")
     *events, done = stream.decode().removesuffix("\n\n").split("\n\n")
     assert done == "data: [DONE]"
@@ -42,6 +46,13 @@ def test_usage_comes_last_without_choices_where_it_is_asked_for() -> None:
     assert [chunk["usage"] for chunk in sent[:-1]] == [None] * 3
     assert sent[-1]["choices"] == []
     assert sent[-1]["usage"] == completion()["usage"]
+
+
+@pytest.mark.parametrize("changes", [{}, {"stream_options": {"include_usage": True}}])
+def test_the_last_chunk_tells_who_served(changes: dict[str, Any]) -> None:
+    sent = chunks(completion(), **changes)
+    assert sent[-1]["understudy"] == SAID
+    assert all("understudy" not in chunk for chunk in sent[:-1])
 
 
 def test_log_probabilities_come_with_the_content() -> None:
@@ -74,7 +85,7 @@ def test_a_reply_that_is_printed_over_many_lines_is_one_line_an_event() -> None:
     wanted = {"stream": True, "stream_options": {"include_usage": True}, "logprobs": True}
     chat = parse_chat(json.dumps(question | wanted | {"top_logprobs": 2}).encode())
     body = json.dumps(completion("Paris."), indent=2).replace("\n", "\r\n")
-    for event in b"".join(replay(read_completion(body.encode()), chat)).split(b"\n\n")[:-2]:
+    for event in b"".join(replay(read_completion(body.encode()), chat, SAID)).split(b"\n\n")[:-2]:
         json.loads(event.removeprefix(b"data: "))
 
 

@@ -33,6 +33,8 @@ def split(*received: bytes) -> list[bytes]:
         (b"data: a\n", []),
         (b"data: a\rb\n\n", [b"a\rb"]),
         (b"", []),
+        (b"\xef\xbb\xbfdata: a\n\n", [b"a"]),
+        (b"\xef\xbb\xbf\ndata: a\n\n\xef\xbb\xbfdata: b\n\n", [b"a"]),
     ],
 )
 def test_a_stream_is_cut_into_the_data_of_its_events(stream: bytes, payloads: list[bytes]) -> None:
