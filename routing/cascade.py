@@ -117,8 +117,8 @@ def plan(
 
     A draft that is sampled in another way than those that the policy was fitted on, or chosen from
     another number of them, has no confidence, whatever its tokens say; and one whose prompt
-    promises too little is not worth its price.  Both can still be written, should the teacher fail.  ``is_live``: the draft would be
-    judged while it is written.
+    promises too little is not worth its price.  Both can still be written, should the teacher
+    fail.  ``is_live``: the draft would be judged while it is written.
     """
     if prospect.needs & student_cannot:
         return NoDraft(Reason.STUDENT_CANNOT)
