@@ -10,7 +10,7 @@ from evaluation.curves import Ranking, mean_quality
 from evaluation.errors import EvaluationError
 from evaluation.features import has_prompt, prompt_in
 from evaluation.outcomes import Floats, Outcomes
-from evaluation.records import Record, draft_of
+from evaluation.records import Record, draft_of, samples_in
 from routing import Policy, PolicyError, policy_from_document, signals_of
 
 
@@ -62,7 +62,10 @@ def policy_in(document: Any) -> Policy:
 
 
 def apply_policy(policy: Policy, records: Iterable[Record]) -> Applied:
-    """Ask the policy about each record as the gateway would."""
+    """Ask the policy about each record as the gateway would.
+
+    Raises EvaluationError where a draft was chosen from another number than the policy is for.
+    """
     found = np.array(list(_judged(policy, records)), dtype=np.float64).reshape(-1, 3)
     return Applied(policy, found[:, 0], found[:, 1], found[:, 2])
 
@@ -70,13 +73,19 @@ def apply_policy(policy: Policy, records: Iterable[Record]) -> Applied:
 def _judged(policy: Policy, records: Iterable[Record]) -> Iterator[tuple[float, float, float]]:
     rule = policy.whole
     for record in records:
+        if (samples := samples_in(record.student)) != policy.samples:
+            raise EvaluationError(
+                f"policy: it is for drafts chosen from {policy.samples}, the record {record.id!r} "
+                f"has one of {samples}"
+            )
         prompt = prompt_in(record)
         promised = policy.promised(prompt) if has_prompt(record) or prompt.group else None
         bar = policy.bar(promised)
         draft = draft_of(record.student)
-        features = rule.features(signals_of(draft), draft.text, prompt.group, promised)
+        signals = signals_of(draft)
+        features = rule.features(signals, draft.text, prompt.group, promised)
         opinion = rule.opinion(features, prompt.group)
         said = (np.nan, np.nan)
-        if opinion is not None:
+        if opinion is not None and policy.is_evidence(signals):
             said = opinion.confidence.value, opinion.merit.value
         yield (*said, 1.0 if bar is None else bar.value)

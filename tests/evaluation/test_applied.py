@@ -7,7 +7,17 @@ from evaluation.applied import apply_policy, policy_in
 from evaluation.curves import measure
 from evaluation.errors import EvaluationError
 from evaluation.fit import Options, fit
-from routing import Basis, Origin, Policy, Rule, Target, Threshold, policy_document
+from routing import (
+    Basis,
+    Logistic,
+    Origin,
+    Policy,
+    Rule,
+    Score,
+    Target,
+    Threshold,
+    policy_document,
+)
 from tests.evaluation.made import JsonRecord, answers, record_of, table_of
 
 
@@ -53,3 +63,20 @@ def test_a_policy_file_says_of_each_record_what_was_fitted(teacher: float) -> No
 def test_what_is_no_policy_is_refused(document: object) -> None:
     with pytest.raises(EvaluationError, match="policy"):
         policy_in(document)
+
+
+def agreeing(threshold: float) -> Policy:
+    rule = Rule(Score(("agreement",), (1.0,)), Logistic(8.0, -4.0), Threshold(threshold))
+    return Policy(version="v", whole=rule, samples=3)
+
+
+def test_a_policy_for_several_drafts_judges_those_alone() -> None:
+    document: JsonRecord = {"id": "q", "student": {"ok": 1, "samples": 3}, "teacher": {"ok": 1}}
+    silent = apply_policy(agreeing(0.5), [record_of(document)])
+    assert np.isnan(silent.merit).all()
+    document["student"]["signals"] = {"agreement": 1.0}
+    found = apply_policy(agreeing(0.5), [record_of(document)])
+    assert found.merit == pytest.approx([0.982014], abs=1e-6)
+    document["student"]["samples"] = 2
+    with pytest.raises(EvaluationError, match=r"chosen from 3, the record 'q' has one of 2"):
+        apply_policy(agreeing(0.5), [record_of(document)])

@@ -107,6 +107,16 @@ def test_what_routing_computes_wins_over_the_records_word(tmp_path: Path) -> Non
     assert signals_in(record)["mean_probability"] == pytest.approx(math.exp(-1.0))
 
 
+def test_agreement_is_evidence_where_the_record_says_of_how_many_drafts(tmp_path: Path) -> None:
+    told: dict[str, object] = {"signals": {"agreement": 2 / 3}}
+    record = one(tmp_path, with_student(samples=3, **told))
+    assert draft_of(record.student) == Draft(agreement=2 / 3)
+    assert signals_in(record) == {"agreement": 2 / 3}
+    assert draft_of(one(tmp_path, with_student(**told)).student) == Draft()
+    assert draft_of(one(tmp_path, with_student(samples=1, **told)).student) == Draft()
+    assert draft_of(one(tmp_path, with_student(samples=3)).student) == Draft()
+
+
 def test_unreported_log_probability_leaves_no_token_evidence(tmp_path: Path) -> None:
     record = one(tmp_path, with_student(token_logprobs=[-0.1, None], top_logprobs=[[-0.1], None]))
     assert signals_in(record) == {}
@@ -131,6 +141,7 @@ def test_gzip_byte_order_mark_and_blank_lines_are_taken(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "said"),
     [
+        (with_student(samples=0), "student.samples: must be at least 1, got 0"),
         ({"student": {"ok": 1}, "teacher": {"ok": 1}}, "id: is missing"),
         ({"id": "a", "student": {}, "teacher": {"ok": 1}}, "student.ok: is missing"),
         ({"id": "a", "student": {"ok": 1}}, "teacher: is missing"),
