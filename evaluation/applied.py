@@ -27,8 +27,11 @@ class Applied:
         """As a method: the order in which it escalates."""
         return Ranking(np.minimum(self.merit, self.bar), price, self.bar, self.confidence)
 
-    def at_threshold(self, outcomes: Outcomes, price: float) -> dict[str, float]:
-        """What the policy does as it is: shares of records, quality, and the share saved."""
+    def at_threshold(self, outcomes: Outcomes, price: float) -> dict[str, float | None]:
+        """What the policy does as it is: shares of records, quality, and the share saved.
+
+        ``of_teachers_quality`` is None where the teacher is never right.
+        """
         threshold = self.policy.threshold.value
         straight = self.bar < threshold
         kept = ~straight & (np.nan_to_num(self.merit, nan=-1.0) >= threshold)
@@ -42,7 +45,7 @@ class Applied:
             "kept_share": share,
             "straight_share": 1.0 - drafted,
             "quality": quality,
-            "of_teachers_quality": quality / teacher if teacher else float("nan"),
+            "of_teachers_quality": quality / teacher if teacher else None,
             "saved": share - price * drafted,
         }
 

@@ -15,7 +15,8 @@ from evaluation import dossier
 from evaluation.bounds import Certified, Refused, choose_threshold
 from evaluation.errors import EvaluationError
 from evaluation.features import has_prompt, prompt_in
-from evaluation.fit import Options, fit
+from evaluation.fit import INNER_FOLDS, Options, fit
+from evaluation.needs import needs_at_least
 from evaluation.outcomes import Booleans, Floats
 from evaluation.plans import labelled_plan
 from evaluation.records import draft_of
@@ -86,7 +87,10 @@ def calibrate(source: Source, wanted: Wanted, progress: Progress) -> Calibrated 
     )
     sampling = _sampling(source)
     samples = _samples(source, sampling)
-    half = halves(source.table.n, wanted.options.seed)
+    n = source.table.n
+    half = halves(n, wanted.options.seed)
+    if len(set(source.table.keys[half])) < INNER_FOLDS:
+        return Refused(wanted.target, n - int(half.sum()), needs_at_least(wanted.target))
     progress("fitting")
     fitted, merit = _fitted(source, half, wanted.options)
     policy = _policy(fitted.export(), sampling, samples)
@@ -127,12 +131,7 @@ def read(path: Path, hold_tokens: int) -> Source:
 
 
 def halves(n: int, seed: int) -> Booleans:
-    """Which records are to be fitted on: half of them, at random; no record is in both halves.
-
-    Raises EvaluationError where a half would be empty.
-    """
-    if n < 2:
-        raise EvaluationError("calibrate: needs records to fit on and others to certify on")
+    """Which records are to be fitted on: half of them, at random; no record is in both halves."""
     order = np.random.default_rng(seed).permutation(n)
     half = np.zeros(n, dtype=np.bool_)
     half[order[: n // 2]] = True
