@@ -10,7 +10,7 @@ from evaluation.curves import Ranking, mean_quality
 from evaluation.errors import EvaluationError
 from evaluation.features import has_prompt, prompt_in
 from evaluation.outcomes import Floats, Outcomes
-from evaluation.records import Record, draft_of
+from evaluation.records import Record, draft_of, samples_in
 from routing import Policy, PolicyError, policy_from_document, signals_of
 
 
@@ -27,8 +27,11 @@ class Applied:
         """As a method: the order in which it escalates."""
         return Ranking(np.minimum(self.merit, self.bar), price, self.bar, self.confidence)
 
-    def at_threshold(self, outcomes: Outcomes, price: float) -> dict[str, float]:
-        """What the policy does as it is: shares of records, quality, and the share saved."""
+    def at_threshold(self, outcomes: Outcomes, price: float) -> dict[str, float | None]:
+        """What the policy does as it is: shares of records, quality, and the share saved.
+
+        ``of_teachers_quality`` is None where the teacher is never right.
+        """
         threshold = self.policy.threshold.value
         straight = self.bar < threshold
         kept = ~straight & (np.nan_to_num(self.merit, nan=-1.0) >= threshold)
@@ -42,7 +45,7 @@ class Applied:
             "kept_share": share,
             "straight_share": 1.0 - drafted,
             "quality": quality,
-            "of_teachers_quality": quality / teacher if teacher else float("nan"),
+            "of_teachers_quality": quality / teacher if teacher else None,
             "saved": share - price * drafted,
         }
 
@@ -62,7 +65,10 @@ def policy_in(document: Any) -> Policy:
 
 
 def apply_policy(policy: Policy, records: Iterable[Record]) -> Applied:
-    """Ask the policy about each record as the gateway would."""
+    """Ask the policy about each record as the gateway would.
+
+    Raises EvaluationError where a draft was chosen from another number than the policy is for.
+    """
     found = np.array(list(_judged(policy, records)), dtype=np.float64).reshape(-1, 3)
     return Applied(policy, found[:, 0], found[:, 1], found[:, 2])
 
@@ -70,13 +76,19 @@ def apply_policy(policy: Policy, records: Iterable[Record]) -> Applied:
 def _judged(policy: Policy, records: Iterable[Record]) -> Iterator[tuple[float, float, float]]:
     rule = policy.whole
     for record in records:
+        if (samples := samples_in(record.student)) != policy.samples:
+            raise EvaluationError(
+                f"policy: it is for drafts chosen from {policy.samples}, the record {record.id!r} "
+                f"has one of {samples}"
+            )
         prompt = prompt_in(record)
         promised = policy.promised(prompt) if has_prompt(record) or prompt.group else None
         bar = policy.bar(promised)
         draft = draft_of(record.student)
-        features = rule.features(signals_of(draft), draft.text, prompt.group, promised)
+        signals = signals_of(draft)
+        features = rule.features(signals, draft.text, prompt.group, promised)
         opinion = rule.opinion(features, prompt.group)
         said = (np.nan, np.nan)
-        if opinion is not None:
+        if opinion is not None and policy.is_evidence(signals):
             said = opinion.confidence.value, opinion.merit.value
         yield (*said, 1.0 if bar is None else bar.value)

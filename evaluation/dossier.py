@@ -207,7 +207,12 @@ def notes(
             f"The teacher disagrees with itself on {100 * floor:.1f}% of the questions that it was "
             "asked twice: no student can promise less."
         )
-    if prefixes is None:
+    if 1 not in source.samples:
+        found.append(
+            "Streams: drafts are compared once all are whole, so that a client that streams gets "
+            "the whole draft, judged as any other."
+        )
+    elif prefixes is None:
         found.append(
             "Streams: the records have no token log-probabilities, so that the default rules, "
             "which nobody has calibrated, judge them."

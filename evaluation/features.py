@@ -16,7 +16,15 @@ import numpy.typing as npt
 from scipy import sparse
 
 from evaluation.outcomes import Floats, Integers, Outcomes
-from evaluation.records import EVIDENCE_PREFIX, Columns, Record, columns_of, draft_of, signals_in
+from evaluation.records import (
+    EVIDENCE_PREFIX,
+    Columns,
+    Record,
+    columns_of,
+    draft_of,
+    samples_in,
+    signals_in,
+)
 from routing.labels import label_of
 from routing.prompt import SURFACE_NAMES, Prompt, hashed_terms, is_group, prompt_features, prompt_of
 from routing.signals import EVIDENCE_NAMES
@@ -146,7 +154,7 @@ class _Notes:
         self.groups.append(prompt.group or "")
         tokens = draft.token_logprobs
         self.mean_logprob.append(float(np.mean(tokens)) if tokens else np.nan)
-        self.calls.append(float(record.student.samples or 1))
+        self.calls.append(float(samples_in(record.student)))
         again = record.teacher.again
         agrees = None if again is None else again.agrees
         self.agrees.append(np.nan if agrees is None else float(agrees))

@@ -16,8 +16,8 @@ def folds_of(keys: Integers, folds: int, seed: int) -> Integers:
     distinct, place = np.unique(keys, return_inverse=True)
     if not 2 <= folds <= distinct.size:
         raise EvaluationError(
-            f"folds: must be at least 2 and at most the {distinct.size} different records, "
-            f"got {folds}"
+            f"folds: {distinct.size} different records cannot be cut in {folds} parts, of which "
+            "each is judged by what the others teach: more records are needed, or fewer folds"
         )
     order = np.random.default_rng(seed).permutation(distinct.size)
     return np.asarray(order[place] % folds, dtype=np.int64)

@@ -22,19 +22,22 @@ class Needs:
     ``without_loss`` records of ``counted`` are the least that could, were there no loss among them;
     ``at_best`` are the records of all kinds that hold so many.  ``at_observed`` would do if rates
     stay as these records show them at the threshold that is easiest to certify; None where those
-    rates break the target whatever n is.
+    rates break the target whatever n is, or where nothing was observed.
     """
 
     counted: str
     without_loss: int
     at_best: int
     at_observed: int | None
+    is_observed: bool = True
 
     def __str__(self) -> str:
         said = (
             f"even without any loss it takes {self.without_loss:,} {self.counted}, "
             f"about {self.at_best:,} records"
         )
+        if not self.is_observed:
+            return said
         if self.at_observed is None:
             return f"{said}, and at the rates that these records show no number would do"
         return f"{said}; at the rates that these records show, about {self.at_observed:,}"
@@ -50,10 +53,17 @@ def needs_of(outcomes: Outcomes, confidence: Floats, target: Target, plan: Plan)
         observed = _until_binomial(seen, target.allowed, target.delta)
         return Needs("records that are kept", first, first, observed)
     counted, share = _counted(outcomes, kept_at[plan.starts[0].level], target)
-    at_best = math.ceil(first / share) if share else MOST_RECORDS
+    # Where none of so few counts it is taken that the next one would.
+    at_best = math.ceil(first / (share or 1.0 / (outcomes.n + 1)))
     each = [_at_level(outcomes, kept, target, plan) for kept in kept_at]
     known = [number for number in each if number is not None]
     return Needs(counted, first, at_best, max(min(known), first) if known else None)
+
+
+def needs_at_least(target: Target) -> Needs:
+    """What it would take if every record counted, where there are too few to observe anything."""
+    first = least_without_loss(target, Plan(np.zeros(1), test=Test.BINOMIAL))
+    return Needs("records that count", first, first, None, is_observed=False)
 
 
 def least_without_loss(target: Target, plan: Plan) -> int:

@@ -15,12 +15,13 @@ from evaluation import dossier
 from evaluation.bounds import Certified, Refused, choose_threshold
 from evaluation.errors import EvaluationError
 from evaluation.features import has_prompt, prompt_in
-from evaluation.fit import Options, fit
+from evaluation.fit import INNER_FOLDS, Options, fit
+from evaluation.needs import needs_at_least
 from evaluation.outcomes import Booleans, Floats
 from evaluation.plans import labelled_plan
 from evaluation.records import draft_of
 from evaluation.rules import Fitted, Parts
-from evaluation.source import Source, one_of, read_source, seen_signals
+from evaluation.source import Source, one_of, read_source
 from evaluation.streams import (
     CHECKPOINTS,
     Prefixes,
@@ -37,7 +38,8 @@ from routing.cascade import Prospect
 from routing.policy import Policy, Rule, StreamedRules, uncalibrated_streamed
 from routing.policy_file import Basis, Origin, policy_document
 from routing.policy_file import Target as WrittenTarget
-from routing.sampling import Sampling
+from routing.sampling import MAX_SAMPLES, Sampling, is_greedy
+from routing.signals import AGREEMENT
 from routing.vocabulary import Threshold
 
 VERSION = "calibrated"  # a file is named by its content, which is not known yet
@@ -84,13 +86,18 @@ def calibrate(source: Source, wanted: Wanted, progress: Progress) -> Calibrated 
         source.versions, wanted.student_version, "student version", "--student-version"
     )
     sampling = _sampling(source)
-    half = halves(source.table.n, wanted.options.seed)
+    samples = _samples(source, sampling)
+    n = source.table.n
+    half = halves(n, wanted.options.seed)
+    if len(set(source.table.keys[half])) < INNER_FOLDS:
+        return Refused(wanted.target, n - int(half.sum()), needs_at_least(wanted.target))
     progress("fitting")
     fitted, merit = _fitted(source, half, wanted.options)
-    policy = replace(_policy(fitted.export()), sampling=sampling)
+    policy = _policy(fitted.export(), sampling, samples)
     plan = _plan(source, merit, ~half, wanted.target)
     progress("fitting the beginnings of drafts")
-    prefixes = fit_prefixes(source, half, wanted.options)
+    # Several drafts are compared once they are whole, so that none of them is streamed.
+    prefixes = fit_prefixes(source, half, wanted.options) if samples == 1 else None
     progress("judging")
     judged = judge(source, ~half, policy, prefixes, wanted.hold_tokens)
     work = _Work(source, half, wanted, plan, judged)
@@ -124,12 +131,7 @@ def read(path: Path, hold_tokens: int) -> Source:
 
 
 def halves(n: int, seed: int) -> Booleans:
-    """Which records are to be fitted on: half of them, at random; no record is in both halves.
-
-    Raises EvaluationError where a half would be empty.
-    """
-    if n < 2:
-        raise EvaluationError("calibrate: needs records to fit on and others to certify on")
+    """Which records are to be fitted on: half of them, at random; no record is in both halves."""
     order = np.random.default_rng(seed).permutation(n)
     half = np.zeros(n, dtype=np.bool_)
     half[order[: n // 2]] = True
@@ -171,8 +173,11 @@ def judge(
         hoped = policy.bar(promised)
         bar[place] = 1.0 if hoped is None else hoped.value
         text = draft_of(record.student).text
-        features = policy.whole.features(seen_signals(record), text, prompt.group, promised)
+        signals = source.seen_signals(record)
+        features = policy.whole.features(signals, text, prompt.group, promised)
         opinion = policy.whole.opinion(features, prompt.group)
+        if not policy.is_evidence(signals):
+            continue
         if opinion is not None:
             confidence[place], merit[place] = opinion.confidence.value, opinion.merit.value
         prospect = Prospect(group=prompt.group, promised=promised)
@@ -203,8 +208,9 @@ def _fitted(source: Source, half: Booleans, options: Options) -> tuple[Fitted, F
     return fitted, found
 
 
-def _policy(parts: Parts) -> Policy:
-    return Policy(version=VERSION, whole=rule_of(parts), prompt=parts.prompt)
+def _policy(parts: Parts, sampling: Sampling | None, samples: int) -> Policy:
+    whole = rule_of(parts)
+    return Policy(VERSION, whole, prompt=parts.prompt, sampling=sampling, samples=samples)
 
 
 def _plan(source: Source, merit: Floats, calibration: Booleans, target: Target) -> Plan:
@@ -297,3 +303,32 @@ def _sampling(source: Source) -> Sampling | None:
             "log-probability means depends on that: calibrate on records of one"
         )
     return source.samplings[0] if source.samplings else None
+
+
+def _samples(source: Source, sampling: Sampling | None) -> int:
+    """How many drafts each record's was chosen from.
+
+    Raises EvaluationError where that differs, and where they could only be one and the same.
+    """
+    if len(source.samples) > 1:
+        known = " and ".join(map(str, sorted(source.samples)))
+        raise EvaluationError(
+            f"student.samples: drafts were chosen from {known}, and how far they agree means "
+            "something else each time: calibrate on records of one number"
+        )
+    (samples,) = source.samples
+    if samples > MAX_SAMPLES:
+        raise EvaluationError(
+            f"student.samples: a gateway asks for at most {MAX_SAMPLES} drafts, got {samples}"
+        )
+    if samples > 1 and AGREEMENT not in source.table.names:
+        raise EvaluationError(
+            f"student.signals.{AGREEMENT}: no record says which share of the {samples} drafts "
+            "agrees with the one that it holds"
+        )
+    if samples > 1 and is_greedy(sampling or {}):
+        raise EvaluationError(
+            f"student.samples: {samples} drafts that always take the likeliest token are one, and "
+            "a gateway asks for one: record at a temperature above 0"
+        )
+    return samples

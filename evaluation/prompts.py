@@ -49,6 +49,8 @@ class _Space:
         if self.groups:
             of_group = groups[:, None] == np.array(self.groups, dtype=object)[None, :]
             parts.append(sparse.csr_matrix(GROUP_SCALE * of_group))
+        if not parts:  # the records to fit on are all of one group
+            return sparse.csr_matrix((len(groups), 0))
         return sparse.hstack(parts).tocsr()
 
 
@@ -116,7 +118,7 @@ def _fit_all(table: Table, target: Floats, alphas: tuple[float, ...]) -> list[Fi
 def _space_of(table: Table) -> _Space:
     n = table.n
     names = tuple(sorted(set(table.groups) - {""}))
-    groups = names if len(names) > 1 else ()
+    groups = names if len(set(table.groups)) > 1 else ()
     if table.prompts is None:
         none = np.empty(0)
         return _Space(np.empty(0, dtype=np.int64), none, none, none, groups)

@@ -24,9 +24,12 @@ import numpy.typing as npt
 from evaluation.errors import RecordError
 from evaluation.outcomes import Floats, Integers, Outcomes
 from routing import Draft, signals_of
-from routing.signals import SIGNAL_NAMES
+from routing.signals import AGREEMENT, SIGNAL_NAMES
 
 MAX_LINE_BYTES = 16 * 2**20  # a record of 100,000 tokens with top-20 log-probabilities fits
+# Squares and sums of so many of these are still numbers; servers' lowest float stands for "none".
+MOST_SIGNAL = 1e100
+LEAST_WEIGHT, MOST_WEIGHT = 1e-12, 1e12
 NO_GROUP = -1
 EVIDENCE_PREFIX = "evidence:"
 
@@ -133,7 +136,19 @@ def draft_of(student: StudentPart) -> Draft:
         text=student.text or "",
         finish_reason=student.finish_reason,
         end_logprob=end,
+        agreement=_agreement(student),
     )
+
+
+def samples_in(student: StudentPart) -> int:
+    """How many drafts the one was chosen from, as far as the record says."""
+    return student.samples or 1
+
+
+def _agreement(student: StudentPart) -> float | None:
+    """The share of so many drafts that agree; of a number that nobody tells it is no evidence."""
+    told = (student.signals or {}).get(AGREEMENT)
+    return None if told is None or samples_in(student) == 1 else float(told)
 
 
 def signals_in(record: Record) -> dict[str, float]:
@@ -314,8 +329,13 @@ def _faults(record: Record) -> Iterator[tuple[str, str]]:
             yield key, f"must lie in [0, 1], got {ok!r}"
     if not record.id:
         yield "id", "must not be empty"
-    if record.weight is not None and not 0.0 < record.weight < math.inf:
-        yield "weight", f"must be positive and finite, got {record.weight!r}"
+    if record.student.samples is not None and record.student.samples < 1:
+        yield "student.samples", f"must be at least 1, got {record.student.samples!r}"
+    if record.weight is not None and not LEAST_WEIGHT <= record.weight <= MOST_WEIGHT:
+        yield (
+            "weight",
+            f"must be positive, from {LEAST_WEIGHT:g} to {MOST_WEIGHT:g}, got {record.weight!r}",
+        )
     costs = (
         ("student.cost_usd", record.student.cost_usd),
         ("teacher.cost_usd", record.teacher.cost_usd),
@@ -344,5 +364,8 @@ def _unfit_evidence(student: StudentPart) -> Iterator[tuple[str, str]]:
                 f"must be [first, last) within {length} tokens, got {[first, last]}",
             )
     for name, value in (student.signals or {}).items():
-        if value is not None and not math.isfinite(value):
-            yield f"student.signals.{name}", f"must be finite or null, got {value!r}"
+        if value is not None and not abs(value) <= MOST_SIGNAL:  # NaN fails this comparison too
+            yield (
+                f"student.signals.{name}",
+                f"must be finite and within {MOST_SIGNAL:g} of 0, or null, got {value!r}",
+            )

@@ -16,13 +16,17 @@ import numpy as np
 from evaluation.errors import EvaluationError, RecordError
 from evaluation.features import Table, gather
 from evaluation.outcomes import Floats, Integers
-from evaluation.records import Record, draft_of, read_records, signals_in
+from evaluation.records import Record, draft_of, read_records, samples_in, signals_in
 from routing.sampling import Sampling, effective_sampling
-from routing.signals import CANDIDATE_SIGNALS, SIGNAL_NAMES, TOKEN_SIGNALS, Signals, signals_of
+from routing.signals import (
+    AGREEMENT,
+    CANDIDATE_SIGNALS,
+    SIGNAL_NAMES,
+    TOKEN_SIGNALS,
+    Signals,
+    signals_of,
+)
 from routing.vocabulary import Draft
-
-# No gateway asks for several drafts of one request, so that their agreement is never to be had.
-NOT_SERVED = frozenset({"agreement"})
 
 # What the beginning of a draft can have: of its form nothing is known yet.
 _OF_PREFIX = tuple(sorted(TOKEN_SIGNALS | CANDIDATE_SIGNALS))
@@ -36,7 +40,8 @@ class Source:
     ``tokens`` is how many tokens of each draft are judged, shape (n,); ``prefixes`` has the signals
     of the first so many of them by name, of all where a draft has fewer.
     ``samplings`` are the different ways in which drafts were drawn, as far as records tell:
-    ``untold`` of them do not.  ``assumed`` is how often nobody asked the teacher.
+    ``untold`` of them do not.  ``samples`` are the numbers of drafts that one was chosen from.
+    ``assumed`` is how often nobody asked the teacher.
     """
 
     path: Path
@@ -47,13 +52,23 @@ class Source:
     versions: frozenset[str]
     cascades: frozenset[str]
     samplings: tuple[Sampling, ...]
+    samples: frozenset[int]
     untold: int
     assumed: int
 
     @property
     def unseen(self) -> tuple[str, ...]:
         """Evidence that no gateway sees."""
-        return tuple(name for name in self.table.names if not is_seen(name))
+        return tuple(name for name in self.table.names if not self.is_seen(name))
+
+    def is_seen(self, name: str) -> bool:
+        """Whether a gateway has the signal of this name: an agreement only of several drafts."""
+        return name in SIGNAL_NAMES and (name != AGREEMENT or 1 not in self.samples)
+
+    def seen_signals(self, record: Record) -> Signals:
+        """What the gateway would have of the record's draft once it is whole."""
+        found = signals_in(record)
+        return {name: value for name, value in found.items() if self.is_seen(name)}
 
     def visible(self) -> Table:
         """The table without that evidence."""
@@ -62,7 +77,7 @@ class Source:
             {
                 name: self.table.signals[:, place]
                 for place, name in enumerate(self.table.names)
-                if is_seen(name)
+                if self.is_seen(name)
             },
         )
 
@@ -71,16 +86,6 @@ class Source:
         if sha256_of(self.path) != self.sha256:
             raise RecordError(f"{self.path}: has changed while it was read")
         return read_records(self.path)
-
-
-def is_seen(name: str) -> bool:
-    """Whether a gateway has the signal of this name."""
-    return name in SIGNAL_NAMES and name not in NOT_SERVED
-
-
-def seen_signals(record: Record) -> Signals:
-    """What the gateway would have of the record's draft once it is whole."""
-    return {name: value for name, value in signals_in(record).items() if is_seen(name)}
 
 
 def prefix_of(draft: Draft, tokens: int) -> Draft:
@@ -120,6 +125,7 @@ def read_source(path: Path, checkpoints: Sequence[int]) -> Source:
         versions=columns.versions,
         cascades=frozenset(notes.cascades),
         samplings=tuple(notes.samplings.values()),
+        samples=frozenset(notes.samples),
         untold=notes.untold,
         assumed=notes.assumed,
     )
@@ -164,6 +170,7 @@ class _Notes:
     prefixes: "dict[int, dict[str, array[float]]]" = field(default_factory=dict)
     cascades: set[str] = field(default_factory=set)
     samplings: dict[str, Sampling] = field(default_factory=dict)
+    samples: set[int] = field(default_factory=set)
     untold: int = 0
     assumed: int = 0
 
@@ -187,6 +194,7 @@ class _Notes:
                 column.append(signals.get(name, math.nan))
         if record.cascade is not None:
             self.cascades.add(record.cascade)
+        self.samples.add(samples_in(record.student))
         self.assumed += record.teacher.ok_by == "assumed"
         sampling = _sampling_of(record)
         if sampling is None:

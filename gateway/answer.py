@@ -15,10 +15,21 @@ from gateway.errors import (
     UpstreamRefused,
 )
 from gateway.legs import Legs, Model
+from gateway.sampled import Samples, ask_several
 from gateway.wire.chat import Chat
 from gateway.wire.completion import Completion, drafts_of
 from gateway.wire.prospect import prospect_of
-from routing.cascade import AskStudent, AskTeacher, Keep, ServeDraft, Verdict, defer, plan, settle
+from routing.cascade import (
+    AskStudent,
+    AskTeacher,
+    Keep,
+    Prospect,
+    ServeDraft,
+    Verdict,
+    defer,
+    plan,
+    settle,
+)
 from routing.policy import Policy
 from routing.sampling import Sampling
 from routing.vocabulary import (
@@ -55,7 +66,8 @@ class Streaming:
 class Cascade:
     """One student, one teacher, one policy, under one model name.
 
-    ``sampling`` is what the operator sets of the student's sampling, whatever clients ask for.
+    ``sampling`` is what the operator sets of the student's sampling, whatever clients ask for;
+    ``samples`` is how many drafts are to agree.
     """
 
     name: str
@@ -65,6 +77,7 @@ class Cascade:
     student_cannot: frozenset[Need]
     when_denied: WhenDenied
     streaming: Streaming
+    samples: Samples
     sampling: Sampling = field(default_factory=dict)
 
 
@@ -85,9 +98,9 @@ async def answer(chat: Chat, cascade: Cascade, legs: Legs) -> Answer:
     Raises TeacherUnavailable where there is nothing to serve, and UpstreamRefused where the model
     that had the last word blames the request.
     """
-    prospect = prospect_of(chat, cascade.policy, cascade.sampling)
+    prospect = prospect_of(chat, cascade.policy, cascade.sampling, cascade.samples.count)
     first = plan(prospect, cascade.student_cannot, cascade.policy)  # pure
-    draft = await _draft(first, chat, cascade, legs)  # I/O: student
+    draft = await _draft(first, chat, prospect, cascade, legs)  # I/O: student
     evidence = draft if isinstance(draft, NoDraft) else drafts_of(draft, chat)
     verdict = legs.verdict = defer(evidence, cascade.policy, prospect)  # pure
     grant = Granted() if isinstance(verdict, Keep) else legs.reserve(cascade.teacher)
@@ -103,27 +116,32 @@ async def answer(chat: Chat, cascade: Cascade, legs: Legs) -> Answer:
             outcome = settle(verdict, denied(failure), cascade.when_denied)  # pure
     if isinstance(outcome, ServeDraft):
         if isinstance(draft, NoDraft):  # it was spared, and is wanted after all
-            draft = await _draft(AskStudent(), chat, cascade, legs)  # I/O: student
+            draft = await _draft(AskStudent(), chat, prospect, cascade, legs)  # I/O: student
         if not isinstance(draft, NoDraft):
             return Answer(draft, Role.STUDENT, verdict, draft, outcome.degraded)
     raise TeacherUnavailable("No model could answer this request at the moment.")
 
 
 async def _draft(
-    first: AskStudent | NoDraft, chat: Chat, cascade: Cascade, legs: Legs
+    first: AskStudent | NoDraft, chat: Chat, prospect: Prospect, cascade: Cascade, legs: Legs
 ) -> Completion | NoDraft:
-    """The student's answer, or why there is none."""
+    """The student's answer, of several the one that most agree with, or why there is none."""
     if isinstance(first, NoDraft):
         return first
     if isinstance(legs.reserve(cascade.student), Denied):
         return NoDraft(Reason.STUDENT_FAILED)
+    is_sampled = prospect.samples > 1
     try:
+        if is_sampled:
+            return await ask_several(cascade.student, chat, cascade.samples, legs)
         return await legs.ask(cascade.student, chat)
     except UpstreamError:
         return NoDraft(Reason.STUDENT_FAILED)
     except UpstreamRefused as refusal:
         if refusal.is_too_long:
             return NoDraft(Reason.STUDENT_CANNOT)
+        if is_sampled:  # what it refuses may be so many drafts, which are not the client's wish
+            return NoDraft(Reason.STUDENT_FAILED)
         raise
 
 

@@ -33,6 +33,7 @@ from gateway.errors import (
 from gateway.facts import TeacherProbed
 from gateway.keys import Keys
 from gateway.legs import Model
+from gateway.sampled import Samples
 from gateway.settings import Settings, spelled, unknown_variables
 from gateway.stores.journal import Journal, JournalBusy
 from gateway.stores.shipper import Shipper
@@ -43,7 +44,6 @@ from gateway.upstream.openai import Endpoint, OpenAIModel
 from gateway.upstream.probe import Attempt, probe_until_answered
 from gateway.wire.chat import Dialect
 from gateway.wire.errors import error_body, error_headers, status_of
-from routing.sampling import SAMPLING_NAMES
 from routing.vocabulary import Handover, Role
 
 CHAT_PATH = "/v1/chat/completions"
@@ -229,11 +229,8 @@ def _served(loaded: LoadedCascade, observer: Observer) -> Served:
             is_reasoning_released=config.streaming.release_reasoning,
             complete_drafts=config.audit.complete_drafts,
         ),
-        sampling={
-            name: value
-            for name, value in config.student.extra_body.items()
-            if name in SAMPLING_NAMES
-        },
+        samples=Samples(config.samples, config.comparator.comparator()),
+        sampling=config.sampling,
     )
     return Served(
         cascade=cascade,

@@ -11,13 +11,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, Strict, ValidationError
 
-from gateway.comparing import ComparatorConfig, EmbeddingConfig, NormalisedConfig
+from gateway.comparing import ComparatorConfig, EmbeddingConfig, JudgeConfig, NormalisedConfig
 from gateway.config_file import ConfigError, explain, read_yaml
 from gateway.sections import HttpUrl, Section
 from routing.errors import PolicyError
 from routing.money import Price, pico_per_token
 from routing.policy import Policy, uncalibrated_default
 from routing.policy_file import policy_from_document
+from routing.sampling import MAX_SAMPLES, SAMPLING_NAMES, Sampling, is_greedy
 from routing.vocabulary import Handover, Need, Threshold, WhenDenied
 
 NAME = r"^[a-z0-9][a-z0-9._-]{0,63}$"
@@ -123,7 +124,10 @@ class AuditConfig(Section):
 
 
 class CascadeConfig(Section):
-    """One student and one teacher under one model name."""
+    """One student and one teacher under one model name.
+
+    ``samples``: how many drafts the student writes of an answer, of which one speaks for most.
+    """
 
     student: StudentConfig
     teacher: TeacherConfig
@@ -134,6 +138,13 @@ class CascadeConfig(Section):
     streaming: StreamingConfig = StreamingConfig()
     audit: AuditConfig = AuditConfig()
     comparator: ComparatorConfig = NormalisedConfig()
+    samples: Annotated[_Int, Field(ge=1, le=MAX_SAMPLES)] = 1
+
+    @property
+    def sampling(self) -> Sampling:
+        """What the operator sets of the student's sampling, whatever clients ask for."""
+        extra = self.student.extra_body
+        return {name: value for name, value in extra.items() if name in SAMPLING_NAMES}
 
 
 class _File(Section):
@@ -206,6 +217,7 @@ def _load_one(
         policy = _read_policy(folder / config.policy, name, config.student.version)
     if config.objective is not None:
         policy = policy.with_threshold(Threshold(config.objective.at_least))
+    _check_samples(name, config, policy)
     places = [checkpoint.tokens for checkpoint in policy.streamed.checkpoints]
     if config.streaming.hold_tokens not in places:
         raise ConfigError(
@@ -223,6 +235,37 @@ def _load_one(
     return LoadedCascade(
         name, config, policy, keys["student"], keys["teacher"], keys.get("comparator")
     )
+
+
+def _check_samples(name: str, config: CascadeConfig, policy: Policy) -> None:
+    """Refuse drafts that cannot be compared, cannot differ, or are not those of the policy."""
+    wanted = config.samples
+    if policy.is_calibrated and policy.samples != wanted:
+        raise ConfigError(
+            f"samples: the policy is for drafts chosen from {policy.samples}, got {wanted}: set it "
+            f"to {policy.samples}, or make records with {wanted} and fit the policy again, "
+            f"`understudy record --cascade {name} --dataset F.jsonl --config … --out RECORDS` and "
+            f"`understudy calibrate RECORDS --cascade {name} --target quality=0.99 --out "
+            "policy.json`"
+        )
+    if wanted == 1:
+        return
+    if isinstance(config.comparator, EmbeddingConfig | JudgeConfig):
+        raise ConfigError(
+            f"samples: {wanted} drafts are compared while the client waits, and the comparator "
+            f"{config.comparator.kind} would have to ask somebody: choose exact, normalised, "
+            "number, label or json, or set samples to 1"
+        )
+    if is_greedy(config.sampling):
+        raise ConfigError(
+            f"samples: student.extra_body has the likeliest token taken each time, so that "
+            f"{wanted} drafts are one: set a temperature above 0 there, or samples to 1"
+        )
+    if config.streaming.early_abort:
+        raise ConfigError(
+            f"samples: {wanted} drafts are judged once all are whole, and none can be given up "
+            "before: remove streaming.early_abort, or set samples to 1"
+        )
 
 
 def _key(role: str, variable: str | None, read_secret: Callable[[str], str | None]) -> str | None:

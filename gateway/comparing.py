@@ -1,7 +1,7 @@
 """A cascade's ``comparator``: what decides whether two answers differ materially.
 
-Serving a request compares nothing.  ``understudy record`` reads this, and with it whatever rests on
-its records.
+``understudy record`` reads this, and with it whatever rests on its records.  Serving a request
+compares nothing but the drafts of one answer, where a cascade asks for several.
 """
 
 from fractions import Fraction

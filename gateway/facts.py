@@ -21,6 +21,7 @@ from routing.vocabulary import (
 # How a call ended that neither succeeded nor failed.
 CANCELLED = "cancelled"  # the client left
 ABORTED = "aborted"  # the gateway had seen enough
+SPARE = "spare"  # drafts beside the one that was judged: a part of the call before, told apart
 
 
 class Ending(StrEnum):
@@ -105,7 +106,7 @@ class RequestSettled:
         Words that are out were served, also where the model or the client then broke off.
         """
         is_theirs = leg.role is self.served_by or self.handover is Handover.CONTINUE
-        is_out = self.first_byte_seconds is not None and leg.error != ABORTED
+        is_out = self.first_byte_seconds is not None and leg.error not in (ABORTED, SPARE)
         return Kind.SERVED if is_theirs and (leg.error is None or is_out) else Kind.WASTED
 
 

@@ -2,10 +2,10 @@
 
 from asyncio import CancelledError
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from gateway.errors import UpstreamError, UpstreamRefused
-from gateway.facts import ABORTED, CANCELLED, Denial, Leg
+from gateway.facts import ABORTED, CANCELLED, SPARE, Denial, Leg
 from gateway.ports import ChatModel, ChatStream, Clock
 from gateway.wire.chat import Chat, Prefix
 from gateway.wire.chunk import Chunk
@@ -81,6 +81,15 @@ class Legs:
             self.note(model, started, usage, error, detail)
             raise
         return OpenLeg(self, model, stream, started)
+
+    def tell_apart(self, model: Model, one: Usage, others: Usage) -> None:
+        """Note the last call as two: the draft that counts, and those that were written beside it.
+
+        ``one`` and ``others`` are the parts of what it used.
+        """
+        last = replace(self.made.pop(), usage=one, cost_pico=cost_of(one, model.price))
+        spare = Leg(model.role, others, cost_of(others, model.price), last.seconds, SPARE)
+        self.made += [last, spare]
 
     def note(
         self,

@@ -40,7 +40,8 @@ class Rescue:
 
     ``draft`` and ``answer`` are chat completions; ``draft`` is None where there was none, and not
     complete where it was cut short: then it is no label and no rejected answer.  ``propensity`` is
-    the probability with which a complete draft was to be had.  ``splice`` tells a teacher's answer
+    the probability with which a complete draft was to be had; ``samples`` how many drafts it was
+    chosen from.  ``splice`` tells a teacher's answer
     that goes on from the draft, which is no training target, from one that stands alone.
     ``completes`` names the pair whose draft this is, now that it is complete.
     """
@@ -51,6 +52,7 @@ class Rescue:
     reason: Reason | None
     splice: Splice | None = None
     propensity: float = 1.0
+    samples: int = 1
     completes: str | None = None
 
 
@@ -74,6 +76,7 @@ def pair_record(provenance: Provenance, chat: Chat, rescue: Rescue, legs: Legs) 
         "merit": None if merit is None else merit.value,
         "signals": {} if verdict is None else dict(verdict.signals),
         "propensity": rescue.propensity,
+        "samples": rescue.samples,
         "student_version": provenance.student_version,
         "teacher_model": provenance.teacher_model,
         "policy_version": provenance.policy_version,

@@ -32,13 +32,15 @@ class Prospect:
 
     ``group`` is the kind of task that it names, None where it names none; ``promised`` the merit
     that its prompt lets expect, None where the policy does not estimate it; ``sampling`` how its
-    tokens are to be drawn, which may be left out where the policy does not ask.
+    tokens are to be drawn, which may be left out where the policy does not ask; ``samples`` how
+    many drafts of one answer the student is to write.
     """
 
     needs: frozenset[Need] = frozenset()
     group: str | None = None
     promised: Merit | None = None
     sampling: Sampling = field(default_factory=dict)
+    samples: int = 1
 
 
 NOTHING_KNOWN = Prospect()
@@ -113,14 +115,14 @@ def plan(
 ) -> AskStudent | NoDraft:
     """Whom to ask first, from the request alone: no draft is paid for that cannot come out well.
 
-    A draft that is sampled in another way than those that the policy was fitted on has no
-    confidence, whatever its tokens say; and one whose prompt promises too little is not worth its
-    price.  Both can still be written, should the teacher fail.  ``is_live``: the draft would be
-    judged while it is written.
+    A draft that is sampled in another way than those that the policy was fitted on, or chosen from
+    another number of them, has no confidence, whatever its tokens say; and one whose prompt
+    promises too little is not worth its price.  Both can still be written, should the teacher
+    fail.  ``is_live``: the draft would be judged while it is written.
     """
     if prospect.needs & student_cannot:
         return NoDraft(Reason.STUDENT_CANNOT)
-    if not policy.covers(prospect.sampling):
+    if not policy.covers(prospect.sampling, prospect.samples):
         return NoDraft(Reason.NO_SIGNAL, is_to_be_had=True)
     bar = policy.bar(prospect.promised)
     if bar is not None and not policy.least_bar(is_live=is_live).admits(bar):
@@ -135,12 +137,15 @@ def defer(
 
     A request for several choices has a draft each, at least one, and is judged by its weakest: one
     answer goes to the client, and it is as good as its worst part.  No signal is a case of its own
-    and defers.
+    and defers; so does a draft that was to be chosen from several and was not.
     """
     if isinstance(drafts, NoDraft):
         return Defer(drafts.reason, has_draft=drafts.is_to_be_had, merit=drafts.merit)
     whole = policy.whole
-    return weakest([judge(draft, whole, whole.threshold, prospect) for draft in drafts])
+    verdict = weakest([judge(draft, whole, whole.threshold, prospect) for draft in drafts])
+    if policy.is_evidence(verdict.signals) or verdict.reason is Reason.INVALID_STRUCTURE:
+        return verdict
+    return Defer(Reason.NO_SIGNAL, has_draft=True, signals=verdict.signals)
 
 
 def judge(

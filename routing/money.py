@@ -4,6 +4,7 @@ One US dollar is 10**12 pico-dollars.  A price of 0.02 USD per million tokens is
 per token, so every price with at most six decimals is a whole number here.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
@@ -67,6 +68,21 @@ def cost_of(usage: Usage | None, price: Price | None) -> int | None:
         + (usage.output - usage.reasoning) * price.output
         + usage.reasoning * price.reasoning
     )
+
+
+def part_of(usage: Usage, tokens: Sequence[int], place: int) -> tuple[Usage, Usage]:
+    """What one of several drafts took of the call that wrote them all, and what the others took.
+
+    ``tokens`` is how many were seen of each draft; where they do not add up to the bill, or none
+    were seen, it is shared out by them, or evenly.  The prompt was read for the one draft.
+    """
+    seen = sum(tokens)
+    mine, all_of_them = (tokens[place], seen) if seen else (1, len(tokens))
+    output, reasoning = (
+        -(-count * mine // all_of_them) for count in (usage.output, usage.reasoning)
+    )
+    one = Usage(usage.input, output, usage.cached_input, reasoning)
+    return one, Usage(0, usage.output - output, 0, usage.reasoning - reasoning)
 
 
 def baseline_of(student: Usage | None, teacher_cost: int | None, price: Price | None) -> int | None:

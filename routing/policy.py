@@ -21,8 +21,8 @@ from routing.model import (
     Score,
 )
 from routing.prompt import Prompt, PromptModel
-from routing.sampling import Sampling, effective_sampling
-from routing.signals import EVIDENCE_NAMES
+from routing.sampling import Sampling, effective_sampling, is_greedy
+from routing.signals import AGREEMENT, EVIDENCE_NAMES, Signals
 from routing.vocabulary import Confidence, Merit, Threshold
 
 UNCALIBRATED_VERSION = "uncalibrated"
@@ -63,6 +63,7 @@ class Rule:
     by_group: Mapping[str, Calibration] = field(default_factory=dict)
     gain: Learnt | None = None
     labels: tuple[str, ...] = field(init=False, repr=False, compare=False)
+    is_agreement_read: bool = field(init=False, repr=False, compare=False)
     _is_promise_read: bool = field(init=False, repr=False, compare=False)
     _groups: tuple[str, ...] = field(init=False, repr=False, compare=False)
     _evidence: frozenset[str] = field(init=False, repr=False, compare=False)
@@ -76,6 +77,7 @@ class Rule:
         names = {*self.score.names, *(() if self.gain is None else self.gain.names)}
         object.__setattr__(self, "labels", _after(LABEL_PREFIX, names))
         object.__setattr__(self, "_groups", _after(GROUP_PREFIX, names))
+        object.__setattr__(self, "is_agreement_read", AGREEMENT in names)
         object.__setattr__(self, "_is_promise_read", PROMPT_MERIT in names)
         object.__setattr__(self, "_evidence", EVIDENCE_NAMES.intersection(self.score.names))
         if not self._evidence:
@@ -248,9 +250,10 @@ class Policy:
     ``whole`` judges drafts once they are whole, ``streamed`` those that are judged while they are
     written: two decisions, certified apart.  ``prompt`` says which prompts are not worth a draft.
     ``sampling`` is how the drafts were sampled that the rules were fitted on, None where nobody
-    knows: then any will do.  ``version`` names the policy in headers, logs and pairs.
+    knows: then any will do.  ``samples`` is how many drafts of an answer they were chosen from, of
+    which each agreed with most.  ``version`` names the policy in headers, logs and pairs.
     ``is_calibrated`` is False for the default rule, whose confidence is an ordering and no
-    probability.
+    probability.  Raises PolicyError where a rule reads an agreement that cannot be had.
     """
 
     version: str
@@ -259,9 +262,14 @@ class Policy:
     streamed: StreamedRules = field(default_factory=uncalibrated_streamed)
     prompt: PromptRule | None = None
     sampling: Sampling | None = None
+    samples: int = 1
     early_abort: StreamedRules = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        if self.samples == 1 and self.whole.is_agreement_read:
+            raise PolicyError(f"samples: a rule reads {AGREEMENT}: say of how many drafts it is")
+        if self.samples > 1 and self.sampling is not None and is_greedy(self.sampling):
+            raise PolicyError("samples: several drafts are one where the likeliest token is taken")
         # The rules for a draft that is served whole, and given up before where it is hopeless.
         object.__setattr__(self, "early_abort", replace(self.streamed, end=self.whole))
 
@@ -293,9 +301,18 @@ class Policy:
             return None
         return self.prompt.bar_of(promised)
 
-    def covers(self, sampling: Sampling) -> bool:
-        """Whether drafts that are sampled like this are those that the rules were fitted on."""
+    def covers(self, sampling: Sampling, samples: int) -> bool:
+        """Whether so many drafts, sampled like this, are those that the rules were fitted on."""
+        if self.is_calibrated and self.samples != samples:
+            return False
         return self.sampling is None or self.sampling == effective_sampling(sampling)
+
+    def is_evidence(self, signals: Signals) -> bool:
+        """Whether a draft with these signals was chosen from as many as the rules want.
+
+        A server may write fewer drafts than it was asked for: then no agreement is known.
+        """
+        return self.samples == 1 or AGREEMENT in signals
 
     def with_threshold(self, threshold: Threshold) -> "Policy":
         """The same confidence, held against another threshold; the prompt is not asked."""

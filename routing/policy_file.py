@@ -29,7 +29,7 @@ from routing.policy import (
     StreamedRules,
     uncalibrated_streamed,
 )
-from routing.sampling import SAMPLING_NAMES, Sampling, effective_sampling
+from routing.sampling import MAX_SAMPLES, SAMPLING_NAMES, Sampling, effective_sampling
 from routing.vocabulary import Threshold
 
 SCHEMA_VERSION = 2
@@ -40,7 +40,7 @@ _TOP_KEYS = _BASIS_KEYS | {
     "schema_version", "cascade", "student_version", "sampling", "rule", "threshold",
     "date", "data_sha256",
 }  # fmt: skip
-_OPTIONAL_KEYS = frozenset({"prompt", "streamed", "evidence"})
+_OPTIONAL_KEYS = frozenset({"prompt", "samples", "streamed", "evidence"})
 _RULE_KEYS = frozenset({"calibration"})
 _RULE_OPTIONS = frozenset({"score", "model", "by_group", "gain"})
 
@@ -105,6 +105,7 @@ def policy_from_document(
         streamed=_streamed(fields["streamed"]) if "streamed" in fields else uncalibrated_streamed(),
         prompt=_prompt(fields.get("prompt")),
         sampling=_sampling(fields["sampling"]),
+        samples=count(fields.get("samples", 1), "samples", most=MAX_SAMPLES),
     )
 
 
@@ -289,6 +290,8 @@ def policy_document(policy: Policy, origin: Origin) -> dict[str, object]:
         "date": origin.date,
         "data_sha256": origin.data_sha256,
     }
+    if policy.samples > 1:
+        document["samples"] = policy.samples
     if policy.prompt is not None:
         model = prompt_model_document(policy.prompt.model)
         document["prompt"] = {"model": model, "margin": policy.prompt.margin}

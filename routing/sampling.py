@@ -1,4 +1,4 @@
-"""How a draft's tokens are drawn: a promise about drafts holds for those drawn the same way."""
+"""How drafts are drawn, and how many of them: a promise holds for those drawn the same way."""
 
 from collections.abc import Mapping
 
@@ -9,6 +9,11 @@ SAMPLING_NAMES = frozenset(
 )
 
 Sampling = Mapping[str, object]
+
+# Agreement is a share of so many drafts; all of them are paid, and compared two by two.
+MAX_SAMPLES = 16
+# Below this vLLM takes the likeliest token, and then refuses to write several drafts.
+_GREEDY_BELOW = 1e-5
 
 # Their absence means 0, or nothing, to every server; other parameters have defaults of the model's.
 _NEUTRAL: Mapping[str, object] = {"presence_penalty": 0, "frequency_penalty": 0, "logit_bias": {}}
@@ -31,3 +36,19 @@ def effective_sampling(said: Sampling) -> Sampling:
         found = {name: value for name, value in found.items() if name not in _OF_CHANCE}
         found["temperature"] = 0
     return found
+
+
+def is_greedy(said: Sampling) -> bool:
+    """Whether the likeliest token is always taken, so that several drafts would be one."""
+    temperature = said.get("temperature")
+    is_cold = isinstance(temperature, int | float) and temperature < _GREEDY_BELOW
+    return is_cold or said.get("top_k") == 1
+
+
+def samples_of(wanted: int, choices: int, said: Sampling) -> int:
+    """How many drafts of one answer are asked for where a cascade wants so many.
+
+    One where the client wants several answers itself, of which none can speak for another, and
+    where all drafts would be the same.
+    """
+    return 1 if choices > 1 or is_greedy(said) else wanted

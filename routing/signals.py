@@ -30,6 +30,7 @@ LEVELS = {"above_50": math.log(0.5), "above_90": math.log(0.9), "above_99": math
 
 Signals = Mapping[str, float]
 
+AGREEMENT = "agreement"  # the share of several drafts that say the same as this one
 TOKEN_SIGNALS = frozenset(
     {"mean_probability", "min_probability", "low_probability", "q25_probability"}
     | {"median_probability", "first_probability", "length", *LEVELS}
@@ -38,11 +39,11 @@ CANDIDATE_SIGNALS = frozenset(
     {"min_margin", "low_margin", "mean_margin", "first_margin", "peakedness", "uncut"}
 )
 # Without one of these nothing is known of how sure the student was.
-EVIDENCE_NAMES = TOKEN_SIGNALS - {"length"} | CANDIDATE_SIGNALS - {"uncut"} | {"agreement"}
+EVIDENCE_NAMES = TOKEN_SIGNALS - {"length"} | CANDIDATE_SIGNALS - {"uncut"} | {AGREEMENT}
 SIGNAL_NAMES = (
     TOKEN_SIGNALS
     | CANDIDATE_SIGNALS
-    | {"end_probability", "finished", "valid_structure", "no_hedge", "no_refusal", "agreement"}
+    | {"end_probability", "finished", "valid_structure", "no_hedge", "no_refusal", AGREEMENT}
 )
 
 _ENDED = frozenset({"stop", "tool_calls", "function_call"})
@@ -174,7 +175,7 @@ def _of_form(draft: Draft) -> dict[str, float]:
     if end is not None and end <= MAX_ROUNDING:  # NaN fails this comparison too
         found["end_probability"] = math.exp(min(end, 0.0))
     if agreement is not None and 0.0 <= agreement <= 1.0:
-        found["agreement"] = agreement
+        found[AGREEMENT] = agreement
     if draft.text and (tone := tone_of(draft.text)) is not None:
         found["no_hedge"] = float(not tone.is_hedged)
         found["no_refusal"] = float(not tone.is_refused)

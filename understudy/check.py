@@ -67,4 +67,8 @@ def _comparison(cascade: LoadedCascade) -> Text:
     text = Text(f"Compares answers by {made.version}, the same from {made.at_least:g}.")
     if "comparator" not in config.model_fields_set:
         text.append(" Nobody chose that: it suits short answers alone.", style="yellow")
+    if config.samples > 1:
+        text.append(
+            f"\nAsks for {config.samples} drafts of an answer, of which one speaks for most."
+        )
     return text

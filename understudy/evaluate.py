@@ -205,7 +205,7 @@ def _progress(console: Console) -> Iterator[Progress]:
 
 
 def _print_json(document: Mapping[str, Any]) -> None:
-    print(jsonlib.dumps(document, indent=1))
+    print(jsonlib.dumps(document, indent=1, allow_nan=False))
 
 
 def _show(document: Mapping[str, Any]) -> None:

@@ -84,6 +84,8 @@ def facts(found: Explained) -> Iterator[tuple[str, str]]:
     yield "student", origin.student_version
     sampling = "any" if policy.sampling is None else _listed(policy.sampling) or "the server's own"
     yield "sampling", sampling
+    if policy.samples > 1:
+        yield "samples", f"the draft that most of {policy.samples} agree with"
     yield "made", f"{origin.date}, from records {origin.data_sha256[:12]}…"
     yield "target", f"{target.kind} {target.value:g}, probability {target.with_probability:g}"
     yield "keeps from", f"merit {policy.threshold.value:.4f}"

@@ -38,8 +38,9 @@ from gateway.pairs import Rescue
 from gateway.wire.chat import GROUP_HEADER, Chat, group_of, parse_chat
 from gateway.wire.completion import Completion, client_fields, read_completion
 from gateway.wire.errors import error_event, status_of
+from gateway.wire.prospect import samples_wanted
 from gateway.wire.replay import CONTENT_TYPE, replay
-from routing.vocabulary import Handover, Need, Role
+from routing.vocabulary import Handover, Need, Reason, Role
 
 MAX_ECHO = 100  # characters of the client's own words in an error message
 CLIENT_GONE_STATUS = 499  # nobody receives it: nginx's number for a client that left
@@ -64,6 +65,13 @@ class ChatCompletions:
 
 def _whole_body(chat: Chat, completion: Completion) -> bytes:
     return msgspec.json.encode(client_fields(completion, chat))
+
+
+def _rescue(given: Answer, reason: Reason | None) -> Rescue:
+    draft, taught = given.draft, given.completion.body
+    if draft is None:
+        return Rescue(None, is_draft_complete=False, answer=taught, reason=reason)
+    return Rescue(draft.body, True, taught, reason, samples=draft.samples)
 
 
 class _Exchange:
@@ -118,10 +126,12 @@ class _Exchange:
         return chat, served
 
     async def _respond(self, chat: Chat, served: Served) -> None:
-        # A stream of several choices is judged by its weakest, which is known in the end only.
-        can_stream = chat.choices == 1 and (
-            chat.is_stream or served.cascade.streaming.is_early_abort
-        )
+        # A stream of several choices is judged by its weakest, and one of several drafts by all of
+        # them, which are known in the end only.
+        cascade = served.cascade
+        samples = samples_wanted(chat, cascade.sampling, cascade.samples.count)
+        is_alone = chat.choices == samples == 1
+        can_stream = is_alone and (chat.is_stream or cascade.streaming.is_early_abort)
         if can_stream:
             try:
                 await self._respond_streaming(chat, served)
@@ -198,10 +208,7 @@ class _Exchange:
         account, course = self._account, self._account.course
         course.served_by, course.degraded = given.served_by, given.degraded
         if given.served_by is Role.TEACHER:
-            draft = None if given.draft is None else given.draft.body
-            account.log_pair(
-                Rescue(draft, draft is not None, given.completion.body, account.reason)
-            )
+            account.log_pair(_rescue(given, account.reason))
 
     async def _send_whole(self, headers: dict[str, str], body: bytes) -> None:
         self._account.add_cost(headers)

@@ -9,7 +9,7 @@ from typing import BinaryIO
 import msgspec
 import structlog
 
-from gateway.facts import ABORTED, RequestSettled, TeacherProbed
+from gateway.facts import ABORTED, SPARE, RequestSettled, TeacherProbed
 from routing.money import usd
 
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
@@ -149,7 +149,7 @@ def _failures(fact: RequestSettled) -> dict[str, object]:
     failed: list[dict[str, object]] = [
         {"role": leg.role, "error": leg.error, "detail": leg.detail, "seconds": leg.seconds}
         for leg in fact.legs
-        if leg.error not in (None, ABORTED)
+        if leg.error not in (None, ABORTED, SPARE)
     ]
     failed += [{"role": denial.role, "error": denial.cause} for denial in fact.denials]
     return {"failures": failed} if failed else {}

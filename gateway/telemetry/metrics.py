@@ -20,7 +20,7 @@ from prometheus_client import (
 from prometheus_client.core import CounterMetricFamily
 from prometheus_client.registry import Collector
 
-from gateway.facts import ABORTED, DraftCompleted, Ending, Leg, RequestSettled, TeacherProbed
+from gateway.facts import ABORTED, SPARE, DraftCompleted, Ending, Leg, RequestSettled, TeacherProbed
 from routing.money import PICO_PER_USD
 from routing.vocabulary import Kind, Reason, Role
 
@@ -307,11 +307,8 @@ class Metrics:
             self._count_leg(fact.cascade, leg, Kind.AUDIT)
 
     def _count_leg(self, cascade: str, leg: Leg, kind: str) -> None:
-        self._upstream_seconds.labels(cascade, leg.role).observe(leg.seconds)
-        if leg.error == ABORTED:
-            self._drafts_aborted.labels(cascade).inc()
-        elif leg.error is not None:
-            self._upstream_errors.labels(cascade, leg.role, leg.error).inc()
+        if leg.error != SPARE:
+            self._count_call(cascade, leg)
         if leg.cost_pico is not None:
             self._cost.add((cascade, leg.role, kind), leg.cost_pico)
         else:
@@ -321,6 +318,13 @@ class Metrics:
             for name in ("input", "output", "cached_input", "reasoning"):
                 if tokens := getattr(leg.usage, name):
                     self._tokens.labels(cascade, leg.role, name).inc(tokens)
+
+    def _count_call(self, cascade: str, leg: Leg) -> None:
+        self._upstream_seconds.labels(cascade, leg.role).observe(leg.seconds)
+        if leg.error == ABORTED:
+            self._drafts_aborted.labels(cascade).inc()
+        elif leg.error is not None:
+            self._upstream_errors.labels(cascade, leg.role, leg.error).inc()
 
     def breaker_changed(self, cascade: str, role: Role, *, is_open: bool) -> None:
         """A model server is left alone from now on, or no longer."""

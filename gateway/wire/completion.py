@@ -5,7 +5,7 @@ fields nobody here has heard of reach the client as they came.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import msgspec
@@ -50,7 +50,9 @@ class _Message(msgspec.Struct, gc=False):
     function_call: _Function | None = None
 
 
-class _Choice(msgspec.Struct, gc=False):
+class Choice(msgspec.Struct, gc=False):
+    """One of the answers of a reply."""
+
     message: _Message
     logprobs: Logprobs | None = None
     finish_reason: str | None = None
@@ -76,7 +78,7 @@ class UsageCounts(msgspec.Struct, gc=False):
 
 
 class _Completion(msgspec.Struct, gc=False):
-    choices: list[_Choice]
+    choices: list[Choice]
     usage: UsageCounts | None = None
 
 
@@ -108,11 +110,17 @@ _null = msgspec.Raw(b"null")
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """One upstream reply: ``body`` as the server sent it; ``usage`` is None where it gave none."""
+    """One upstream reply: ``body`` as the server sent it; ``usage`` is None where it gave none.
+
+    A draft that was chosen from several says of how many (``samples``), and which share of them
+    says the same (``agreement``), None where the server wrote another number than was asked for.
+    """
 
     body: bytes
-    choices: Sequence[_Choice]
+    choices: Sequence[Choice]
     usage: Usage | None
+    samples: int = 1
+    agreement: float | None = None
 
 
 def read_completion(body: bytes) -> Completion:
@@ -124,7 +132,34 @@ def read_completion(body: bytes) -> Completion:
         parsed = _salvaged(body)
     if not parsed.choices:
         raise ValueError("a completion without choices")
-    return Completion(body=body, choices=parsed.choices, usage=usage_of(parsed.usage))
+    usage = usage_of(parsed.usage)
+    if usage is not None and len(parsed.choices) > 1:
+        # llama.cpp writes several choices and counts the tokens of one.
+        usage = replace(usage, output=max(usage.output, sum(map(tokens_in, parsed.choices))))
+    return Completion(body=body, choices=parsed.choices, usage=usage)
+
+
+def tokens_in(choice: Choice) -> int:
+    """How many tokens the server tells of, the end and reasoning included; 0 where of none."""
+    return len((choice.logprobs and choice.logprobs.content) or ())
+
+
+def text_of(choice: Choice) -> str:
+    """What was answered: the words, or the calls as JSON where there are no words."""
+    message = choice.message
+    calls = _tool_calls(message)
+    if message.content or not calls:
+        return message.content or ""
+    return msgspec.json.encode(
+        [{"name": call.name, "arguments": _parsed(call.arguments)} for call in calls]
+    ).decode()
+
+
+def _parsed(arguments: str) -> object:
+    try:
+        return msgspec.json.decode(arguments)
+    except (msgspec.DecodeError, RecursionError):
+        return arguments
 
 
 def _salvaged(body: bytes) -> _Completion:
@@ -137,7 +172,7 @@ def _salvaged(body: bytes) -> _Completion:
         message = part_of(_message, choice["message"]) or _Message()
         logprobs = part_of(_logprobs, choice.get("logprobs", _null))
         choices.append(
-            _Choice(message, logprobs, part_of(_text, choice.get("finish_reason", _null)))
+            Choice(message, logprobs, part_of(_text, choice.get("finish_reason", _null)))
         )
     return _Completion(choices, part_of(_usage_part, loose.usage))
 
@@ -169,10 +204,13 @@ def usage_of(usage: UsageCounts | None) -> Usage | None:
 def drafts_of(completion: Completion, chat: Chat) -> tuple[Draft, ...]:
     """The evidence about each choice, in the words of the core."""
     is_complete = len(completion.choices) >= chat.choices
-    return tuple(_draft(choice, chat, is_complete=is_complete) for choice in completion.choices)
+    agreement = completion.agreement
+    return tuple(
+        _draft(choice, chat, agreement, is_complete=is_complete) for choice in completion.choices
+    )
 
 
-def _draft(choice: _Choice, chat: Chat, *, is_complete: bool) -> Draft:
+def _draft(choice: Choice, chat: Chat, agreement: float | None, *, is_complete: bool) -> Draft:
     message, reason = choice.message, choice.finish_reason
     content, said = message.content or "", (choice.logprobs and choice.logprobs.content) or ()
     has_end = reason != "length"
@@ -195,6 +233,7 @@ def _draft(choice: _Choice, chat: Chat, *, is_complete: bool) -> Draft:
         text=content,
         finish_reason=reason,
         end_logprob=end_logprob_of(said, content) if has_end else None,
+        agreement=agreement,
     )
 
 

@@ -9,20 +9,30 @@ from gateway.wire.chat import Chat
 from routing.cascade import Prospect
 from routing.policy import Policy
 from routing.prompt import prompt_of
-from routing.sampling import SAMPLING_NAMES, Sampling
+from routing.sampling import SAMPLING_NAMES, Sampling, samples_of
 from routing.vocabulary import Merit
 
 _any = msgspec.json.Decoder()
 
 
-def prospect_of(chat: Chat, policy: Policy, fixed: Sampling) -> Prospect:
-    """What is known of the request; ``fixed`` is the sampling that the operator sets himself."""
+def prospect_of(chat: Chat, policy: Policy, fixed: Sampling, wanted: int = 1) -> Prospect:
+    """What is known of the request.
+
+    ``fixed`` is the sampling that the operator sets himself, ``wanted`` how many drafts of one
+    answer he asks for.
+    """
     return Prospect(
         needs=chat.needs,
         group=chat.group,
         promised=_promised(chat, policy),
         sampling={} if policy.sampling is None else {**_asked(chat), **fixed},
+        samples=samples_wanted(chat, fixed, wanted),
     )
+
+
+def samples_wanted(chat: Chat, fixed: Sampling, wanted: int) -> int:
+    """How many drafts of one answer the student is to write for this request."""
+    return 1 if wanted == 1 else samples_of(wanted, chat.choices, {**_asked(chat), **fixed})
 
 
 def _promised(chat: Chat, policy: Policy) -> Merit | None:

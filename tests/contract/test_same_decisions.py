@@ -47,6 +47,7 @@ from routing import (
     policy_from_document,
     prompt_of,
 )
+from routing.signals import AGREEMENT
 from tests.fakes.chunks import chunk, usage_report
 from tests.fakes.observer import RememberingObserver
 from tests.fakes.script import ROLE, Raw, Step
@@ -79,7 +80,14 @@ def a_tree(dice: random.Random, features: int) -> Tree:
 
 
 def a_policy(dice: random.Random) -> Policy:
-    names = (*sorted(SIGNAL_NAMES), "label=none", "label=up", "group=gold:en", PROMPT_MERIT)
+    # How far several drafts agree is for the cascades that ask for several.
+    names = (
+        *sorted(SIGNAL_NAMES - {AGREEMENT}),
+        "label=none",
+        "label=up",
+        "group=gold:en",
+        PROMPT_MERIT,
+    )
     n = len(names)
     weights = tuple(dice.uniform(-0.1, 0.3) for _ in names)
     whole = Rule(

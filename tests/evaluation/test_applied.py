@@ -7,7 +7,18 @@ from evaluation.applied import apply_policy, policy_in
 from evaluation.curves import measure
 from evaluation.errors import EvaluationError
 from evaluation.fit import Options, fit
-from routing import Basis, Origin, Policy, Rule, Target, Threshold, policy_document
+from routing import (
+    Basis,
+    Logistic,
+    Origin,
+    Policy,
+    Rule,
+    Score,
+    Target,
+    Threshold,
+    policy_document,
+    uncalibrated_default,
+)
 from tests.evaluation.made import JsonRecord, answers, record_of, table_of
 
 
@@ -40,7 +51,9 @@ def test_a_policy_file_says_of_each_record_what_was_fitted(teacher: float) -> No
     np.testing.assert_allclose(applied.merit, judged.merit, atol=1e-9)
     np.testing.assert_allclose(applied.bar, judged.bar, atol=1e-9)
     assert measure(table.outcomes, applied.ranking(0.05))["auroc"] is not None
-    found = applied.at_threshold(table.outcomes, 0.05)
+    told = applied.at_threshold(table.outcomes, 0.05)
+    found = {name: value for name, value in told.items() if value is not None}
+    assert found.keys() == told.keys()
     kept = (np.minimum(judged.merit, judged.bar) >= threshold).mean()
     assert found["kept_share"] == pytest.approx(kept, abs=0.01)
     assert found["saved"] == pytest.approx(
@@ -53,3 +66,28 @@ def test_a_policy_file_says_of_each_record_what_was_fitted(teacher: float) -> No
 def test_what_is_no_policy_is_refused(document: object) -> None:
     with pytest.raises(EvaluationError, match="policy"):
         policy_in(document)
+
+
+def test_quality_beside_a_teacher_that_is_never_right_is_unknown() -> None:
+    document: JsonRecord = {"id": "q", "student": {"ok": 1}, "teacher": {"ok": 0}}
+    records = [record_of(document)]
+    found = apply_policy(uncalibrated_default(), records)
+    outcomes = table_of([document]).outcomes
+    assert found.at_threshold(outcomes, 0.05)["of_teachers_quality"] is None
+
+
+def agreeing(threshold: float) -> Policy:
+    rule = Rule(Score(("agreement",), (1.0,)), Logistic(8.0, -4.0), Threshold(threshold))
+    return Policy(version="v", whole=rule, samples=3)
+
+
+def test_a_policy_for_several_drafts_judges_those_alone() -> None:
+    document: JsonRecord = {"id": "q", "student": {"ok": 1, "samples": 3}, "teacher": {"ok": 1}}
+    silent = apply_policy(agreeing(0.5), [record_of(document)])
+    assert np.isnan(silent.merit).all()
+    document["student"]["signals"] = {"agreement": 1.0}
+    found = apply_policy(agreeing(0.5), [record_of(document)])
+    assert found.merit == pytest.approx([0.982014], abs=1e-6)
+    document["student"]["samples"] = 2
+    with pytest.raises(EvaluationError, match=r"chosen from 3, the record 'q' has one of 2"):
+        apply_policy(agreeing(0.5), [record_of(document)])

@@ -80,9 +80,9 @@ def test_weighted_escalations_and_quality_name_what_counts() -> None:
     assert rate.at_observed is not None
 
 
-def test_nothing_kept_needs_more_than_can_be_said() -> None:
+def test_where_none_counts_so_far_the_next_one_is_taken_to() -> None:
     found = needs_of(
         outcomes_of([1.0], [1.0]), np.array([0.0]), Target(Kind.DISAGREEMENT, 0.05),
         Plan(LEVEL, test=Test.BINOMIAL),
     )  # fmt: skip
-    assert found == Needs("kept drafts", 59, 10**9, None)
+    assert found == Needs("kept drafts", 59, 59 * 2, None)

@@ -7,6 +7,7 @@ but the count of broken promises.
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -83,8 +84,6 @@ def test_no_record_is_in_both_halves_and_the_seed_draws_them() -> None:
     assert half.sum() == 500
     assert (half == halves(1001, 3)).all()
     assert (half != halves(1001, 4)).any()
-    with pytest.raises(EvaluationError):
-        halves(1, 0)
 
 
 @pytest.fixture(scope="module")
@@ -207,6 +206,19 @@ def test_a_promise_that_the_records_cannot_carry_is_refused(tmp_path: Path) -> N
     assert found.needs.without_loss > 1000
 
 
+@pytest.mark.parametrize(("n", "certifying"), [(1, 1), (2, 1), (7, 4)])
+def test_records_too_few_to_fit_on_are_refused_with_the_least_that_would_do(
+    tmp_path: Path, n: int, certifying: int
+) -> None:
+    found = calibrated(written(tmp_path / "r.jsonl", made(n)), "disagreement=0.05")
+    assert isinstance(found, Refused)
+    assert (found.n, found.needs.without_loss) == (certifying, 59)
+    assert str(found) == (
+        f"disagreement=0.05 with probability 0.95 cannot be promised on {certifying} records: even "
+        "without any loss it takes 59 records that count, about 59 records"
+    )
+
+
 def test_what_no_gateway_sees_is_left_out_and_said(tmp_path: Path) -> None:
     records = made(400)
     for each in records:
@@ -266,6 +278,97 @@ def test_records_without_token_evidence_have_no_rules_for_streams(tmp_path: Path
     assert found.streamed is None
     assert "streamed" not in found.document
     assert any("no token log-probabilities" in each for each in found.notes)
+
+
+# --- drafts that were chosen from several ---
+
+
+def sampled(n: int, seed: int = 0) -> list[dict[str, Any]]:
+    """Drafts whose tokens say nothing, and whose agreement with two others says much."""
+    generator = np.random.default_rng(seed)
+    records = made(n, seed, longest=3)
+    for each in records:
+        agreement = int(generator.integers(1, 4))
+        student = each["student"]
+        student |= {
+            "token_logprobs": [-0.1],
+            "top_logprobs": [[-0.1, -2.5]],
+            "sampling": {"temperature": 0.7},
+            "samples": 3,
+            "signals": {"agreement": agreement / 3},
+            "ok": bool(generator.random() < {1: 0.3, 2: 0.7, 3: 0.98}[agreement]),
+        }
+        each["teacher"]["ok"] = True
+    return records
+
+
+def test_agreement_of_so_many_drafts_is_learnt_and_the_policy_says_of_how_many(
+    tmp_path: Path,
+) -> None:
+    path = written(tmp_path / "r.jsonl", sampled(800))
+    found = calibrated(path, "disagreement=0.1")
+    assert isinstance(found, Calibrated)
+    assert found.document["samples"] == 3
+    assert "streamed" not in found.document
+    assert found.notes[-1].startswith("Streams: drafts are compared once all are whole")
+    policy = loaded(found)
+    assert policy.samples == 3
+    assert "agreement" in policy.whole.score.names
+    kept = [
+        (record.student.signals or {})["agreement"]
+        for place, record in enumerate(read_records(path))
+        if ~halves(800, 0)[place] and is_kept_of_three(policy, record)
+    ]
+    assert len(kept) == found.whole.kept
+    assert set(kept) == {1.0}
+
+
+def is_kept_of_three(policy: Policy, record: Record) -> bool:
+    prospect = replace(prospect_of(policy, record), sampling={"temperature": 0.7}, samples=3)
+    first = plan(prospect, frozenset(), policy)
+    evidence = [draft_of(record.student)] if isinstance(first, AskStudent) else first
+    return isinstance(defer(evidence, policy, prospect), Keep)
+
+
+def test_record_whose_server_wrote_fewer_is_never_kept(tmp_path: Path) -> None:
+    records = sampled(800)
+    for each in records[::2]:
+        each["student"]["signals"] = {}
+    found = calibrated(written(tmp_path / "r.jsonl", records), "disagreement=0.1")
+    assert isinstance(found, Calibrated)
+    assert found.whole.kept_share < 0.25
+
+
+@pytest.mark.parametrize(
+    ("student", "said"),
+    [
+        ({"samples": 2}, "chosen from 2 and 3"),
+        ({"samples": None}, "chosen from 1 and 3"),
+    ],
+)
+def test_drafts_chosen_from_different_numbers_are_refused(
+    tmp_path: Path, student: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(EvaluationError, match=said):
+        calibrated(written(tmp_path / "r.jsonl", change(sampled(60), **student)), "quality=0.9")
+
+
+@pytest.mark.parametrize(
+    ("student", "said"),
+    [
+        ({"sampling": {"temperature": 0}}, "temperature above 0"),
+        ({"samples": 17}, "at most 16"),
+        ({"signals": {}}, "no record says which share of the 3 drafts"),
+    ],
+)
+def test_drafts_that_no_gateway_could_choose_from_are_refused(
+    tmp_path: Path, student: dict[str, Any], said: str
+) -> None:
+    records = sampled(60)
+    for each in records:
+        each["student"] |= student
+    with pytest.raises(EvaluationError, match=said):
+        calibrated(written(tmp_path / "r.jsonl", records), "quality=0.9")
 
 
 # --- calibrate, then deploy ---------------------------------------------------------------------

@@ -36,6 +36,19 @@ def test_groups_alone_are_enough() -> None:
     assert model.export().surface is None
 
 
+@pytest.mark.parametrize("other", ["odd", None])
+def test_a_group_of_one_record_is_no_error(other: str | None) -> None:
+    """Of four folds three are fitted on records of which all name the same group."""
+    documents = list(answers(40, with_prompt=False))
+    for place, each in enumerate(documents):
+        each["group"] = "easy" if place else other
+    table = table_of(documents)
+    model, estimate = fit_prompt(table, table.outcomes.student, folds_of(table.keys, 4, 0))
+    assert np.isfinite(estimate).all()
+    names = {"easy"} if other is None else {"easy", "odd"}
+    assert model.export().groups.keys() == names
+
+
 def test_prompts_that_tell_nothing_are_left_out() -> None:
     table = table_of(answers(200))
     noise = np.random.default_rng(0).random(200)

@@ -107,6 +107,16 @@ def test_what_routing_computes_wins_over_the_records_word(tmp_path: Path) -> Non
     assert signals_in(record)["mean_probability"] == pytest.approx(math.exp(-1.0))
 
 
+def test_agreement_is_evidence_where_the_record_says_of_how_many_drafts(tmp_path: Path) -> None:
+    told: dict[str, object] = {"signals": {"agreement": 2 / 3}}
+    record = one(tmp_path, with_student(samples=3, **told))
+    assert draft_of(record.student) == Draft(agreement=2 / 3)
+    assert signals_in(record) == {"agreement": 2 / 3}
+    assert draft_of(one(tmp_path, with_student(**told)).student) == Draft()
+    assert draft_of(one(tmp_path, with_student(samples=1, **told)).student) == Draft()
+    assert draft_of(one(tmp_path, with_student(samples=3)).student) == Draft()
+
+
 def test_unreported_log_probability_leaves_no_token_evidence(tmp_path: Path) -> None:
     record = one(tmp_path, with_student(token_logprobs=[-0.1, None], top_logprobs=[[-0.1], None]))
     assert signals_in(record) == {}
@@ -131,6 +141,7 @@ def test_gzip_byte_order_mark_and_blank_lines_are_taken(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "said"),
     [
+        (with_student(samples=0), "student.samples: must be at least 1, got 0"),
         ({"student": {"ok": 1}, "teacher": {"ok": 1}}, "id: is missing"),
         ({"id": "a", "student": {}, "teacher": {"ok": 1}}, "student.ok: is missing"),
         ({"id": "a", "student": {"ok": 1}}, "teacher: is missing"),
@@ -141,6 +152,8 @@ def test_gzip_byte_order_mark_and_blank_lines_are_taken(tmp_path: Path) -> None:
         ({**LEAST, "id": 7}, "id: expected `str`"),
         ({**LEAST, "weight": 0}, "weight: must be positive"),
         ({**LEAST, "weight": math.inf}, "weight: must be positive"),
+        ({**LEAST, "weight": 9e-13}, "weight: must be positive, from 1e-12 to 1e+12, got 9e-13"),
+        ({**LEAST, "weight": 2e12}, "weight: must be positive, from 1e-12 to 1e+12"),
         (with_student(cost_usd=-1.0), "student.cost_usd: must be at least 0"),
         (with_student(token_logprobs=["a"]), "student.token_logprobs[0]: expected"),
         (with_student(tokens=["a"], token_logprobs=[-1, -2]), "student.token_logprobs: has 2"),
@@ -150,6 +163,7 @@ def test_gzip_byte_order_mark_and_blank_lines_are_taken(tmp_path: Path) -> None:
         (with_student(token_logprobs=[-1], answer_span=[1, 0]), "student.answer_span: must be"),
         (with_student(answer_span=[-1, 0]), "student.answer_span: must be"),
         (with_student(signals={"a": math.nan}), "student.signals.a: must be finite"),
+        (with_student(signals={"a": -1.7976931348623157e308}), "student.signals.a: must be finite"),
         (with_student(signals={"a": "b"}), "student.signals"),
         ([], "record: expected `object`"),
     ],

@@ -305,3 +305,57 @@ def test_a_tolerance_means_the_digits_that_were_written(tmp_path: Path) -> None:
     comparator = {"kind": "number", "tolerance": 0.3}
     (loaded,) = load(tmp_path, {"cascades": {"a": document(comparator=comparator)}})
     assert loaded.config.comparator.comparator().begin(Question(), "1.0", "1.3") == Score(1.0)
+
+
+# --- several drafts of one answer ---
+
+AGREEING = POLICY | {
+    "rule": {
+        "score": {"signals": ["agreement"], "weights": [1.0], "intercept": 0.0},
+        "calibration": {"kind": "logistic", "slope": 2.0, "intercept": -1.0},
+    },
+    "samples": 3,
+}
+
+
+def test_samples_are_one_unless_said_and_have_a_limit(tmp_path: Path) -> None:
+    (loaded,) = load(tmp_path, {"cascades": {"assistant": document()}})
+    assert loaded.config.samples == 1
+    for samples in (2, 16):
+        (loaded,) = load(tmp_path, {"cascades": {"assistant": document(samples=samples)}})
+        assert loaded.config.samples == samples
+    for wrong in (0, 17, "3", 2.0):
+        said = problem_of(tmp_path, {"cascades": {"assistant": document(samples=wrong)}})
+        assert "cascades.assistant.samples" in said
+
+
+def test_a_policy_is_for_as_many_drafts_as_its_cascade_asks_for(tmp_path: Path) -> None:
+    (tmp_path / "three.json").write_text(json.dumps(AGREEING))
+    (tmp_path / "one.json").write_text(json.dumps(POLICY))
+    cascade = document(policy="three.json", samples=3)
+    (loaded,) = load(tmp_path, {"cascades": {"assistant": cascade}})
+    assert loaded.policy.samples == 3
+    for policy, samples, fitted in (("three.json", 1, 3), ("three.json", 2, 3), ("one.json", 3, 1)):
+        cascade = document(policy=policy, samples=samples)
+        said = problem_of(tmp_path, {"cascades": {"assistant": cascade}})
+        assert f"assistant.samples: the policy is for drafts chosen from {fitted}, got " in said
+        assert "understudy record --cascade assistant" in said
+        assert "understudy calibrate RECORDS --cascade assistant" in said
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"comparator": {"kind": "judge"}}, "comparator judge would have to ask"),
+        ({"comparator": EMBEDDING}, "comparator embedding would have to ask"),
+        ({"student": {"extra_body": {"temperature": 0}}}, "3 drafts are one"),
+        ({"student": {"extra_body": {"top_k": 1}}}, "3 drafts are one"),
+        ({"streaming": {"early_abort": True}}, "remove streaming.early_abort"),
+    ],
+)
+def test_drafts_that_cannot_be_compared_or_cannot_differ_are_refused(
+    tmp_path: Path, changes: dict[str, Any], said: str
+) -> None:
+    load(tmp_path, {"cascades": {"assistant": document(**changes)}})
+    whole = {"cascades": {"assistant": document(samples=3, **changes)}}
+    assert said in problem_of(tmp_path, whole)

@@ -1,5 +1,7 @@
 """Policies of every shape, for properties."""
 
+from typing import Any
+
 from hypothesis import strategies as st
 
 from routing.calibration import Calibration, Logistic, PiecewiseLinear, Uncalibrated
@@ -7,6 +9,7 @@ from routing.model import LEAF, Average, Learnt, Linear, Score, Tree, Trees
 from routing.policy import Checkpoint, Policy, PromptRule, Rule, StreamedRules
 from routing.policy_file import Basis, Origin, Target
 from routing.prompt import SURFACE_NAMES, PromptModel, Surface, Terms
+from routing.sampling import MAX_SAMPLES, is_greedy
 from routing.signals import EVIDENCE_NAMES, SIGNAL_NAMES
 from routing.vocabulary import Threshold
 
@@ -99,9 +102,19 @@ def prompt_models(draw: st.DrawFn) -> PromptModel:
     )
 
 
+def _policy(**parts: Any) -> Policy:
+    """Several drafts wherever a rule reads how far they agree, and then no greedy ones."""
+    samples = parts.pop("samples")
+    if parts["whole"].is_agreement_read:
+        samples = max(samples, 2)
+    if samples > 1 and is_greedy(parts["sampling"] or {}):
+        parts["sampling"] = None
+    return Policy("3f2a", samples=samples, **parts)
+
+
 POLICIES = st.builds(
-    Policy,
-    version=st.just("3f2a"),
+    _policy,
+    samples=st.integers(1, MAX_SAMPLES),
     whole=rules(),
     streamed=st.builds(
         lambda tokens, each, end, arguments: StreamedRules(

@@ -129,6 +129,27 @@ def test_draft_sampled_in_another_way_has_no_signal() -> None:
     assert plan(Prospect(sampling={"temperature": 1}), NOTHING, POLICY) == STUDENT
 
 
+def test_draft_chosen_from_another_number_of_drafts_has_no_signal() -> None:
+    of_three = replace(POLICY, samples=3)
+    spared = NoDraft(Reason.NO_SIGNAL, is_to_be_had=True)
+    assert plan(Prospect(samples=3), NOTHING, of_three) == STUDENT
+    assert plan(Prospect(), NOTHING, of_three) == spared
+    assert plan(Prospect(samples=3), NOTHING, POLICY) == spared
+
+
+def test_draft_that_was_not_chosen_from_several_has_no_signal_for_who_wants_that() -> None:
+    of_three, sure = replace(POLICY, samples=3), draft(0.9)
+    alone = defer([sure], of_three)
+    assert isinstance(alone, Defer)
+    assert (alone.reason, alone.has_draft) == (Reason.NO_SIGNAL, True)
+    assert alone.confidence is None
+    assert alone.signals == signals_of(sure)
+    agreed = replace(sure, agreement=2 / 3)
+    assert defer([agreed], of_three) == replace(defer([sure], POLICY), signals=signals_of(agreed))
+    broken = replace(sure, structure=INVALID)
+    assert defer([broken], of_three).reason is Reason.INVALID_STRUCTURE
+
+
 def test_what_the_student_cannot_do_comes_before_sampling_and_that_before_the_prompt() -> None:
     hopeless = replace(promising(0.0), sampling={})
     prospect = Prospect(VISION, promised=Merit(0.0), sampling={"top_p": 0.5})

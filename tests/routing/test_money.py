@@ -11,6 +11,7 @@ from routing.money import (
     Usage,
     baseline_of,
     cost_of,
+    part_of,
     pico_per_token,
     total_of,
     usd,
@@ -190,3 +191,34 @@ def test_dollars_are_written_plainly(pico: int, text: str) -> None:
 def test_dollars_come_back_exactly(pico: int) -> None:
     with localcontext(prec=60):
         assert Decimal(usd(pico)) * PICO_PER_USD == pico
+
+
+@pytest.mark.parametrize(
+    ("output", "tokens", "place", "mine"),
+    [
+        (20, [12, 8], 0, 12),
+        (20, [12, 8], 1, 8),
+        (40, [12, 8], 1, 16),  # the server counts what it does not show
+        (41, [12, 8], 1, 17),
+        (20, [0, 0, 0], 2, 7),  # it shows nothing
+        (0, [0, 0], 0, 0),
+    ],
+)
+def test_one_of_several_drafts_has_its_part_of_the_bill(
+    output: int, tokens: list[int], place: int, mine: int
+) -> None:
+    usage = Usage(input=100, output=output, cached_input=40, reasoning=output // 2)
+    one, others = part_of(usage, tokens, place)
+    assert (one.input, one.cached_input, one.output) == (100, 40, mine)
+    assert (others.input, others.cached_input, others.output) == (0, 0, output - mine)
+    assert one.reasoning + others.reasoning == usage.reasoning
+    paid = [cost_of(each, PRICE) or 0 for each in (one, others)]
+    assert sum(paid) == cost_of(usage, PRICE)
+
+
+@given(st.integers(0, 10**6), st.integers(0, 10**6), st.lists(st.integers(0, 99), min_size=1))
+def test_parts_of_a_bill_are_never_negative(output: int, reasoning: int, tokens: list[int]) -> None:
+    usage = Usage(0, output, 0, min(output, reasoning))
+    for place in range(len(tokens)):
+        one, others = part_of(usage, tokens, place)  # it would refuse to be built
+        assert one.output + others.output == output

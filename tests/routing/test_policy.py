@@ -265,9 +265,37 @@ def test_margin_that_is_no_number_is_refused(margin: float) -> None:
 
 def test_policy_covers_drafts_that_are_sampled_like_those_it_was_fitted_on() -> None:
     policy = Policy("test", BOTH, sampling={"temperature": 0.5, "top_p": 0.9})
-    assert policy.covers({"top_p": 0.9, "temperature": 0.5, "presence_penalty": 0})
-    assert not policy.covers({"top_p": 0.9})
-    assert not policy.covers({"top_p": 0.9, "temperature": 0.5, "top_k": 3})
-    assert not policy.covers({})
-    assert Policy("test", BOTH).covers({"temperature": 2.0})
-    assert Policy("test", BOTH, sampling={}).covers({})
+    assert policy.covers({"top_p": 0.9, "temperature": 0.5, "presence_penalty": 0}, 1)
+    assert not policy.covers({"top_p": 0.9}, 1)
+    assert not policy.covers({"top_p": 0.9, "temperature": 0.5, "top_k": 3}, 1)
+    assert not policy.covers({}, 1)
+    assert Policy("test", BOTH).covers({"temperature": 2.0}, 1)
+    assert Policy("test", BOTH, sampling={}).covers({}, 1)
+
+
+def test_policy_covers_drafts_that_are_chosen_from_as_many() -> None:
+    of_three = Policy("test", BOTH, samples=3)
+    assert of_three.covers({}, 3)
+    assert not of_three.covers({}, 1)
+    assert not of_three.covers({}, 2)
+    assert not Policy("test", BOTH).covers({}, 3)
+    assert of_three.with_threshold(Threshold(0.9)).samples == 3
+    # Nobody checked what the default means for one draft, or for the best of three.
+    assert uncalibrated_default().covers({}, 3)
+
+
+def test_policy_of_several_drafts_wants_to_know_how_far_they_agree() -> None:
+    assert Policy("test", BOTH, samples=3).is_evidence({"agreement": 1 / 3})
+    assert not Policy("test", BOTH, samples=3).is_evidence({"min_margin": 1.0})
+    assert Policy("test", BOTH).is_evidence({})
+
+
+def test_policy_that_reads_an_agreement_says_of_how_many_drafts() -> None:
+    agreeing = Rule(Score(("agreement",), (1.0,)), Logistic(1.0, 0.0), Threshold(0.5))
+    assert Policy("test", agreeing, samples=2).samples == 2
+    with pytest.raises(PolicyError, match=r"^samples: .* say of how many"):
+        Policy("test", agreeing)
+    with pytest.raises(PolicyError, match=r"^samples: .* say of how many"):
+        Policy("test", replace(BOTH, gain=Linear(("agreement",), (1.0,), (0.5,))))
+    with pytest.raises(PolicyError, match=r"^samples: several drafts are one"):
+        Policy("test", agreeing, samples=2, sampling={"temperature": 0})

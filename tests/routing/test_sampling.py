@@ -1,6 +1,12 @@
 import pytest
 
-from routing.sampling import SAMPLING_NAMES, Sampling, effective_sampling
+from routing.sampling import (
+    SAMPLING_NAMES,
+    Sampling,
+    effective_sampling,
+    is_greedy,
+    samples_of,
+)
 
 
 @pytest.mark.parametrize(
@@ -27,3 +33,27 @@ def test_parameters_that_make_no_difference_are_left_out(
     assert effective_sampling(said) == effective
     assert effective_sampling(effective) == effective
     assert effective.keys() <= SAMPLING_NAMES
+
+
+@pytest.mark.parametrize(
+    ("said", "greedy"),
+    [
+        ({}, False),
+        ({"temperature": None}, False),
+        ({"temperature": 0}, True),
+        ({"temperature": 0.0, "top_p": 0.9}, True),
+        ({"temperature": 9e-6}, True),
+        ({"temperature": 1e-5}, False),
+        ({"temperature": "0"}, False),
+        ({"top_k": 1}, True),
+        ({"top_k": 2, "temperature": 0.7}, False),
+    ],
+)
+def test_several_drafts_are_asked_for_where_they_can_differ(said: Sampling, greedy: bool) -> None:
+    assert is_greedy(said) is greedy
+    assert samples_of(3, 1, said) == (1 if greedy else 3)
+    assert samples_of(1, 1, said) == 1
+
+
+def test_client_who_wants_several_answers_gets_them_as_they_are() -> None:
+    assert samples_of(3, 2, {}) == 1

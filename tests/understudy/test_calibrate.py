@@ -9,7 +9,7 @@ import yaml
 
 from gateway.cascades import load_cascades
 from gateway.config_file import ConfigError
-from tests.evaluation.test_policies import made, written
+from tests.evaluation.test_policies import made, sampled, written
 from tests.fakes.serving import cascade_document
 from understudy.calibrate import CANNOT_CALIBRATE, REFUSED, calibrate
 from understudy.explain import CANNOT_EXPLAIN, explain
@@ -115,3 +115,17 @@ def test_explain_manages_without_evidence(
     broken = tmp_path / "broken.json"
     broken.write_text("{}")
     assert explain(broken) == CANNOT_EXPLAIN
+
+
+def test_a_policy_of_several_drafts_is_for_a_cascade_that_asks_for_as_many(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    records, out = written(tmp_path / "records.jsonl", sampled(600)), tmp_path / "policy.json"
+    assert calibrate(records, target="disagreement=0.1", out=out, cascade="assistant") == 0
+    assert "Streams: drafts are compared once all are whole" in capsys.readouterr().out
+    (loaded,) = load_cascades(configured(tmp_path, out, samples=3), lambda _: None)
+    assert loaded.policy.samples == 3
+    with pytest.raises(ConfigError, match="samples: the policy is for drafts chosen from 3, got 1"):
+        load_cascades(configured(tmp_path, out), lambda _: None)
+    assert explain(out) == 0
+    assert "the draft that most of 3 agree with" in capsys.readouterr().out

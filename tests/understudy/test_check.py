@@ -67,3 +67,11 @@ def test_what_can_hardly_be_meant_is_told(
     path.write_text(yaml.safe_dump({"cascades": {"assistant": document}}))
     assert check(path) == 0
     assert "assistant: streaming.hold_seconds" in capsys.readouterr().out
+
+
+def test_so_many_drafts_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "c.yaml"
+    document = cascade_document("http://a", "http://b", samples=3)
+    path.write_text(yaml.safe_dump({"cascades": {"assistant": document}}))
+    assert check(path) == 0
+    assert "Asks for 3 drafts" in capsys.readouterr().out

@@ -205,6 +205,28 @@ def test_a_server_that_hangs_is_given_up(
     assert "at an unknown cost" in said
 
 
+@pytest.mark.parametrize(("writes", "status"), [(2, 0), (1, PROBLEM_EXIT_CODE)])
+def test_a_student_is_asked_for_several_drafts_where_its_cascade_wants_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], writes: int, status: int
+) -> None:
+    def answer(request: Mapping[str, Any]) -> Reply:
+        if request.get("n") is None:
+            return well(request)
+        assert (request["n"], request["temperature"]) == (2, 1)
+        choices = completion()["choices"] * writes
+        return Reply(completion(choices=choices, usage=USAGE | DETAILS))
+
+    student = ScriptedModel()
+    student.reply = answer
+    teacher = ScriptedModel()
+    teacher.reply = well
+    with serving(Server(student)) as student_url, serving(Server(teacher)) as teacher_url:
+        assert doctor(configured(tmp_path, student_url, teacher_url, samples=2)) == status
+    said = capsys.readouterr().out
+    assert ("2, as asked for" in said) is (status == 0)
+    assert ("1, asked for 2" in said) is (status != 0)
+
+
 def test_an_invalid_file_is_no_case_for_the_doctor(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

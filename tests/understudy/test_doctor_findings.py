@@ -168,3 +168,14 @@ def test_continuation_is_asked_where_it_is_wanted(
     assert finding.state is state
     if continuation is None:
         assert finding.saw == f"not needed: handover is {handover}"
+
+
+@pytest.mark.parametrize(
+    ("drafts", "state"),
+    [(3, State.OK), (1, State.PROBLEM), (4, State.PROBLEM), (Fault("refused"), State.PROBLEM)],
+)
+def test_a_server_writes_as_many_drafts_as_it_is_asked_for(
+    drafts: int | Fault, state: State
+) -> None:
+    seen = replace(ALL_WELL, drafts=drafts)
+    assert found(replace(STUDENT, samples=3), seen, "drafts of one answer").state is state

@@ -19,6 +19,7 @@ from gateway.upstream.probe import QUESTION, Continuation, probe
 from gateway.wire.chat import Chat, parse_chat
 from gateway.wire.chunk import Chunk
 from gateway.wire.completion import Completion, drafts_of
+from gateway.wire.samples import asking_for
 from routing.vocabulary import Handover, Role
 from understudy.doctor.findings import (
     Answered,
@@ -53,7 +54,9 @@ async def examine(question: Question, legs: Legs) -> list[Finding]:
     loaded, role = question.loaded, question.role
     config = loaded.config.student if role is Role.STUDENT else loaded.config.teacher
     key = loaded.student_key if role is Role.STUDENT else loaded.teacher_key
-    wanted = Wanted(role, config.model, config.running_usage, loaded.config.streaming.handover)
+    samples = loaded.config.samples if role is Role.STUDENT else 1
+    handover = loaded.config.streaming.handover
+    wanted = Wanted(role, config.model, config.running_usage, handover, samples)
     listing = await _listing(config.base_url, key, question.seconds)
     if isinstance(listing, Fault):
         return [unreachable(listing)]
@@ -64,7 +67,10 @@ async def examine(question: Question, legs: Legs) -> list[Finding]:
     if is_wanted and isinstance(streamed, Answered):
         found = await _ask(question, lambda model: probe(model, legs))
         continuation = Continuation(None, found.saw) if isinstance(found, Fault) else found
-    return findings_of(wanted, Seen(listing, streamed, whole, continuation))
+    drafts = None
+    if samples > 1 and isinstance(whole, Answered):
+        drafts = await _ask(question, lambda model: _several(model, samples, legs))
+    return findings_of(wanted, Seen(listing, streamed, whole, continuation, drafts))
 
 
 async def _listing(base_url: str, key: str | None, seconds: float) -> Texts | Unlisted | Fault:
@@ -165,6 +171,12 @@ async def _whole(model: Model, legs: Legs) -> Answered:
     )
 
 
+async def _several(model: Model, samples: int, legs: Legs) -> int:
+    """How many drafts of one answer it writes."""
+    chat = _chat(is_stream=False, temperature=1)
+    return len((await legs.ask(model, asking_for(chat, samples))).choices)
+
+
 class _Details(msgspec.Struct):
     cached_tokens: int | None = None
 
@@ -193,11 +205,11 @@ def _tells_cached_tokens(usage: msgspec.Raw | None) -> bool:
     return details is not None and details.cached_tokens is not None
 
 
-def _chat(*, is_stream: bool) -> Chat:
+def _chat(*, is_stream: bool, temperature: float = 0) -> Chat:
     fields = {
         "model": "doctor",
         "messages": [{"role": "user", "content": QUESTION}],
-        "temperature": 0,
+        "temperature": temperature,
         "max_tokens": ANSWER_TOKENS,
         "stream": is_stream,
     }

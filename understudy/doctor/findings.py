@@ -38,6 +38,7 @@ class Wanted:
     model: str
     has_running_usage: bool
     handover: Handover
+    samples: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +83,17 @@ class Answered:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """All that was seen of one model; ``continuation`` is None where nobody wants that of it."""
+    """All that was seen of one model.
+
+    ``continuation`` and ``drafts``, how many it wrote of one answer, are None where nobody wants
+    that of it.
+    """
 
     listing: Texts | Unlisted
     streamed: Answered | Fault
     whole: Answered | Fault
     continuation: Continuation | None
+    drafts: int | Fault | None = None
 
 
 def findings_of(wanted: Wanted, seen: Seen) -> list[Finding]:
@@ -101,6 +107,8 @@ def findings_of(wanted: Wanted, seen: Seen) -> list[Finding]:
     found.append(_whole_answer(wanted, whole))
     if isinstance(streamed, Answered):
         found.append(_cached_tokens(streamed, whole))
+    if seen.drafts is not None:
+        found.append(_drafts(wanted, seen.drafts))
     if wanted.role is Role.TEACHER:
         found.append(_continuation(wanted, seen))
     return found
@@ -172,6 +180,18 @@ def _evidence(subject: str, answered: Answered) -> Finding:
         )
         return Finding(subject, State.PROBLEM, saw, advice)
     return Finding(subject, State.OK, saw)
+
+
+def _drafts(wanted: Wanted, drafts: int | Fault) -> Finding:
+    subject, asked = "drafts of one answer", wanted.samples
+    if drafts == asked:
+        return Finding(subject, State.OK, f"{drafts}, as asked for")
+    saw = drafts.saw if isinstance(drafts, Fault) else f"{drafts}, asked for {asked}"
+    advice = (
+        f"no request that is to be sampled can be kept: use a server that knows n (vLLM), give "
+        f"llama.cpp at least {asked} slots (--parallel), or set samples to 1"
+    )
+    return Finding(subject, State.PROBLEM, saw, advice)
 
 
 def _usage(wanted: Wanted, streamed: Answered) -> Finding:

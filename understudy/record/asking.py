@@ -16,13 +16,16 @@ from gateway.app import build_model
 from gateway.cascades import LoadedCascade, ModelConfig
 from gateway.comparing import EmbeddingConfig, JudgeConfig
 from gateway.errors import UpstreamError, UpstreamRefused
-from gateway.legs import Legs, Model
+from gateway.facts import Leg
+from gateway.legs import Legs
+from gateway.sampled import Samples, ask_several
 from gateway.upstream.embeddings import EmbeddingModel
 from gateway.upstream.openai import OpenAIModel
 from gateway.wire.chat import parse_chat
-from gateway.wire.completion import Completion, answer_tokens, drafts_of
+from gateway.wire.completion import Completion, answer_tokens, drafts_of, text_of
 from routing.comparators import Ask, Asked, Comparator, NoScore, Request, Score
 from routing.money import PICO_PER_USD, Usage, total_of
+from routing.signals import AGREEMENT
 from routing.vocabulary import Role, Structure
 from understudy.record.dataset import Item
 
@@ -78,11 +81,12 @@ class Panel:
         """What a record depends on beside its question: other values make another measurement."""
         config = self._loaded.config
         teacher = _digest(config.teacher)
+        student = _digest(config.student, config.student.version)
         comparator = f"{self._comparator.version} from {self._comparator.at_least:g}"
         if isinstance(config.comparator, JudgeConfig):
             comparator += f" by {teacher}"
         return {
-            "student": _digest(config.student, config.student.version),
+            "student": student if config.samples == 1 else f"{student}, best of {config.samples}",
             "teacher": teacher if self._is_teacher_asked else None,
             "comparator": comparator,
         }
@@ -112,8 +116,8 @@ class Panel:
         )
 
     async def _record(self, item: Item, legs: Legs, *, is_asked_again: bool) -> dict[str, Any]:
-        reply = await legs.ask(self._student, item.chat)
-        student = _student_part(reply, item) | self._part(self._student, item, legs)
+        reply = await self._drafted(item, legs)
+        student = _student_part(reply, item) | self._part(Role.STUDENT, item, legs.made)
         student["version"] = self._loaded.config.student.version
         teacher: dict[str, Any] = {}
         if self._is_teacher_asked:
@@ -133,25 +137,41 @@ class Panel:
             "made_with": self.made_with | {"question": item.digest},
         }
 
-    async def _answer(self, item: Item, legs: Legs) -> dict[str, Any]:
-        reply = await legs.ask(self._teacher, item.chat)
-        part = {"text": _text(reply), "finish_reason": reply.choices[0].finish_reason}
-        return part | self._part(self._teacher, item, legs)
+    async def _drafted(self, item: Item, legs: Legs) -> Completion:
+        """The student's draft; of several that which most agree with, as the gateway has it."""
+        config = self._loaded.config
+        if config.samples == 1:
+            return await legs.ask(self._student, item.chat)
+        samples = Samples(config.samples, self._comparator)
+        reply = await ask_several(self._student, item.chat, samples, legs)
+        if reply.agreement is None:
+            detail = (
+                f"{item.id}: asked for {config.samples} drafts, the server wrote {reply.samples}"
+            )
+            raise Unanswered("student:other_number_of_drafts", detail)
+        return reply
 
-    def _part(self, model: Model, item: Item, legs: Legs) -> dict[str, Any]:
-        """What the last call says of itself, and how the answer was drawn."""
-        leg = legs.made[-1]
-        role, config = model.role, self._loaded.config
+    async def _answer(self, item: Item, legs: Legs) -> dict[str, Any]:
+        before = len(legs.made)
+        reply = await legs.ask(self._teacher, item.chat)
+        choice = reply.choices[0]
+        part = {"text": text_of(choice), "finish_reason": choice.finish_reason}
+        return part | self._part(Role.TEACHER, item, legs.made[before:])
+
+    def _part(self, role: Role, item: Item, made: Sequence[Leg]) -> dict[str, Any]:
+        """What a call says of itself, all its drafts together, and how the answer was drawn."""
+        config = self._loaded.config
         extra = (config.student if role is Role.STUDENT else config.teacher).extra_body
         asked = {**item.chat.fields, **extra}
         part: dict[str, Any] = {
             "sampling": {name: asked[name] for name in SAMPLING if name in asked},
-            "seconds": round(leg.seconds, 6),
+            "seconds": round(made[0].seconds, 6),
         }
-        if leg.usage is not None:
-            part["usage"] = _usage(leg.usage)
-        if leg.cost_pico is not None:
-            part["cost_usd"] = leg.cost_pico / PICO_PER_USD
+        usages = [leg.usage for leg in made if leg.usage is not None]
+        if usages:
+            part["usage"] = _usage(usages)
+        if (cost := total_of([leg.cost_pico for leg in made])) is not None:
+            part["cost_usd"] = cost / PICO_PER_USD
         return part
 
     async def _judge(
@@ -222,12 +242,14 @@ def _student_part(reply: Completion, item: Item) -> dict[str, Any]:
     (draft, *_) = drafts_of(reply, item.chat)
     tokens = (choice.logprobs and choice.logprobs.content) or []
     part: dict[str, Any] = {
-        "text": _text(reply),
+        "text": text_of(choice),
         "finish_reason": choice.finish_reason,
         "complete": choice.finish_reason in WHOLE,
     }
     if draft.structure is not Structure.NOT_ASKED:
         part["structure"] = draft.structure
+    if reply.samples > 1:
+        part |= {"samples": reply.samples, "signals": {AGREEMENT: reply.agreement}}
     if tokens:
         message = choice.message
         judged = answer_tokens(
@@ -249,29 +271,14 @@ def _student_part(reply: Completion, item: Item) -> dict[str, Any]:
     return part
 
 
-def _text(reply: Completion) -> str:
-    """What was answered: the words, or the calls as JSON where there are no words."""
-    message = reply.choices[0].message
-    calls = [call.function for call in message.tool_calls or () if call.function]
-    if message.content or not calls:
-        return message.content or ""
-    return msgspec.json.encode(
-        [{"name": call.name, "arguments": _parsed(call.arguments or "")} for call in calls]
-    ).decode()
-
-
-def _parsed(arguments: str) -> object:
-    try:
-        return msgspec.json.decode(arguments)
-    except (msgspec.DecodeError, RecursionError):
-        return arguments
-
-
-def _usage(usage: Usage) -> dict[str, Any]:
+def _usage(parts: Sequence[Usage]) -> dict[str, Any]:
     """In OpenAI's words."""
-    told: dict[str, Any] = {"prompt_tokens": usage.input, "completion_tokens": usage.output}
-    if usage.cached_input:
-        told["prompt_tokens_details"] = {"cached_tokens": usage.cached_input}
-    if usage.reasoning:
-        told["completion_tokens_details"] = {"reasoning_tokens": usage.reasoning}
+    told: dict[str, Any] = {
+        "prompt_tokens": sum(usage.input for usage in parts),
+        "completion_tokens": sum(usage.output for usage in parts),
+    }
+    if cached := sum(usage.cached_input for usage in parts):
+        told["prompt_tokens_details"] = {"cached_tokens": cached}
+    if reasoning := sum(usage.reasoning for usage in parts):
+        told["completion_tokens_details"] = {"reasoning_tokens": reasoning}
     return told

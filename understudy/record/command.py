@@ -25,6 +25,7 @@ from rich.text import Text
 from gateway.cascades import LoadedCascade, load_cascades
 from gateway.config_file import ConfigError
 from gateway.settings import read_secret
+from gateway.wire.prospect import samples_wanted
 from understudy.record.asking import Panel
 from understudy.record.dataset import DatasetError, Item, Manner, read_dataset
 from understudy.record.file import RecordFile, RecordFileError
@@ -92,6 +93,7 @@ def record(
         loaded = _chosen(load_cascades(config, read_secret), cascade)
         items = read_dataset(dataset, loaded.name, manner, limit)
         _refuse(items, self_agreement, is_teacher_asked=teacher)
+        _refuse_alike(items, loaded)
         file = RecordFile(out)
         run = _Run(Panel(loaded, is_teacher_asked=teacher), file, Summary(), console)
         with closing(file):
@@ -183,6 +185,17 @@ def _refuse(items: Sequence[Item], self_agreement: int, *, is_teacher_asked: boo
     for item in items:
         if not item.gold:
             raise DatasetError(f"{item.id}: without a right answer it needs the teacher's")
+
+
+def _refuse_alike(items: Sequence[Item], loaded: LoadedCascade) -> None:
+    """Refuse questions of which the gateway asks for one draft where the cascade wants several."""
+    config = loaded.config
+    for item in items:
+        if samples_wanted(item.chat, config.sampling, config.samples) != config.samples:
+            raise DatasetError(
+                f"{item.id}: {config.samples} drafts that always take the likeliest token are one: "
+                "say --temperature, or one above 0 in the request, as your clients do"
+            )
 
 
 def _show(summary: Summary, console: Console) -> None:

@@ -226,3 +226,18 @@ def test_fields_that_nobody_here_knows_reach_the_client() -> None:
     assert returned["choices"][0]["matched_stop"] == 7
     assert returned["id"] == body["id"]
     assert returned["usage"] == body["usage"]
+
+
+@pytest.mark.parametrize(("told", "counted"), [(2, 4), (4, 4), (9, 9)])
+def test_tokens_of_several_choices_that_a_server_forgets_to_count_are_used(
+    told: int, counted: int
+) -> None:
+    """llama.cpp's usage tells of one choice alone; reasoning that is not shown is counted too."""
+    usage = {"prompt_tokens": 100, "completion_tokens": told}
+    both = [completion(choice={"index": place})["choices"][0] for place in (0, 1)]
+    for choice in both:
+        choice["logprobs"] = {"content": tokens("Paris", ".")}
+    reply = read_completion(json.dumps(completion(choices=both, usage=usage)).encode())
+    assert reply.usage == Usage(input=100, output=counted)
+    alone = read_completion(json.dumps(completion(choices=both[:1], usage=usage)).encode())
+    assert alone.usage == Usage(input=100, output=told)

@@ -203,6 +203,52 @@ def test_sampling_is_stored_as_the_model_got_it(desk: Desk) -> None:
     assert raw["teacher"]["sampling"] == {"temperature": 0.0, "max_tokens": 256}
 
 
+def several(*texts: str) -> Reply:
+    """A choice for each text, two tokens each."""
+    choices = [
+        completion(
+            choice={"index": place, "logprobs": {"content": tokens(text, "<end>")}},
+            message={"content": text},
+        )["choices"][0]
+        for place, text in enumerate(texts)
+    ]
+    return Reply(completion(choices=choices, usage={"prompt_tokens": 100, "completion_tokens": 6}))
+
+
+def test_of_several_drafts_the_one_is_kept_that_most_agree_with(desk: Desk) -> None:
+    desk.document["samples"] = 3
+    desk.student.reply = several("Rome", "Paris", "Paris.")
+    assert desk.run(KNOWN[:1], temperature=0.7) == 0
+    assert [each["n"] for each in desk.student.requests] == [3]
+    student = desk.raw()["France"]["student"]
+    assert (student["text"], student["ok"], student["samples"]) == ("Paris", True, 3)
+    assert student["signals"] == {"agreement": 2 / 3}
+    assert student["tokens"] == ["Paris", "<end>"]
+    # All three are on the bill.
+    assert student["usage"] == {"prompt_tokens": 100, "completion_tokens": 6}
+    assert student["cost_usd"] == pytest.approx(100 * 0.02e-6 + 6 * 0.06e-6)
+    assert "n" not in desk.raw()["France"]["request"]
+    assert desk.summary["spent_usd"] == pytest.approx(student["cost_usd"] + 100 * 0.6e-6 + 24e-6)
+
+
+def test_a_server_that_writes_fewer_drafts_makes_no_record(desk: Desk) -> None:
+    desk.document["samples"] = 3
+    desk.student.reply = several("Paris", "Paris")
+    assert desk.run(KNOWN[:1], temperature=0.7) == UNFINISHED
+    assert desk.summary["failed"] == {"student:other_number_of_drafts": 1}
+    assert "asked for 3 drafts, the server wrote 2" in desk.err
+
+
+def test_several_drafts_that_would_be_one_are_refused_before_anybody_is_asked(desk: Desk) -> None:
+    desk.document["samples"] = 3
+    assert desk.run(KNOWN) == CANNOT_START
+    assert "France: 3 drafts that always take the likeliest token are one" in desk.err
+    desk.document["student"]["extra_body"] = {"temperature": 0.5}
+    desk.student.reply = several("Paris", "Paris", "Rome")
+    assert desk.run(KNOWN[:1]) == 0
+    assert desk.raw()["France"]["student"]["sampling"]["temperature"] == 0.5
+
+
 def test_the_teachers_disagreement_with_itself_is_the_floor(desk: Desk) -> None:
     said: list[str] = []
 
@@ -268,6 +314,7 @@ def test_a_line_that_was_cut_short_is_made_again(desk: Desk) -> None:
         ({"student": {"extra_body": {"top_k": 1}}}, "another student"),
         ({"teacher": {"model": "other"}}, "another teacher"),
         ({"comparator": {"kind": "exact"}}, "another comparator"),
+        ({"samples": 2, "student": {"extra_body": {}}}, "another student"),
     ],
 )
 def test_a_file_made_with_something_else_is_refused(
@@ -276,8 +323,10 @@ def test_a_file_made_with_something_else_is_refused(
     assert desk.run(KNOWN[:1]) == 0
     before = desk.out.read_bytes()
     for name, value in change.items():
-        desk.document[name] = desk.document.get(name, {}) | value
-    assert desk.run(KNOWN[:1]) == CANNOT_START
+        is_section = isinstance(value, dict)
+        desk.document[name] = desk.document.get(name, {}) | value if is_section else value
+    warm = {"temperature": 0.7} if "samples" in change else {}
+    assert desk.run(KNOWN[:1], **warm) == CANNOT_START
     assert words in desk.err
     assert desk.out.read_bytes() == before
 
