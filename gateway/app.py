@@ -33,6 +33,7 @@ from gateway.errors import (
 from gateway.facts import TeacherProbed
 from gateway.keys import Keys
 from gateway.legs import Model
+from gateway.pairs import Source
 from gateway.settings import Settings, spelled, unknown_variables
 from gateway.stores.journal import Journal, JournalBusy
 from gateway.stores.shipper import Shipper
@@ -237,9 +238,13 @@ def _served(loaded: LoadedCascade, observer: Observer) -> Served:
     )
     return Served(
         cascade=cascade,
-        student_version=config.student.version,
-        teacher_model=config.teacher.model,
-        may_train=config.teacher.outputs_may_train,
+        source=Source(
+            cascade=loaded.name,
+            student_version=config.student.version,
+            teacher_model=config.teacher.model,
+            teacher_version=config.teacher.version or config.teacher.model,
+            teacher_outputs_may_train=config.teacher.outputs_may_train,
+        ),
         is_storing=config.pairs.store,
     )
 

@@ -84,8 +84,12 @@ class StudentConfig(ModelConfig):
 
 
 class TeacherConfig(ModelConfig):
-    """The teacher.  ``outputs_may_train``: whether its licence lets a student learn from it."""
+    """The teacher.  ``outputs_may_train``: whether its licence lets a student learn from it.
 
+    ``version`` is for pairs, where weights change behind one name; the model's name unless said.
+    """
+
+    version: Annotated[str, Field(min_length=1)] | None = None
     outputs_may_train: _Bool = False
 
 

@@ -1,9 +1,10 @@
-"""The record of one escalation, as the journal and the store hold it.
+"""The record of one escalation, as the journal and the store hold it: docs/pair.schema.json.
 
-``request``, ``draft`` and ``answer`` are OpenAI payloads, byte for byte; ``draft`` is null where
-the student wrote none.  Money is in US dollars, as exact decimals in text, null where unknown.
+What client and models said is the ``content``; the rest says what it is about.  Money is in US
+dollars, as exact decimals in text, null where unknown.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import msgspec
@@ -16,22 +17,31 @@ from gateway.wire.raw import one_line
 from routing.money import usd
 from routing.vocabulary import Reason, Role
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What all pairs of one cascade say alike."""
+
+    cascade: str
+    student_version: str
+    teacher_model: str
+    teacher_version: str
+    teacher_outputs_may_train: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
     """Where a pair comes from.  ``id`` tells pairs apart; ``time`` counts seconds from 1970."""
 
+    source: Source
+    policy_version: str
     id: str
     time: float
     request_id: str
     tenant: str | None
-    cascade: str
-    student_version: str
-    teacher_model: str
-    policy_version: str
-    may_train: bool
+    tenant_may_train: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +64,23 @@ class Rescue:
     completes: str | None = None
 
 
+def _content_of(chat: Chat, rescue: Rescue) -> Mapping[str, object]:
+    """What the client and the models said: OpenAI payloads, byte for byte, but for line breaks.
+
+    A line break between two tokens of JSON would end a line of the journal: it is made a blank.
+    """
+    splice = rescue.splice
+    return {
+        "request": msgspec.Raw(one_line(chat.body)),
+        "draft": None if rescue.draft is None else msgspec.Raw(one_line(rescue.draft)),
+        "answer": msgspec.Raw(one_line(rescue.answer)),
+        "released": None if splice is None else splice.prefix.text,
+    }
+
+
 def pair_record(provenance: Provenance, chat: Chat, rescue: Rescue, legs: Legs) -> bytes:
     """Encode one pair as JSON, on one line."""
-    verdict = legs.verdict
+    source, verdict = provenance.source, legs.verdict
     confidence = None if verdict is None else verdict.confidence
     merit = None if verdict is None else verdict.merit
     record = {
@@ -64,9 +88,10 @@ def pair_record(provenance: Provenance, chat: Chat, rescue: Rescue, legs: Legs) 
         "id": provenance.id,
         "completes": rescue.completes,
         "time": provenance.time,
-        "cascade": provenance.cascade,
+        "cascade": source.cascade,
         "tenant": provenance.tenant,
         "request_id": provenance.request_id,
+        "is_stream": chat.is_stream,
         "served_by": Role.TEACHER,
         "reason": rescue.reason,
         "group": chat.group,
@@ -74,29 +99,34 @@ def pair_record(provenance: Provenance, chat: Chat, rescue: Rescue, legs: Legs) 
         "merit": None if merit is None else merit.value,
         "signals": {} if verdict is None else dict(verdict.signals),
         "propensity": rescue.propensity,
-        "student_version": provenance.student_version,
-        "teacher_model": provenance.teacher_model,
+        "student_version": source.student_version,
+        "teacher_model": source.teacher_model,
+        "teacher_version": source.teacher_version,
         "policy_version": provenance.policy_version,
-        "may_train": provenance.may_train,
+        "consent": {
+            "tenant_may_train": provenance.tenant_may_train,
+            "teacher_outputs_may_train": source.teacher_outputs_may_train,
+        },
         "legs": [_leg(leg) for leg in legs.made],
-        "request": msgspec.Raw(one_line(chat.body)),
-        "draft": None if rescue.draft is None else msgspec.Raw(one_line(rescue.draft)),
         "draft_complete": rescue.is_draft_complete,
-        "answer": msgspec.Raw(one_line(rescue.answer)),
         "splice": None if rescue.splice is None else _splice(rescue.splice),
+        "redactor": None,
+        "dropped": None,
+        "content": _content_of(chat, rescue),
+        "sealed": None,
     }
     return msgspec.json.encode(record)
 
 
-def _splice(splice: Splice) -> dict[str, object]:
+def _splice(splice: Splice) -> Mapping[str, object]:
     return {
         "handover": splice.handover,
         "after_tokens": splice.prefix.tokens,
-        "released": splice.prefix.text,
+        "after_characters": len(splice.prefix.text),
     }
 
 
-def _leg(leg: Leg) -> dict[str, object]:
+def _leg(leg: Leg) -> Mapping[str, object]:
     usage = leg.usage
     return {
         "role": leg.role,

@@ -95,20 +95,18 @@ class Account:
             headers["x-understudy-cost-usd"] = usd(cost)
 
     def log_pair(self, rescue: Rescue) -> str | None:
-        """Write a pair to the journal, where that is allowed; its id."""
+        """Write a pair to the journal, where that is allowed; its id, None where there is none."""
         chat, served = self.chat, self.served
         if chat is None or served is None or not self.is_storing:
             return None
         provenance = Provenance(
+            source=served.source,
+            policy_version=served.cascade.policy.version,
             id=self.context.new_id(),
             time=self.context.epoch(),
             request_id=self.request_id,
             tenant=self.tenant,
-            cascade=served.cascade.name,
-            student_version=served.student_version,
-            teacher_model=served.teacher_model,
-            policy_version=served.cascade.policy.version,
-            may_train=served.may_train,
+            tenant_may_train=True,
         )
         record = pair_record(provenance, chat, rescue, self.legs)
         self.context.pairs.append(served.cascade.name, record)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from gateway.answer import Cascade
 from gateway.keys import Keys
+from gateway.pairs import Source
 from gateway.ports import Clock, PairLog
 from gateway.telemetry.observer import Observer
 
@@ -15,9 +16,7 @@ class Served:
     """A cascade, with what its pairs say of it."""
 
     cascade: Cascade
-    student_version: str
-    teacher_model: str
-    may_train: bool
+    source: Source
     is_storing: bool
 
 

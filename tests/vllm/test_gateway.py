@@ -120,8 +120,8 @@ def test_vllm_goes_on_with_a_draft_that_fell_into_doubt(
         }
         _, text = arrivals(scene.url + "/v1/chat/completions", asked)
         (pair,) = [json.loads(line)["pair"] for line in scene.pairs()]
-        released = pair["splice"]["released"]
-        continued = pair["answer"]["choices"][0]["message"]["content"]
+        released = pair["content"]["released"]
+        continued = pair["content"]["answer"]["choices"][0]["message"]["content"]
         assert released == "".join(counted + [" 5", ","] * 4)
         assert text == released + continued
         assert pair["reason"] == "late_doubt"
