@@ -34,6 +34,7 @@ from gateway.facts import TeacherProbed
 from gateway.keys import Keys
 from gateway.legs import Model
 from gateway.pairs import Source
+from gateway.safekeeping import Safekeeping
 from gateway.settings import Settings, spelled, unknown_variables
 from gateway.stores.journal import Journal, JournalBusy
 from gateway.stores.shipper import Shipper
@@ -245,6 +246,7 @@ def _served(loaded: LoadedCascade, observer: Observer) -> Served:
             teacher_version=config.teacher.version or config.teacher.model,
             teacher_outputs_may_train=config.teacher.outputs_may_train,
         ),
+        safekeeping=Safekeeping(loaded.redactor),
         is_storing=config.pairs.store,
     )
 

@@ -1,7 +1,8 @@
 """The record of one escalation, as the journal and the store hold it: docs/pair.schema.json.
 
-What client and models said is the ``content``; the rest says what it is about.  Money is in US
-dollars, as exact decimals in text, null where unknown.
+What a pair says of a request is in clear; what the request and its answers say is its ``content``,
+which may have been redacted or dropped before it comes here.  Money is in US dollars, as
+exact decimals in text, null where unknown.
 """
 
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ import msgspec
 from gateway.answer_stream import Splice
 from gateway.facts import Leg
 from gateway.legs import Legs
+from gateway.safekeeping import Kept
 from gateway.wire.chat import Chat
 from gateway.wire.raw import one_line
 from routing.money import usd
@@ -64,22 +66,33 @@ class Rescue:
     completes: str | None = None
 
 
-def _content_of(chat: Chat, rescue: Rescue) -> Mapping[str, object]:
+def content_of(chat: Chat, rescue: Rescue) -> bytes:
     """What the client and the models said: OpenAI payloads, byte for byte, but for line breaks.
 
     A line break between two tokens of JSON would end a line of the journal: it is made a blank.
     """
     splice = rescue.splice
-    return {
+    content = {
         "request": msgspec.Raw(one_line(chat.body)),
         "draft": None if rescue.draft is None else msgspec.Raw(one_line(rescue.draft)),
         "answer": msgspec.Raw(one_line(rescue.answer)),
         "released": None if splice is None else splice.prefix.text,
     }
+    return msgspec.json.encode(content)
 
 
-def pair_record(provenance: Provenance, chat: Chat, rescue: Rescue, legs: Legs) -> bytes:
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One escalation, with its content as it may be written."""
+
+    provenance: Provenance
+    rescue: Rescue
+    kept: Kept
+
+
+def pair_record(pair: Pair, chat: Chat, legs: Legs) -> bytes:
     """Encode one pair as JSON, on one line."""
+    provenance, rescue, kept = pair.provenance, pair.rescue, pair.kept
     source, verdict = provenance.source, legs.verdict
     confidence = None if verdict is None else verdict.confidence
     merit = None if verdict is None else verdict.merit
@@ -110,9 +123,9 @@ def pair_record(provenance: Provenance, chat: Chat, rescue: Rescue, legs: Legs) 
         "legs": [_leg(leg) for leg in legs.made],
         "draft_complete": rescue.is_draft_complete,
         "splice": None if rescue.splice is None else _splice(rescue.splice),
-        "redactor": None,
-        "dropped": None,
-        "content": _content_of(chat, rescue),
+        "redactor": kept.redactor,
+        "dropped": kept.dropped,
+        "content": None if kept.content is None else msgspec.Raw(kept.content),
         "sealed": None,
     }
     return msgspec.json.encode(record)

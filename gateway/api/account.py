@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from gateway.answer_stream import Course
 from gateway.api.context import Context, Served
 from gateway.errors import GatewayError, RequestError, UpstreamRefused
-from gateway.facts import Ending, RequestSettled
+from gateway.facts import ContentDropped, Ending, RequestSettled
 from gateway.legs import Legs
-from gateway.pairs import Provenance, Rescue, pair_record
+from gateway.pairs import Pair, Provenance, Rescue, content_of, pair_record
 from gateway.wire.chat import Chat
 from gateway.wire.errors import status_of
 from routing.money import Usage, baseline_of, cost_of, total_of, usd
@@ -108,7 +108,17 @@ class Account:
             tenant=self.tenant,
             tenant_may_train=True,
         )
-        record = pair_record(provenance, chat, rescue, self.legs)
+        kept = served.safekeeping.keep(content_of(chat, rescue))
+        if kept.dropped is not None:
+            fact = ContentDropped(
+                cascade=served.cascade.name,
+                pair_id=provenance.id,
+                cause=kept.dropped,
+                redactor=kept.redactor,
+                detail=kept.failure,
+            )
+            self.context.observer.content_dropped(fact)
+        record = pair_record(Pair(provenance, rescue, kept), chat, self.legs)
         self.context.pairs.append(served.cascade.name, record)
         return provenance.id
 

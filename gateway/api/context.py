@@ -8,15 +8,17 @@ from gateway.answer import Cascade
 from gateway.keys import Keys
 from gateway.pairs import Source
 from gateway.ports import Clock, PairLog
+from gateway.safekeeping import Safekeeping
 from gateway.telemetry.observer import Observer
 
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """A cascade, with what its pairs say of it."""
+    """A cascade, with what its pairs say of it and what becomes of their content."""
 
     cascade: Cascade
     source: Source
+    safekeeping: Safekeeping
     is_storing: bool
 
 

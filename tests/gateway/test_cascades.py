@@ -83,6 +83,20 @@ def test_the_teachers_version_is_its_models_name_unless_said(tmp_path: Path) -> 
     assert versions == ["upstream-teacher", "2026-11"]
 
 
+def test_a_redactor_is_found_when_the_file_is_read(tmp_path: Path) -> None:
+    (loaded,) = load(tmp_path, {"cascades": {"a": document(pairs={"redactor": "pii"})}})
+    assert loaded.redactor is not None
+    assert loaded.redactor.name == "pii"
+    (without,) = load(tmp_path, {"cascades": {"a": document()}})
+    assert without.redactor is None
+
+
+def test_an_unknown_redactor_is_refused_with_the_names_of_those_there_are(tmp_path: Path) -> None:
+    problem = problem_of(tmp_path, {"cascades": {"a": document(pairs={"redactor": "pi"})}})
+    assert "c.yaml: cascades.a.pairs.redactor: 'pi' is not installed" in problem
+    assert "(pii)" in problem
+
+
 def test_prices_are_whole_pico_dollars(tmp_path: Path) -> None:
     price = {"input": 0.1, "output": 1e-06}
     (loaded,) = load(tmp_path, {"cascades": {"a": document(student={"price": price})}})

@@ -10,11 +10,14 @@ from gateway.facts import ABORTED
 from gateway.legs import Legs, Model
 from gateway.pairs import (
     SCHEMA_VERSION,
+    Pair,
     Provenance,
     Rescue,
     Source,
+    content_of,
     pair_record,
 )
+from gateway.safekeeping import Kept, Safekeeping
 from gateway.wire.chat import Prefix, parse_chat
 from routing.cascade import Defer
 from routing.money import Price, Usage
@@ -44,8 +47,14 @@ class Nobody:
     """Stands where a model is, and is not asked."""
 
 
-def record(rescue: Rescue, legs: Legs | None = None) -> dict[str, Any]:
-    written = pair_record(PROVENANCE, parse_chat(REQUEST), rescue, legs or Legs(lambda: 0.0))
+def line(rescue: Rescue, legs: Legs | None = None, kept: Kept | None = None) -> bytes:
+    chat = parse_chat(REQUEST)
+    kept = kept or Safekeeping().keep(content_of(chat, rescue))
+    return pair_record(Pair(PROVENANCE, rescue, kept), chat, legs or Legs(lambda: 0.0))
+
+
+def record(rescue: Rescue, legs: Legs | None = None, kept: Kept | None = None) -> dict[str, Any]:
+    written = line(rescue, legs, kept)
     assert b"\n" not in written
     decoded: dict[str, Any] = json.loads(written)
     return decoded
@@ -71,7 +80,7 @@ def test_a_whole_draft_is_a_rejected_answer() -> None:
 
 
 def test_request_and_answers_are_kept_byte_for_byte() -> None:
-    written = pair_record(PROVENANCE, parse_chat(REQUEST), rescue(), Legs(lambda: 0.0))
+    written = line(rescue())
     for payload in (REQUEST.replace(b"\n", b" "), DRAFT, ANSWER):
         assert payload in written
 
@@ -82,6 +91,16 @@ def test_what_was_agreed_and_who_was_asked_is_told() -> None:
     assert (pair["teacher_model"], pair["teacher_version"]) == ("t", "t-2")
     assert (pair["student_version"], pair["policy_version"]) == ("s1", "v")
     assert (pair["tenant"], pair["is_stream"]) == ("ann", False)
+
+
+def test_where_the_content_is_dropped_nothing_of_it_is_written() -> None:
+    kept = Kept(dropped="redactor_failed", redactor="pii")
+    written = line(rescue(), kept=kept)
+    assert b"Paris" not in written
+    pair = json.loads(written)
+    assert pair["content"] is None
+    assert (pair["sealed"], pair["dropped"]) == (None, kept.dropped)
+    assert pair["redactor"] == kept.redactor
 
 
 def test_a_draft_that_was_cut_short_says_so() -> None:
