@@ -37,6 +37,7 @@ from gateway.pairs import Source
 from gateway.safekeeping import Safekeeping
 from gateway.settings import Settings, spelled, unknown_variables
 from gateway.stores.journal import Journal, JournalBusy
+from gateway.stores.sealing import Sealer, sealer_of
 from gateway.stores.shipper import Shipper
 from gateway.telemetry.log import new_log
 from gateway.telemetry.metrics import Metrics
@@ -144,8 +145,9 @@ def build_gateway(
     log = new_log(settings.log_level, on_lost=metrics.log_line_lost)
     observer = Observer(metrics, log)
     redis = _redis(settings)
+    sealer = sealer_of(settings.pairs_keys)
     journal = _journal(settings, observer)
-    served = {cascade.name: _served(cascade, observer) for cascade in cascades}
+    served = {cascade.name: _served(cascade, observer, sealer) for cascade in cascades}
     context = Context(
         served=served,
         keys=keys,
@@ -206,7 +208,7 @@ def _journal(settings: Settings, observer: Observer) -> Journal:
         ) from None
 
 
-def _served(loaded: LoadedCascade, observer: Observer) -> Served:
+def _served(loaded: LoadedCascade, observer: Observer, sealer: Sealer | None) -> Served:
     config = loaded.config
 
     def model(role: Role) -> Model:
@@ -246,7 +248,7 @@ def _served(loaded: LoadedCascade, observer: Observer) -> Served:
             teacher_version=config.teacher.version or config.teacher.model,
             teacher_outputs_may_train=config.teacher.outputs_may_train,
         ),
-        safekeeping=Safekeeping(loaded.redactor),
+        safekeeping=Safekeeping(loaded.redactor, sealer),
         is_storing=config.pairs.store,
     )
 

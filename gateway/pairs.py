@@ -1,7 +1,7 @@
 """The record of one escalation, as the journal and the store hold it: docs/pair.schema.json.
 
 What a pair says of a request is in clear; what the request and its answers say is its ``content``,
-which may have been redacted or dropped before it comes here.  Money is in US dollars, as
+which may have been redacted, sealed or dropped before it comes here.  Money is in US dollars, as
 exact decimals in text, null where unknown.
 """
 
@@ -126,7 +126,7 @@ def pair_record(pair: Pair, chat: Chat, legs: Legs) -> bytes:
         "redactor": kept.redactor,
         "dropped": kept.dropped,
         "content": None if kept.content is None else msgspec.Raw(kept.content),
-        "sealed": None,
+        "sealed": kept.sealed,
     }
     return msgspec.json.encode(record)
 

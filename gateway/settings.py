@@ -14,7 +14,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 PREFIX = "UNDERSTUDY_"
 # These are set by the environment alone.
 WITHOUT_OPTION = frozenset({
-    "drain_seconds", "journal_max_bytes", "max_body_bytes", "max_open_requests",
+    "drain_seconds", "journal_max_bytes", "max_body_bytes", "max_open_requests", "pairs_keys",
 })  # fmt: skip
 Port = Annotated[int, Field(ge=0, le=65535)]
 
@@ -63,6 +63,11 @@ class Settings(BaseSettings):
         default=2**30,
         ge=2**10,
         description="Largest journal; pairs beyond it are counted as lost.",
+    )
+    pairs_keys: SecretStr | None = Field(
+        default=None,
+        description="Fernet keys, with commas between them, for the content of pairs: the first "
+        "seals, each opens. Without them it is written in clear.",
     )
     drain_seconds: int = Field(
         default=30, ge=0, le=3600, description="How long open requests may go on after SIGTERM."

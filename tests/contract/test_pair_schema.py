@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.fernet import Fernet
 
 from gateway.pairs import SCHEMA_VERSION
 from routing.vocabulary import Handover, Reason, Role
@@ -96,6 +97,13 @@ def test_a_spliced_answer(lone_trial: Trial, way: str) -> None:
     (pair,) = trial.pairs()
     assert pair["splice"]["handover"] == way
     assert pair["splice"]["after_characters"] == len(pair["content"]["released"])
+
+
+def test_a_sealed_pair(tmp_path: Path) -> None:
+    with stage(tmp_path, settings={"pairs_keys": Fernet.generate_key().decode()}) as scene:
+        scene.student.reply = UNSURE_REPLY
+        scene.ask()
+        assert written(scene)["content"] is None
 
 
 REFUSED: list[tuple[dict[str, Any], str]] = [

@@ -93,13 +93,15 @@ def test_what_was_agreed_and_who_was_asked_is_told() -> None:
     assert (pair["tenant"], pair["is_stream"]) == ("ann", False)
 
 
-def test_where_the_content_is_dropped_nothing_of_it_is_written() -> None:
-    kept = Kept(dropped="redactor_failed", redactor="pii")
+@pytest.mark.parametrize(
+    "kept", [Kept(sealed="gAAAA"), Kept(dropped="redactor_failed", redactor="pii")]
+)
+def test_where_the_content_is_not_in_clear_nothing_of_it_is(kept: Kept) -> None:
     written = line(rescue(), kept=kept)
     assert b"Paris" not in written
     pair = json.loads(written)
     assert pair["content"] is None
-    assert (pair["sealed"], pair["dropped"]) == (None, kept.dropped)
+    assert (pair["sealed"], pair["dropped"]) == (kept.sealed, kept.dropped)
     assert pair["redactor"] == kept.redactor
 
 

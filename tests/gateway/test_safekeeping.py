@@ -1,4 +1,4 @@
-"""Content is redacted, and dropped where it cannot be redacted."""
+"""Content is redacted first and sealed then, and dropped where it cannot be redacted."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -28,17 +28,25 @@ def failing(text: str) -> str:
     raise ValueError(text)
 
 
+class Reverser:
+    """Seals by reversing."""
+
+    def seal(self, content: bytes) -> str:
+        return content.decode()[::-1]
+
+
 def test_content_is_kept_as_it_is_unless_told() -> None:
     assert Safekeeping().keep(CONTENT) == Kept(content=CONTENT)
 
 
-def test_content_is_redacted() -> None:
-    kept = Safekeeping(Redactor("mine", hide)).keep(CONTENT)
-    assert kept == Kept(content=b'{"released":"[NAME]"}', redactor="mine")
+def test_content_is_redacted_before_it_is_sealed() -> None:
+    kept = Safekeeping(Redactor("mine", hide), Reverser()).keep(CONTENT)
+    assert kept == Kept(sealed='{"released":"[NAME]"}'[::-1], redactor="mine")
 
 
-def test_content_that_cannot_be_redacted_is_dropped() -> None:
-    kept = Safekeeping(Redactor("mine", failing)).keep(CONTENT)
+@pytest.mark.parametrize("sealer", [None, Reverser()])
+def test_content_that_cannot_be_redacted_is_dropped(sealer: Reverser | None) -> None:
+    kept = Safekeeping(Redactor("mine", failing), sealer).keep(CONTENT)
     assert kept == Kept(dropped="redactor_failed", redactor="mine", failure="ValueError")
 
 

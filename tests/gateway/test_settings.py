@@ -68,6 +68,10 @@ def test_limits_have_a_least_value(name: str, least: int, below: int) -> None:
         settings(**{name: below})
 
 
+def test_keys_of_pairs_are_not_shown() -> None:
+    assert "hunter2" not in repr(settings(pairs_keys="hunter2"))
+
+
 def test_an_unknown_setting_is_refused() -> None:
     with pytest.raises(ValidationError):
         settings(prot=1)
