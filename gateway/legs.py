@@ -10,9 +10,15 @@ from gateway.ports import ChatModel, ChatStream, Clock
 from gateway.wire.chat import Chat, Prefix
 from gateway.wire.chunk import Chunk
 from gateway.wire.completion import Completion
-from routing.cascade import Verdict
+from routing.cascade import Verdict, barred
 from routing.money import NOTHING_USED, Price, Usage, cost_of
 from routing.vocabulary import Degraded, Denied, Grant, NotAsked, Role
+
+_WHY_NOT = {
+    Degraded.TEACHER_FAILED: NotAsked.LEFT_ALONE,
+    Degraded.TEACHER_BUSY: NotAsked.NO_ROOM,
+    Degraded.NOT_ALLOWED: NotAsked.NOT_ALLOWED,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,20 +35,21 @@ class Legs:
     """The calls that one request made, in order, those denied to it, and the verdict, once known.
 
     Kept apart from the answer, because they are facts even where no answer comes of them.
+    ``may_escalate`` is what the tenant is allowed.
     """
 
     clock: Clock
     made: list[Leg] = field(default_factory=list)
     denied: list[Denial] = field(default_factory=list)
     verdict: Verdict | None = None
+    may_escalate: bool = True
 
     def reserve(self, model: Model) -> Grant:
         """Say whether a model may be asked now; a Granted must be followed by a call."""
-        grant = model.chat.reserve()
+        is_barred = model.role is Role.TEACHER and barred(may_escalate=self.may_escalate)
+        grant = is_barred or model.chat.reserve()
         if isinstance(grant, Denied):
-            is_busy = grant.degraded is Degraded.TEACHER_BUSY
-            cause = NotAsked.NO_ROOM if is_busy else NotAsked.LEFT_ALONE
-            self.denied.append(Denial(model.role, cause))
+            self.denied.append(Denial(model.role, _WHY_NOT[grant.degraded]))
         return grant
 
     async def ask(self, model: Model, chat: Chat) -> Completion:

@@ -13,6 +13,7 @@ from routing.signals import Signals, signals_of
 from routing.vocabulary import (
     Confidence,
     Degraded,
+    Denied,
     Draft,
     Grant,
     Granted,
@@ -173,6 +174,14 @@ def _certainty(verdict: Verdict) -> tuple[bool, float]:
     """Order verdicts: any deferral before any keep, then by merit, silence first."""
     merit = -1.0 if verdict.merit is None else verdict.merit.value
     return isinstance(verdict, Keep), merit
+
+
+def barred(*, may_escalate: bool) -> Denied | None:
+    """Why the teacher is out of the question, however well it is; None: it has the next word.
+
+    ``may_escalate`` is what the tenant is allowed.
+    """
+    return None if may_escalate else Denied(Degraded.NOT_ALLOWED)
 
 
 def settle(verdict: Verdict, grant: Grant, when_denied: WhenDenied) -> Outcome:

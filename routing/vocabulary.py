@@ -34,6 +34,7 @@ class Degraded(StrEnum):
 
     TEACHER_FAILED = "teacher_failed"
     TEACHER_BUSY = "teacher_busy"
+    NOT_ALLOWED = "not_allowed"
 
 
 class Kind(StrEnum):
@@ -80,13 +81,18 @@ class Obstacle(StrEnum):
     TEACHER_CANNOT = "teacher_cannot"
     TEACHER_FAILED = "teacher_failed"
     TEACHER_BUSY = "teacher_busy"
+    NOT_ALLOWED = "not_allowed"
 
 
 class NotAsked(StrEnum):
-    """Why a model got no call: it failed too often of late, or has all the calls it may have."""
+    """Why a model got no call.
+
+    It failed too often of late, has all the calls it may have, or may not be asked for this tenant.
+    """
 
     LEFT_ALONE = "left_alone"
     NO_ROOM = "no_room"
+    NOT_ALLOWED = "not_allowed"
 
 
 class Structure(StrEnum):

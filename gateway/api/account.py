@@ -6,6 +6,7 @@ from gateway.answer_stream import Course
 from gateway.api.context import Context, Served
 from gateway.errors import GatewayError, RequestError, UpstreamRefused
 from gateway.facts import ContentDropped, Ending, RequestSettled
+from gateway.keys import Tenant
 from gateway.legs import Legs
 from gateway.pairs import Pair, Provenance, Rescue, content_of, pair_record
 from gateway.wire.chat import Chat
@@ -22,7 +23,7 @@ class Account:
     request_id: str
     started: float
     legs: Legs
-    tenant: str | None = None
+    tenant: Tenant | None = None
     chat: Chat | None = None
     served: Served | None = None
     course: Course = field(default_factory=Course)
@@ -94,19 +95,24 @@ class Account:
         if cost is not None:
             headers["x-understudy-cost-usd"] = usd(cost)
 
+    def admit(self) -> None:
+        """Have the legs know whether the teacher may be asked at all."""
+        self.legs.may_escalate = self.tenant is None or self.tenant.may_escalate
+
     def log_pair(self, rescue: Rescue) -> str | None:
         """Write a pair to the journal, where that is allowed; its id, None where there is none."""
         chat, served = self.chat, self.served
         if chat is None or served is None or not self.is_storing:
             return None
+        tenant = self.tenant
         provenance = Provenance(
             source=served.source,
             policy_version=served.cascade.policy.version,
             id=self.context.new_id(),
             time=self.context.epoch(),
             request_id=self.request_id,
-            tenant=self.tenant,
-            tenant_may_train=True,
+            tenant=None if tenant is None else tenant.name,
+            tenant_may_train=tenant is None or tenant.may_train,
         )
         kept = served.safekeeping.keep(content_of(chat, rescue))
         if kept.dropped is not None:
@@ -130,6 +136,7 @@ class Account:
             and self.served.is_storing
             and self.chat is not None
             and self.chat.is_store_allowed
+            and (self.tenant is None or self.tenant.may_store)
         )
 
     def settle_with(self, error: GatewayError, status: int | None = None) -> None:
@@ -155,7 +162,7 @@ class Account:
                 seconds=self.context.clock() - self.started,
                 first_byte_seconds=self.first_byte_seconds,
                 cascade=None if cascade is None else cascade.name,
-                tenant=self.tenant,
+                tenant=None if self.tenant is None else self.tenant.name,
                 is_stream=chat is not None and chat.is_stream,
                 served_by=course.served_by,
                 reason=self.reason,

@@ -114,6 +114,7 @@ class _Exchange:
         if served is None:
             name = chat.model[:MAX_ECHO]
             raise ModelNotFound(f"The model '{name}' does not exist.", param="model")
+        account.admit()
         return chat, served
 
     async def _respond(self, chat: Chat, served: Served) -> None:

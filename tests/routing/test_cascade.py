@@ -17,6 +17,7 @@ from routing.cascade import (
     Refuse,
     ServeDraft,
     Verdict,
+    barred,
     defer,
     plan,
     settle,
@@ -348,6 +349,14 @@ def test_default_rule_keeps_a_sure_answer_and_defers_on_one_weak_token() -> None
     assert isinstance(defer([confident([0.99] * 7 + [0.55])], uncalibrated_default()), Defer)
 
 
+# --- grant ---
+
+
+def test_consent_comes_before_the_teachers_own_word() -> None:
+    assert barred(may_escalate=True) is None
+    assert barred(may_escalate=False) == NOT_ALLOWED
+
+
 # --- settle ---
 
 KEEP = Keep(Confidence(0.9))
@@ -355,6 +364,7 @@ WITH_DRAFT = Defer(Reason.LOW_CONFIDENCE, Confidence(0.1), has_draft=True)
 WITHOUT_DRAFT = Defer(Reason.STUDENT_FAILED)
 GRANTED = Granted()
 FAILED, BUSY = Denied(Degraded.TEACHER_FAILED), Denied(Degraded.TEACHER_BUSY)
+NOT_ALLOWED = Denied(Degraded.NOT_ALLOWED)
 SERVE, REFUSE = WhenDenied.SERVE, WhenDenied.REFUSE
 
 
@@ -367,18 +377,24 @@ SERVE, REFUSE = WhenDenied.SERVE, WhenDenied.REFUSE
         (KEEP, FAILED, REFUSE, ServeDraft()),
         (KEEP, BUSY, SERVE, ServeDraft()),
         (KEEP, BUSY, REFUSE, ServeDraft()),
+        (KEEP, NOT_ALLOWED, SERVE, ServeDraft()),
+        (KEEP, NOT_ALLOWED, REFUSE, ServeDraft()),
         (WITH_DRAFT, GRANTED, SERVE, AskTeacher()),
         (WITH_DRAFT, GRANTED, REFUSE, AskTeacher()),
         (WITH_DRAFT, FAILED, SERVE, ServeDraft(Degraded.TEACHER_FAILED)),
         (WITH_DRAFT, FAILED, REFUSE, Refuse(Degraded.TEACHER_FAILED)),
         (WITH_DRAFT, BUSY, SERVE, ServeDraft(Degraded.TEACHER_BUSY)),
         (WITH_DRAFT, BUSY, REFUSE, Refuse(Degraded.TEACHER_BUSY)),
+        (WITH_DRAFT, NOT_ALLOWED, SERVE, ServeDraft(Degraded.NOT_ALLOWED)),
+        (WITH_DRAFT, NOT_ALLOWED, REFUSE, Refuse(Degraded.NOT_ALLOWED)),
         (WITHOUT_DRAFT, GRANTED, SERVE, AskTeacher()),
         (WITHOUT_DRAFT, GRANTED, REFUSE, AskTeacher()),
         (WITHOUT_DRAFT, FAILED, SERVE, Refuse(Degraded.TEACHER_FAILED)),
         (WITHOUT_DRAFT, FAILED, REFUSE, Refuse(Degraded.TEACHER_FAILED)),
         (WITHOUT_DRAFT, BUSY, SERVE, Refuse(Degraded.TEACHER_BUSY)),
         (WITHOUT_DRAFT, BUSY, REFUSE, Refuse(Degraded.TEACHER_BUSY)),
+        (WITHOUT_DRAFT, NOT_ALLOWED, SERVE, Refuse(Degraded.NOT_ALLOWED)),
+        (WITHOUT_DRAFT, NOT_ALLOWED, REFUSE, Refuse(Degraded.NOT_ALLOWED)),
     ],
 )
 def test_verdict_grant_and_configuration_settle_what_happens(
