@@ -159,6 +159,7 @@ def build_gateway(
         new_id=lambda: os.urandom(16).hex(),
         dice=random.random,
         started_at=int(time.time()),
+        is_pair_due=settings.journal_when_full == "refuse",
     )
     metrics.open_requests.set_function(lambda: context.open_requests)
     for one in served.values():

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from gateway.errors import UpstreamError, UpstreamRefused
 from gateway.facts import ABORTED, CANCELLED, Denial, Leg
-from gateway.ports import ChatModel, ChatStream, Clock
+from gateway.ports import ChatModel, ChatStream, Clock, PairLog
 from gateway.wire.chat import Chat, Prefix
 from gateway.wire.chunk import Chunk
 from gateway.wire.completion import Completion
@@ -18,6 +18,7 @@ _WHY_NOT = {
     Degraded.TEACHER_FAILED: NotAsked.LEFT_ALONE,
     Degraded.TEACHER_BUSY: NotAsked.NO_ROOM,
     Degraded.NOT_ALLOWED: NotAsked.NOT_ALLOWED,
+    Degraded.JOURNAL_FULL: NotAsked.JOURNAL_FULL,
 }
 
 
@@ -35,7 +36,8 @@ class Legs:
     """The calls that one request made, in order, those denied to it, and the verdict, once known.
 
     Kept apart from the answer, because they are facts even where no answer comes of them.
-    ``may_escalate`` is what the tenant is allowed.
+    ``may_escalate`` is what the tenant is allowed; ``due_in`` the log in which an escalation must
+    have room, or it is not granted; None where a pair that is lost is only counted.
     """
 
     clock: Clock
@@ -43,11 +45,12 @@ class Legs:
     denied: list[Denial] = field(default_factory=list)
     verdict: Verdict | None = None
     may_escalate: bool = True
+    due_in: PairLog | None = None
 
     def reserve(self, model: Model) -> Grant:
         """Say whether a model may be asked now; a Granted must be followed by a call."""
-        is_barred = model.role is Role.TEACHER and barred(may_escalate=self.may_escalate)
-        grant = is_barred or model.chat.reserve()
+        bar = self._bar() if model.role is Role.TEACHER else None
+        grant = bar or model.chat.reserve()
         if isinstance(grant, Denied):
             self.denied.append(Denial(model.role, _WHY_NOT[grant.degraded]))
         return grant
@@ -88,6 +91,10 @@ class Legs:
             self.note(model, started, usage, error, detail)
             raise
         return OpenLeg(self, model, stream, started)
+
+    def _bar(self) -> Denied | None:
+        has_room = self.due_in is None or self.due_in.has_room
+        return barred(may_escalate=self.may_escalate, has_room=has_room)
 
     def note(
         self,

@@ -176,12 +176,15 @@ def _certainty(verdict: Verdict) -> tuple[bool, float]:
     return isinstance(verdict, Keep), merit
 
 
-def barred(*, may_escalate: bool) -> Denied | None:
+def barred(*, may_escalate: bool, has_room: bool) -> Denied | None:
     """Why the teacher is out of the question, however well it is; None: it has the next word.
 
-    ``may_escalate`` is what the tenant is allowed.
+    ``may_escalate`` is what the tenant is allowed.  ``has_room`` says whether the pair could be
+    recorded, and is True where nobody insists on that.
     """
-    return None if may_escalate else Denied(Degraded.NOT_ALLOWED)
+    if not may_escalate:
+        return Denied(Degraded.NOT_ALLOWED)
+    return None if has_room else Denied(Degraded.JOURNAL_FULL)
 
 
 def settle(verdict: Verdict, grant: Grant, when_denied: WhenDenied) -> Outcome:

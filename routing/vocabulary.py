@@ -35,6 +35,7 @@ class Degraded(StrEnum):
     TEACHER_FAILED = "teacher_failed"
     TEACHER_BUSY = "teacher_busy"
     NOT_ALLOWED = "not_allowed"
+    JOURNAL_FULL = "journal_full"
 
 
 class Kind(StrEnum):
@@ -82,17 +83,20 @@ class Obstacle(StrEnum):
     TEACHER_FAILED = "teacher_failed"
     TEACHER_BUSY = "teacher_busy"
     NOT_ALLOWED = "not_allowed"
+    JOURNAL_FULL = "journal_full"
 
 
 class NotAsked(StrEnum):
     """Why a model got no call.
 
-    It failed too often of late, has all the calls it may have, or may not be asked for this tenant.
+    It failed too often of late, has all the calls it may have, may not be asked for this tenant, or
+    there is no room to record what it would say.
     """
 
     LEFT_ALONE = "left_alone"
     NO_ROOM = "no_room"
     NOT_ALLOWED = "not_allowed"
+    JOURNAL_FULL = "journal_full"
 
 
 class Structure(StrEnum):

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from gateway.answer_stream import Course
 from gateway.api.context import Context, Served
-from gateway.errors import GatewayError, RequestError, UpstreamRefused
+from gateway.errors import GatewayError, NotRecorded, RequestError, UpstreamRefused
 from gateway.facts import ContentDropped, Ending, RequestSettled
 from gateway.keys import Tenant
 from gateway.legs import Legs
@@ -96,8 +96,10 @@ class Account:
             headers["x-understudy-cost-usd"] = usd(cost)
 
     def admit(self) -> None:
-        """Have the legs know whether the teacher may be asked at all."""
+        """Have the legs know what stands in the way of an escalation, whoever the teacher is."""
         self.legs.may_escalate = self.tenant is None or self.tenant.may_escalate
+        if self.is_pair_due:
+            self.legs.due_in = self.context.pairs
 
     def log_pair(self, rescue: Rescue) -> str | None:
         """Write a pair to the journal, where that is allowed; its id, None where there is none."""
@@ -125,8 +127,12 @@ class Account:
             )
             self.context.observer.content_dropped(fact)
         record = pair_record(Pair(provenance, rescue, kept), chat, self.legs)
-        self.context.pairs.append(served.cascade.name, record)
-        return provenance.id
+        return provenance.id if self.context.pairs.append(served.cascade.name, record) else None
+
+    def insist_on(self, pair_id: str | None) -> None:
+        """Raise NotRecorded where there is no pair and its answer may not be delivered without."""
+        if pair_id is None and self.is_pair_due:
+            raise NotRecorded("This answer could not be recorded, and is not served without that.")
 
     @property
     def is_storing(self) -> bool:
@@ -138,6 +144,11 @@ class Account:
             and self.chat.is_store_allowed
             and (self.tenant is None or self.tenant.may_store)
         )
+
+    @property
+    def is_pair_due(self) -> bool:
+        """Whether an answer of the teacher may be delivered only once its pair is written."""
+        return self.context.is_pair_due and self.is_storing
 
     def settle_with(self, error: GatewayError, status: int | None = None) -> None:
         """Tell that the request ended with this error; ``status`` is what the client saw of it."""

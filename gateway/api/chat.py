@@ -27,6 +27,7 @@ from gateway.errors import (
     GatewayError,
     InternalError,
     ModelNotFound,
+    NotRecorded,
     Overloaded,
     ShuttingDown,
     UpstreamRefused,
@@ -38,7 +39,8 @@ from gateway.wire.chat import GROUP_HEADER, Chat, group_of, parse_chat
 from gateway.wire.completion import Completion, client_fields, read_completion
 from gateway.wire.errors import error_event, status_of
 from gateway.wire.replay import CONTENT_TYPE, replay
-from routing.vocabulary import Handover, Need, Role
+from routing.cascade import ServeDraft, settle
+from routing.vocabulary import Degraded, Denied, Handover, Need, Role
 
 MAX_ECHO = 100  # characters of the client's own words in an error message
 CLIENT_GONE_STATUS = 499  # nobody receives it: nginx's number for a client that left
@@ -63,6 +65,11 @@ class ChatCompletions:
 
 def _whole_body(chat: Chat, completion: Completion) -> bytes:
     return msgspec.json.encode(client_fields(completion, chat))
+
+
+def _whole_draft(stream: AnswerStream) -> Completion | None:
+    draft = stream.course.draft
+    return read_completion(draft.assembly.body()) if draft is not None and draft.is_whole else None
 
 
 class _Exchange:
@@ -137,7 +144,7 @@ class _Exchange:
     async def _respond_whole(self, chat: Chat, served: Served) -> None:
         with Departure(self._receive):
             given = await answer(chat, served.cascade, self._account.legs)
-        await self._deliver(chat, given)
+        await self._deliver(chat, given, served)
 
     async def _respond_streaming(self, chat: Chat, served: Served) -> None:
         account = self._account
@@ -155,7 +162,12 @@ class _Exchange:
                 with Departure(self._receive):
                     whole = await collect(stream)
                 body = _whole_body(chat, read_completion(whole.body()))
-                tell(account, stream)
+                try:
+                    tell(account, stream)
+                except NotRecorded as loss:
+                    draft = self._draft_instead(_whole_draft(stream), served, loss)
+                    body = _whole_body(chat, draft)
+                    account.settle(account.ending, STATUS)
                 await self._send_whole(self._whole_headers(), body)
         finally:
             stream.close()
@@ -173,21 +185,37 @@ class _Exchange:
         finally:
             events.close()
 
-    async def _deliver(self, chat: Chat, given: Answer) -> None:
+    async def _deliver(self, chat: Chat, given: Answer, served: Served) -> None:
         """Write the pair, tell the facts, and send the answer."""
-        account, course = self._account, self._account.course
+        account, course, completion = self._account, self._account.course, given.completion
         course.served_by, course.degraded = given.served_by, given.degraded
         if given.served_by is Role.TEACHER:
             draft = None if given.draft is None else given.draft.body
-            account.log_pair(
-                Rescue(draft, draft is not None, given.completion.body, account.reason)
-            )
+            rescue = Rescue(draft, draft is not None, completion.body, account.reason)
+            try:
+                account.insist_on(account.log_pair(rescue))
+            except NotRecorded as loss:
+                completion = self._draft_instead(given.draft, served, loss)
         if chat.is_stream:
-            headers, body = self._stream_headers(), b"".join(replay(given.completion, chat))
+            headers, body = self._stream_headers(), b"".join(replay(completion, chat))
         else:
-            headers, body = self._whole_headers(), _whole_body(chat, given.completion)
+            headers, body = self._whole_headers(), _whole_body(chat, completion)
         account.settle(account.ending, STATUS)
         await self._send_whole(headers, body)
+
+    def _draft_instead(
+        self, draft: Completion | None, served: Served, loss: NotRecorded
+    ) -> Completion:
+        """What is served of an escalation whose pair is lost: settled once more, as denied."""
+        account, course = self._account, self._account.course
+        verdict, grant = account.legs.verdict, Denied(Degraded.JOURNAL_FULL)
+        if draft is None or verdict is None:
+            raise loss
+        outcome = settle(verdict, grant, served.cascade.when_denied)  # pure
+        if not isinstance(outcome, ServeDraft):
+            raise loss
+        course.served_by, course.degraded = Role.STUDENT, outcome.degraded
+        return draft
 
     async def _send_whole(self, headers: dict[str, str], body: bytes) -> None:
         self._account.add_cost(headers)
