@@ -33,9 +33,12 @@ from gateway.errors import (
 from gateway.facts import TeacherProbed
 from gateway.keys import Keys
 from gateway.legs import Model
+from gateway.pairs import Source
+from gateway.safekeeping import Safekeeping
 from gateway.sampled import Samples
 from gateway.settings import Settings, spelled, unknown_variables
 from gateway.stores.journal import Journal, JournalBusy
+from gateway.stores.sealing import Sealer, sealer_of
 from gateway.stores.shipper import Shipper
 from gateway.telemetry.log import new_log
 from gateway.telemetry.metrics import Metrics
@@ -142,8 +145,9 @@ def build_gateway(
     log = new_log(settings.log_level, on_lost=metrics.log_line_lost)
     observer = Observer(metrics, log)
     redis = _redis(settings)
+    sealer = sealer_of(settings.pairs_keys)
     journal = _journal(settings, observer)
-    served = {cascade.name: _served(cascade, observer) for cascade in cascades}
+    served = {cascade.name: _served(cascade, observer, sealer) for cascade in cascades}
     context = Context(
         served=served,
         keys=keys,
@@ -155,6 +159,7 @@ def build_gateway(
         new_id=lambda: os.urandom(16).hex(),
         dice=random.random,
         started_at=int(time.time()),
+        is_pair_due=settings.journal_when_full == "refuse",
     )
     metrics.open_requests.set_function(lambda: context.open_requests)
     for one in served.values():
@@ -204,7 +209,7 @@ def _journal(settings: Settings, observer: Observer) -> Journal:
         ) from None
 
 
-def _served(loaded: LoadedCascade, observer: Observer) -> Served:
+def _served(loaded: LoadedCascade, observer: Observer, sealer: Sealer | None) -> Served:
     config = loaded.config
 
     def model(role: Role) -> Model:
@@ -234,9 +239,14 @@ def _served(loaded: LoadedCascade, observer: Observer) -> Served:
     )
     return Served(
         cascade=cascade,
-        student_version=config.student.version,
-        teacher_model=config.teacher.model,
-        may_train=config.teacher.outputs_may_train,
+        source=Source(
+            cascade=loaded.name,
+            student_version=config.student.version,
+            teacher_model=config.teacher.model,
+            teacher_version=config.teacher.version or config.teacher.model,
+            teacher_outputs_may_train=config.teacher.outputs_may_train,
+        ),
+        safekeeping=Safekeeping(loaded.redactor, sealer),
         is_storing=config.pairs.store,
     )
 

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, Field, Strict, ValidationError
 
 from gateway.comparing import ComparatorConfig, EmbeddingConfig, JudgeConfig, NormalisedConfig
 from gateway.config_file import ConfigError, explain, read_yaml
+from gateway.redaction import Redactor, find_redactor
 from gateway.sections import HttpUrl, Section
 from routing.errors import PolicyError
 from routing.money import Price, pico_per_token
@@ -85,8 +86,12 @@ class StudentConfig(ModelConfig):
 
 
 class TeacherConfig(ModelConfig):
-    """The teacher.  ``outputs_may_train``: whether its licence lets a student learn from it."""
+    """The teacher.  ``outputs_may_train``: whether its licence lets a student learn from it.
 
+    ``version`` is for pairs, where weights change behind one name; the model's name unless said.
+    """
+
+    version: Annotated[str, Field(min_length=1)] | None = None
     outputs_may_train: _Bool = False
 
 
@@ -98,9 +103,10 @@ class ObjectiveConfig(Section):
 
 
 class PairsConfig(Section):
-    """Whether escalations are recorded."""
+    """Whether escalations are recorded, and by what redactor they are seen before that."""
 
     store: _Bool = True
+    redactor: Annotated[str, Field(min_length=1)] | None = None
 
 
 class StreamingConfig(Section):
@@ -155,7 +161,7 @@ class _File(Section):
 
 @dataclass(frozen=True, slots=True)
 class LoadedCascade:
-    """A cascade's configuration with its policy read, and its keys looked up."""
+    """A cascade's configuration with its policy read, its keys and its redactor looked up."""
 
     name: str
     config: CascadeConfig
@@ -163,6 +169,7 @@ class LoadedCascade:
     student_key: str | None
     teacher_key: str | None
     embedder_key: str | None = None
+    redactor: Redactor | None = None
 
 
 def load_cascades(
@@ -233,7 +240,13 @@ def _load_one(
             f"{config.streaming.hold_tokens} --target quality=0.99 --out policy.json`"
         )
     return LoadedCascade(
-        name, config, policy, keys["student"], keys["teacher"], keys.get("comparator")
+        name,
+        config,
+        policy,
+        keys["student"],
+        keys["teacher"],
+        keys.get("comparator"),
+        _redactor(config.pairs),
     )
 
 
@@ -266,6 +279,15 @@ def _check_samples(name: str, config: CascadeConfig, policy: Policy) -> None:
             f"samples: {wanted} drafts are judged once all are whole, and none can be given up "
             "before: remove streaming.early_abort, or set samples to 1"
         )
+
+
+def _redactor(pairs: PairsConfig) -> Redactor | None:
+    if pairs.redactor is None:
+        return None
+    try:
+        return find_redactor(pairs.redactor)
+    except ConfigError as error:
+        raise ConfigError(f"pairs.{error}") from None
 
 
 def _key(role: str, variable: str | None, read_secret: Callable[[str], str | None]) -> str | None:

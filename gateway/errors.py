@@ -11,6 +11,7 @@
       Overloaded                   503  too many open requests here
       ShuttingDown                 503  this process ends before the answer came
       TeacherUnavailable           503  nothing to serve: no draft, no teacher
+      NotRecorded                  503  the teacher answered, and its pair could not be written
       InternalError                500  a bug of ours
       UpstreamError                     a model server failed
         UpstreamTimeout            504
@@ -161,6 +162,14 @@ class TeacherUnavailable(GatewayError):
 
     status = 503
     code = "teacher_unavailable"
+    retry_after_seconds = 5
+
+
+class NotRecorded(GatewayError):
+    """The teacher answered, but its pair could not be written, and the operator wants both."""
+
+    status = 503
+    code = "journal_full"
     retry_after_seconds = 5
 
 

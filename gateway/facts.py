@@ -119,6 +119,17 @@ class DraftCompleted:
 
 
 @dataclass(frozen=True, slots=True)
+class ContentDropped:
+    """A pair is written without its content, because ``redactor`` failed; ``detail`` says how."""
+
+    cascade: str
+    pair_id: str
+    cause: str
+    redactor: str | None
+    detail: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class TeacherProbed:
     """A teacher was asked, off the path, to go on from given words.
 

@@ -6,13 +6,20 @@ from dataclasses import dataclass, field, replace
 
 from gateway.errors import UpstreamError, UpstreamRefused
 from gateway.facts import ABORTED, CANCELLED, SPARE, Denial, Leg
-from gateway.ports import ChatModel, ChatStream, Clock
+from gateway.ports import ChatModel, ChatStream, Clock, PairLog
 from gateway.wire.chat import Chat, Prefix
 from gateway.wire.chunk import Chunk
 from gateway.wire.completion import Completion
-from routing.cascade import Verdict
+from routing.cascade import Verdict, barred
 from routing.money import NOTHING_USED, Price, Usage, cost_of
 from routing.vocabulary import Degraded, Denied, Grant, NotAsked, Role
+
+_WHY_NOT = {
+    Degraded.TEACHER_FAILED: NotAsked.LEFT_ALONE,
+    Degraded.TEACHER_BUSY: NotAsked.NO_ROOM,
+    Degraded.NOT_ALLOWED: NotAsked.NOT_ALLOWED,
+    Degraded.JOURNAL_FULL: NotAsked.JOURNAL_FULL,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,20 +36,23 @@ class Legs:
     """The calls that one request made, in order, those denied to it, and the verdict, once known.
 
     Kept apart from the answer, because they are facts even where no answer comes of them.
+    ``may_escalate`` is what the tenant is allowed; ``due_in`` the log in which an escalation must
+    have room, or it is not granted; None where a pair that is lost is only counted.
     """
 
     clock: Clock
     made: list[Leg] = field(default_factory=list)
     denied: list[Denial] = field(default_factory=list)
     verdict: Verdict | None = None
+    may_escalate: bool = True
+    due_in: PairLog | None = None
 
     def reserve(self, model: Model) -> Grant:
         """Say whether a model may be asked now; a Granted must be followed by a call."""
-        grant = model.chat.reserve()
+        bar = self._bar() if model.role is Role.TEACHER else None
+        grant = bar or model.chat.reserve()
         if isinstance(grant, Denied):
-            is_busy = grant.degraded is Degraded.TEACHER_BUSY
-            cause = NotAsked.NO_ROOM if is_busy else NotAsked.LEFT_ALONE
-            self.denied.append(Denial(model.role, cause))
+            self.denied.append(Denial(model.role, _WHY_NOT[grant.degraded]))
         return grant
 
     async def ask(self, model: Model, chat: Chat) -> Completion:
@@ -90,6 +100,10 @@ class Legs:
         last = replace(self.made.pop(), usage=one, cost_pico=cost_of(one, model.price))
         spare = Leg(model.role, others, cost_of(others, model.price), last.seconds, SPARE)
         self.made += [last, spare]
+
+    def _bar(self) -> Denied | None:
+        has_room = self.due_in is None or self.due_in.has_room
+        return barred(may_escalate=self.may_escalate, has_room=has_room)
 
     def note(
         self,

@@ -1,9 +1,11 @@
-"""The record of one escalation, as the journal and the store hold it.
+"""The record of one escalation, as the journal and the store hold it: docs/pair.schema.json.
 
-``request``, ``draft`` and ``answer`` are OpenAI payloads, byte for byte; ``draft`` is null where
-the student wrote none.  Money is in US dollars, as exact decimals in text, null where unknown.
+What a pair says of a request is in clear; what the request and its answers say is its ``content``,
+which may have been redacted, sealed or dropped before it comes here.  Money is in US dollars, as
+exact decimals in text, null where unknown.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import msgspec
@@ -11,27 +13,37 @@ import msgspec
 from gateway.answer_stream import Splice
 from gateway.facts import Leg
 from gateway.legs import Legs
+from gateway.safekeeping import Kept
 from gateway.wire.chat import Chat
 from gateway.wire.raw import one_line
 from routing.money import usd
 from routing.vocabulary import Reason, Role
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What all pairs of one cascade say alike."""
+
+    cascade: str
+    student_version: str
+    teacher_model: str
+    teacher_version: str
+    teacher_outputs_may_train: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
     """Where a pair comes from.  ``id`` tells pairs apart; ``time`` counts seconds from 1970."""
 
+    source: Source
+    policy_version: str
     id: str
     time: float
     request_id: str
     tenant: str | None
-    cascade: str
-    student_version: str
-    teacher_model: str
-    policy_version: str
-    may_train: bool
+    tenant_may_train: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +68,34 @@ class Rescue:
     completes: str | None = None
 
 
-def pair_record(provenance: Provenance, chat: Chat, rescue: Rescue, legs: Legs) -> bytes:
+def content_of(chat: Chat, rescue: Rescue) -> bytes:
+    """What the client and the models said: OpenAI payloads, byte for byte, but for line breaks.
+
+    A line break between two tokens of JSON would end a line of the journal: it is made a blank.
+    """
+    splice = rescue.splice
+    content = {
+        "request": msgspec.Raw(one_line(chat.body)),
+        "draft": None if rescue.draft is None else msgspec.Raw(one_line(rescue.draft)),
+        "answer": msgspec.Raw(one_line(rescue.answer)),
+        "released": None if splice is None else splice.prefix.text,
+    }
+    return msgspec.json.encode(content)
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One escalation, with its content as it may be written."""
+
+    provenance: Provenance
+    rescue: Rescue
+    kept: Kept
+
+
+def pair_record(pair: Pair, chat: Chat, legs: Legs) -> bytes:
     """Encode one pair as JSON, on one line."""
-    verdict = legs.verdict
+    provenance, rescue, kept = pair.provenance, pair.rescue, pair.kept
+    source, verdict = provenance.source, legs.verdict
     confidence = None if verdict is None else verdict.confidence
     merit = None if verdict is None else verdict.merit
     record = {
@@ -66,9 +103,10 @@ def pair_record(provenance: Provenance, chat: Chat, rescue: Rescue, legs: Legs) 
         "id": provenance.id,
         "completes": rescue.completes,
         "time": provenance.time,
-        "cascade": provenance.cascade,
+        "cascade": source.cascade,
         "tenant": provenance.tenant,
         "request_id": provenance.request_id,
+        "is_stream": chat.is_stream,
         "served_by": Role.TEACHER,
         "reason": rescue.reason,
         "group": chat.group,
@@ -77,29 +115,34 @@ def pair_record(provenance: Provenance, chat: Chat, rescue: Rescue, legs: Legs) 
         "signals": {} if verdict is None else dict(verdict.signals),
         "propensity": rescue.propensity,
         "samples": rescue.samples,
-        "student_version": provenance.student_version,
-        "teacher_model": provenance.teacher_model,
+        "student_version": source.student_version,
+        "teacher_model": source.teacher_model,
+        "teacher_version": source.teacher_version,
         "policy_version": provenance.policy_version,
-        "may_train": provenance.may_train,
+        "consent": {
+            "tenant_may_train": provenance.tenant_may_train,
+            "teacher_outputs_may_train": source.teacher_outputs_may_train,
+        },
         "legs": [_leg(leg) for leg in legs.made],
-        "request": msgspec.Raw(one_line(chat.body)),
-        "draft": None if rescue.draft is None else msgspec.Raw(one_line(rescue.draft)),
         "draft_complete": rescue.is_draft_complete,
-        "answer": msgspec.Raw(one_line(rescue.answer)),
         "splice": None if rescue.splice is None else _splice(rescue.splice),
+        "redactor": kept.redactor,
+        "dropped": kept.dropped,
+        "content": None if kept.content is None else msgspec.Raw(kept.content),
+        "sealed": kept.sealed,
     }
     return msgspec.json.encode(record)
 
 
-def _splice(splice: Splice) -> dict[str, object]:
+def _splice(splice: Splice) -> Mapping[str, object]:
     return {
         "handover": splice.handover,
         "after_tokens": splice.prefix.tokens,
-        "released": splice.prefix.text,
+        "after_characters": len(splice.prefix.text),
     }
 
 
-def _leg(leg: Leg) -> dict[str, object]:
+def _leg(leg: Leg) -> Mapping[str, object]:
     usage = leg.usage
     return {
         "role": leg.role,

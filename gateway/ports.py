@@ -68,8 +68,18 @@ class Clock(Protocol):
 class PairLog(Protocol):
     """Where the records of escalations go."""
 
-    def append(self, cascade: str, record: bytes) -> None:
-        """Write one record so that it survives the process; never waits, never raises."""
+    @property
+    def has_room(self) -> bool:
+        """Whether a record of usual size could be written now.
+
+        False once a write failed or the bound was hit, until there is room again.
+        """
+
+    def append(self, cascade: str, record: bytes) -> bool:
+        """Write one record so that it survives the process; never waits, never raises.
+
+        False where it is lost, which is counted and logged by then.
+        """
 
 
 @dataclass(frozen=True, slots=True)

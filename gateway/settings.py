@@ -14,7 +14,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 PREFIX = "UNDERSTUDY_"
 # These are set by the environment alone.
 WITHOUT_OPTION = frozenset({
-    "drain_seconds", "journal_max_bytes", "max_body_bytes", "max_open_requests",
+    "drain_seconds", "journal_max_bytes", "journal_when_full", "max_body_bytes",
+    "max_open_requests", "pairs_keys",
 })  # fmt: skip
 Port = Annotated[int, Field(ge=0, le=65535)]
 
@@ -63,6 +64,16 @@ class Settings(BaseSettings):
         default=2**30,
         ge=2**10,
         description="Largest journal; pairs beyond it are counted as lost.",
+    )
+    journal_when_full: Literal["count", "refuse"] = Field(
+        default="count",
+        description="What becomes of escalations whose pair cannot be written: they are answered "
+        "and the loss is counted, or they are refused.",
+    )
+    pairs_keys: SecretStr | None = Field(
+        default=None,
+        description="Fernet keys, with commas between them, for the content of pairs: the first "
+        "seals, each opens. Without them it is written in clear.",
     )
     drain_seconds: int = Field(
         default=30, ge=0, le=3600, description="How long open requests may go on after SIGTERM."

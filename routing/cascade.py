@@ -13,6 +13,7 @@ from routing.signals import Signals, signals_of
 from routing.vocabulary import (
     Confidence,
     Degraded,
+    Denied,
     Draft,
     Grant,
     Granted,
@@ -178,6 +179,17 @@ def _certainty(verdict: Verdict) -> tuple[bool, float]:
     """Order verdicts: any deferral before any keep, then by merit, silence first."""
     merit = -1.0 if verdict.merit is None else verdict.merit.value
     return isinstance(verdict, Keep), merit
+
+
+def barred(*, may_escalate: bool, has_room: bool) -> Denied | None:
+    """Why the teacher is out of the question, however well it is; None: it has the next word.
+
+    ``may_escalate`` is what the tenant is allowed.  ``has_room`` says whether the pair could be
+    recorded, and is True where nobody insists on that.
+    """
+    if not may_escalate:
+        return Denied(Degraded.NOT_ALLOWED)
+    return None if has_room else Denied(Degraded.JOURNAL_FULL)
 
 
 def settle(verdict: Verdict, grant: Grant, when_denied: WhenDenied) -> Outcome:

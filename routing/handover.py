@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from routing.vocabulary import Degraded, Denied, Handover, Obstacle
+from routing.vocabulary import Denied, Handover, Obstacle
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +34,7 @@ def hand_over(wish: Handover, seam: Seam) -> Handover | Obstacle:
 
 def obstacle_of(denied: Denied) -> Obstacle:
     """Why a teacher that is not to be had takes nothing over."""
-    is_busy = denied.degraded is Degraded.TEACHER_BUSY
-    return Obstacle.TEACHER_BUSY if is_busy else Obstacle.TEACHER_FAILED
+    return Obstacle(denied.degraded.value)
 
 
 def _obstacle(seam: Seam) -> Obstacle | None:

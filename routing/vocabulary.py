@@ -34,6 +34,8 @@ class Degraded(StrEnum):
 
     TEACHER_FAILED = "teacher_failed"
     TEACHER_BUSY = "teacher_busy"
+    NOT_ALLOWED = "not_allowed"
+    JOURNAL_FULL = "journal_full"
 
 
 class Kind(StrEnum):
@@ -81,13 +83,21 @@ class Obstacle(StrEnum):
     TEACHER_CANNOT = "teacher_cannot"
     TEACHER_FAILED = "teacher_failed"
     TEACHER_BUSY = "teacher_busy"
+    NOT_ALLOWED = "not_allowed"
+    JOURNAL_FULL = "journal_full"
 
 
 class NotAsked(StrEnum):
-    """Why a model got no call: it failed too often of late, or has all the calls it may have."""
+    """Why a model got no call.
+
+    It failed too often of late, has all the calls it may have, may not be asked for this tenant, or
+    there is no room to record what it would say.
+    """
 
     LEFT_ALONE = "left_alone"
     NO_ROOM = "no_room"
+    NOT_ALLOWED = "not_allowed"
+    JOURNAL_FULL = "journal_full"
 
 
 class Structure(StrEnum):

@@ -4,10 +4,11 @@ from dataclasses import dataclass, field
 
 from gateway.answer_stream import Course
 from gateway.api.context import Context, Served
-from gateway.errors import GatewayError, RequestError, UpstreamRefused
-from gateway.facts import Ending, RequestSettled
+from gateway.errors import GatewayError, NotRecorded, RequestError, UpstreamRefused
+from gateway.facts import ContentDropped, Ending, RequestSettled
+from gateway.keys import Tenant
 from gateway.legs import Legs
-from gateway.pairs import Provenance, Rescue, pair_record
+from gateway.pairs import Pair, Provenance, Rescue, content_of, pair_record
 from gateway.wire.chat import Chat
 from gateway.wire.errors import status_of
 from routing.money import Usage, baseline_of, cost_of, total_of, usd
@@ -22,7 +23,7 @@ class Account:
     request_id: str
     started: float
     legs: Legs
-    tenant: str | None = None
+    tenant: Tenant | None = None
     chat: Chat | None = None
     served: Served | None = None
     course: Course = field(default_factory=Course)
@@ -94,25 +95,44 @@ class Account:
         if cost is not None:
             headers["x-understudy-cost-usd"] = usd(cost)
 
+    def admit(self) -> None:
+        """Have the legs know what stands in the way of an escalation, whoever the teacher is."""
+        self.legs.may_escalate = self.tenant is None or self.tenant.may_escalate
+        if self.is_pair_due:
+            self.legs.due_in = self.context.pairs
+
     def log_pair(self, rescue: Rescue) -> str | None:
-        """Write a pair to the journal, where that is allowed; its id."""
+        """Write a pair to the journal, where that is allowed; its id, None where there is none."""
         chat, served = self.chat, self.served
         if chat is None or served is None or not self.is_storing:
             return None
+        tenant = self.tenant
         provenance = Provenance(
+            source=served.source,
+            policy_version=served.cascade.policy.version,
             id=self.context.new_id(),
             time=self.context.epoch(),
             request_id=self.request_id,
-            tenant=self.tenant,
-            cascade=served.cascade.name,
-            student_version=served.student_version,
-            teacher_model=served.teacher_model,
-            policy_version=served.cascade.policy.version,
-            may_train=served.may_train,
+            tenant=None if tenant is None else tenant.name,
+            tenant_may_train=tenant is None or tenant.may_train,
         )
-        record = pair_record(provenance, chat, rescue, self.legs)
-        self.context.pairs.append(served.cascade.name, record)
-        return provenance.id
+        kept = served.safekeeping.keep(content_of(chat, rescue))
+        if kept.dropped is not None:
+            fact = ContentDropped(
+                cascade=served.cascade.name,
+                pair_id=provenance.id,
+                cause=kept.dropped,
+                redactor=kept.redactor,
+                detail=kept.failure,
+            )
+            self.context.observer.content_dropped(fact)
+        record = pair_record(Pair(provenance, rescue, kept), chat, self.legs)
+        return provenance.id if self.context.pairs.append(served.cascade.name, record) else None
+
+    def insist_on(self, pair_id: str | None) -> None:
+        """Raise NotRecorded where there is no pair and its answer may not be delivered without."""
+        if pair_id is None and self.is_pair_due:
+            raise NotRecorded("This answer could not be recorded, and is not served without that.")
 
     @property
     def is_storing(self) -> bool:
@@ -122,7 +142,13 @@ class Account:
             and self.served.is_storing
             and self.chat is not None
             and self.chat.is_store_allowed
+            and (self.tenant is None or self.tenant.may_store)
         )
+
+    @property
+    def is_pair_due(self) -> bool:
+        """Whether an answer of the teacher may be delivered only once its pair is written."""
+        return self.context.is_pair_due and self.is_storing
 
     def settle_with(self, error: GatewayError, status: int | None = None) -> None:
         """Tell that the request ended with this error; ``status`` is what the client saw of it."""
@@ -147,7 +173,7 @@ class Account:
                 seconds=self.context.clock() - self.started,
                 first_byte_seconds=self.first_byte_seconds,
                 cascade=None if cascade is None else cascade.name,
-                tenant=self.tenant,
+                tenant=None if self.tenant is None else self.tenant.name,
                 is_stream=chat is not None and chat.is_stream,
                 served_by=course.served_by,
                 reason=self.reason,

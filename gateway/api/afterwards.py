@@ -19,6 +19,12 @@ def finish_draft(account: Account, draft: Drafting, legs: Legs, rescue: Rescue) 
     task.add_done_callback(background.discard)
 
 
+def abandon_draft(account: Account, draft: Drafting, legs: Legs) -> None:
+    """Have the student stop after all: there is no pair that the draft would complete."""
+    draft.leg.close()
+    _bill(account, legs)
+
+
 async def _finish_draft(account: Account, draft: Drafting, legs: Legs, rescue: Rescue) -> None:
     draft.open_gate()
     try:
@@ -33,7 +39,11 @@ async def _finish_draft(account: Account, draft: Drafting, legs: Legs, rescue: R
             account.log_pair(replace(rescue, draft=body, is_draft_complete=True))
     finally:
         draft.leg.close()
-        if account.served is not None:
-            name = account.served.cascade.name
-            for leg in legs.made:
-                account.context.observer.draft_completed(DraftCompleted(name, leg))
+        _bill(account, legs)
+
+
+def _bill(account: Account, legs: Legs) -> None:
+    if account.served is not None:
+        name = account.served.cascade.name
+        for leg in legs.made:
+            account.context.observer.draft_completed(DraftCompleted(name, leg))

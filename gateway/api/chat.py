@@ -28,6 +28,7 @@ from gateway.errors import (
     GatewayError,
     InternalError,
     ModelNotFound,
+    NotRecorded,
     Overloaded,
     ShuttingDown,
     UpstreamRefused,
@@ -40,7 +41,8 @@ from gateway.wire.completion import Completion, client_fields, read_completion
 from gateway.wire.errors import error_event, status_of
 from gateway.wire.prospect import samples_wanted
 from gateway.wire.replay import CONTENT_TYPE, replay
-from routing.vocabulary import Handover, Need, Reason, Role
+from routing.cascade import ServeDraft, settle
+from routing.vocabulary import Degraded, Denied, Handover, Need, Reason, Role
 
 MAX_ECHO = 100  # characters of the client's own words in an error message
 CLIENT_GONE_STATUS = 499  # nobody receives it: nginx's number for a client that left
@@ -72,6 +74,11 @@ def _rescue(given: Answer, reason: Reason | None) -> Rescue:
     if draft is None:
         return Rescue(None, is_draft_complete=False, answer=taught, reason=reason)
     return Rescue(draft.body, True, taught, reason, samples=draft.samples)
+
+
+def _whole_draft(stream: AnswerStream) -> Completion | None:
+    draft = stream.course.draft
+    return read_completion(draft.assembly.body()) if draft is not None and draft.is_whole else None
 
 
 class _Exchange:
@@ -123,6 +130,7 @@ class _Exchange:
         if served is None:
             name = chat.model[:MAX_ECHO]
             raise ModelNotFound(f"The model '{name}' does not exist.", param="model")
+        account.admit()
         return chat, served
 
     async def _respond(self, chat: Chat, served: Served) -> None:
@@ -151,8 +159,8 @@ class _Exchange:
             return
         with Departure(self._receive):
             given = await answer(chat, served.cascade, self._account.legs)
-        self._record(given)
-        headers, body = self._whole_headers(), _whole_body(chat, given.completion)
+        completion = self._record(given, served)
+        headers, body = self._whole_headers(), _whole_body(chat, completion)
         self._account.settle(self._account.ending, STATUS)
         await self._send_whole(headers, body)
 
@@ -173,7 +181,12 @@ class _Exchange:
                 with Departure(self._receive):
                     whole = await collect(stream)
                 body = _whole_body(chat, read_completion(whole.body()))
-                tell(account, stream)
+                try:
+                    tell(account, stream)
+                except NotRecorded as loss:
+                    draft = self._draft_instead(_whole_draft(stream), served, loss)
+                    body = _whole_body(chat, draft)
+                    account.settle(account.ending, STATUS)
                 await self._send_whole(self._whole_headers(), body)
         finally:
             stream.close()
@@ -198,17 +211,35 @@ class _Exchange:
         """The whole answer as events.  Meanwhile comments may go out, and with them the headers."""
         account = self._account
         given = await answer(chat, served.cascade, account.legs)
-        self._record(given)
-        events = b"".join(replay(given.completion, chat, account.trailer()))
+        completion = self._record(given, served)
+        events = b"".join(replay(completion, chat, account.trailer()))
         account.settle(account.ending, STATUS)
         return events
 
-    def _record(self, given: Answer) -> None:
-        """Note who answered, and write the pair."""
+    def _record(self, given: Answer, served: Served) -> Completion:
+        """Note who answered, and write the pair; gives what is to be served."""
         account, course = self._account, self._account.course
         course.served_by, course.degraded = given.served_by, given.degraded
         if given.served_by is Role.TEACHER:
-            account.log_pair(_rescue(given, account.reason))
+            try:
+                account.insist_on(account.log_pair(_rescue(given, account.reason)))
+            except NotRecorded as loss:
+                return self._draft_instead(given.draft, served, loss)
+        return given.completion
+
+    def _draft_instead(
+        self, draft: Completion | None, served: Served, loss: NotRecorded
+    ) -> Completion:
+        """What is served of an escalation whose pair is lost: settled once more, as denied."""
+        account, course = self._account, self._account.course
+        verdict, grant = account.legs.verdict, Denied(Degraded.JOURNAL_FULL)
+        if draft is None or verdict is None:
+            raise loss
+        outcome = settle(verdict, grant, served.cascade.when_denied)  # pure
+        if not isinstance(outcome, ServeDraft):
+            raise loss
+        course.served_by, course.degraded = Role.STUDENT, outcome.degraded
+        return draft
 
     async def _send_whole(self, headers: dict[str, str], body: bytes) -> None:
         self._account.add_cost(headers)

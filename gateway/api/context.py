@@ -6,18 +6,19 @@ from dataclasses import dataclass, field
 
 from gateway.answer import Cascade
 from gateway.keys import Keys
+from gateway.pairs import Source
 from gateway.ports import Clock, PairLog
+from gateway.safekeeping import Safekeeping
 from gateway.telemetry.observer import Observer
 
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """A cascade, with what its pairs say of it."""
+    """A cascade, with what its pairs say of it and what becomes of their content."""
 
     cascade: Cascade
-    student_version: str
-    teacher_model: str
-    may_train: bool
+    source: Source
+    safekeeping: Safekeeping
     is_storing: bool
 
 
@@ -34,6 +35,7 @@ class Limits:
 class Context:
     """What routes see of the gateway.
 
+    ``is_pair_due``: where a pair cannot be written, its answer may not be delivered.
     ``clock`` is steady; ``epoch`` is seconds since 1970; ``dice`` falls evenly in [0, 1).
     ``background`` holds what goes on after its request was answered; ``cut_requests`` counts those
     that were still open when the drain was over.
@@ -49,6 +51,7 @@ class Context:
     new_id: Callable[[], str]
     dice: Callable[[], float]
     started_at: int
+    is_pair_due: bool = False
     background: set[asyncio.Task[None]] = field(default_factory=set)
     is_draining: bool = False
     open_requests: int = field(default=0)

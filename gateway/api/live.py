@@ -15,7 +15,7 @@ from starlette.types import Send
 
 from gateway.answer_stream import AnswerStream, Chunks
 from gateway.api.account import Account
-from gateway.api.afterwards import finish_draft
+from gateway.api.afterwards import abandon_draft, finish_draft
 from gateway.api.exchange import encoded_headers
 from gateway.legs import Legs
 from gateway.pairs import Rescue
@@ -214,7 +214,10 @@ async def collect(stream: AnswerStream) -> Assembly:
 
 
 def tell(account: Account, stream: AnswerStream) -> None:
-    """Tell the facts and write the pair: the answer is whole, and its end has not left yet."""
+    """Tell the facts and write the pair: the answer is whole, and its end has not left yet.
+
+    Raises NotRecorded where it may not be delivered, for want of its pair; then nothing is told.
+    """
     course = stream.course
     afterwards = Legs(account.context.clock)
     unfinished = stream.hand_on_draft(afterwards)
@@ -228,9 +231,12 @@ def tell(account: Account, stream: AnswerStream) -> None:
             splice=course.splice,
         )
         pair_id = account.log_pair(rescue)
-        if unfinished is not None and pair_id is not None:
+        if unfinished is not None and pair_id is None:
+            abandon_draft(account, unfinished, afterwards)
+        elif unfinished is not None:
             later = replace(rescue, completes=pair_id, propensity=account.complete_drafts)
             finish_draft(account, unfinished, afterwards, later)
+        account.insist_on(pair_id)
     account.settle(account.ending, STATUS)
 
 

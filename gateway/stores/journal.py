@@ -18,6 +18,7 @@ from gateway.ports import PairEvents, Trouble
 
 READ_BYTES = 256 * 2**10
 COMPACT_BYTES = 64 * 2**20
+ROOM_BYTES = 64 * 2**10  # more than most pairs take
 _FILE_MODE = 0o600
 
 
@@ -53,6 +54,7 @@ class Journal:
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._max_bytes = max_bytes
         self._events = events
+        self._has_failed = False
         self.path = directory / "pairs.jsonl"
         self._offset_path = directory / "pairs.shipped"
         self._lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _FILE_MODE)
@@ -70,15 +72,25 @@ class Journal:
         self.shipped = self._read_offset()
         self._events.journal_changed(self.size - self.shipped)
 
-    def append(self, cascade: str, record: bytes) -> None:
+    @property
+    def has_room(self) -> bool:
+        """Whether a pair of usual size could be written; asks the disk once a write has failed."""
+        if self._has_failed:
+            disk = os.statvfs(self.path.parent)
+            self._has_failed = disk.f_bavail * disk.f_frsize < ROOM_BYTES
+        return not self._has_failed and self.size + ROOM_BYTES <= self._max_bytes
+
+    def append(self, cascade: str, record: bytes) -> bool:
         """Write one pair, so that it survives this process.  Never raises: a loss is counted."""
         line = b'{"cascade":%s,"pair":%s}\n' % (json.dumps(cascade).encode(), record)
         trouble = self._write_or_empty(line)
         if trouble is not None:
+            self._has_failed = True
             self._events.pair_lost(cascade, *trouble)
-            return
+            return False
         self._events.pair_written(cascade)
         self._events.journal_changed(self.size - self.shipped)
+        return True
 
     def _write_or_empty(self, line: bytes) -> tuple[str, Trouble] | None:
         """Append a line; None, or why it is lost.  What is shipped makes room for it if it must."""

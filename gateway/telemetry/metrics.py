@@ -20,7 +20,16 @@ from prometheus_client import (
 from prometheus_client.core import CounterMetricFamily
 from prometheus_client.registry import Collector
 
-from gateway.facts import ABORTED, SPARE, DraftCompleted, Ending, Leg, RequestSettled, TeacherProbed
+from gateway.facts import (
+    ABORTED,
+    SPARE,
+    ContentDropped,
+    DraftCompleted,
+    Ending,
+    Leg,
+    RequestSettled,
+    TeacherProbed,
+)
 from routing.money import PICO_PER_USD
 from routing.vocabulary import Kind, Reason, Role
 
@@ -247,6 +256,12 @@ class Metrics:
             "cascade",
             "cause",
         )
+        self._content_dropped = self._counter(
+            "understudy_pair_contents_dropped_total",
+            "Pairs that were written without their content (redactor_failed).",
+            "cascade",
+            "cause",
+        )
         self._journal_bytes = self._gauge(
             "understudy_journal_unshipped_bytes",
             "Bytes in the journal that are not in the store yet.",
@@ -333,6 +348,10 @@ class Metrics:
     def log_line_lost(self) -> None:
         """A log line could not be written."""
         self._log_lines_lost.inc()
+
+    def content_dropped(self, fact: ContentDropped) -> None:
+        """A pair is written without its content."""
+        self._content_dropped.labels(fact.cascade, fact.cause).inc()
 
     def pair_written(self, cascade: str) -> None:
         """A pair stands in the journal."""

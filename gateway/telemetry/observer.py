@@ -3,7 +3,7 @@
 from structlog.typing import FilteringBoundLogger
 
 from gateway.errors import GatewayError
-from gateway.facts import DraftCompleted, RequestSettled, TeacherProbed
+from gateway.facts import ContentDropped, DraftCompleted, RequestSettled, TeacherProbed
 from gateway.ports import Trouble
 from gateway.telemetry.log import log_probed, log_settled
 from gateway.telemetry.metrics import Metrics
@@ -37,6 +37,18 @@ class Observer:
         self.metrics.breaker_changed(cascade, role, is_open=is_open)
         last = {} if failure is None else {"error": failure.code, "detail": failure.detail()}
         self.log.warning("breaker", cascade=cascade, role=role, open=is_open, **last)
+
+    def content_dropped(self, fact: ContentDropped) -> None:
+        """A pair is written without its content."""
+        self.metrics.content_dropped(fact)
+        self.log.error(
+            "content_dropped",
+            cascade=fact.cascade,
+            pair_id=fact.pair_id,
+            cause=fact.cause,
+            redactor=fact.redactor,
+            detail=fact.detail,
+        )
 
     def pair_written(self, cascade: str) -> None:
         """A pair stands in the journal."""

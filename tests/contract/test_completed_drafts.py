@@ -44,10 +44,12 @@ def test_the_draft_is_finished_after_the_answer(drawn: Trial, is_stream: bool) -
     assert second["id"] != first["id"]
     assert second["draft_complete"] is True
     assert second["propensity"] == 0.5
-    assert text_of(second["draft"]) == joined(words(8), REST)
-    assert second["draft"]["choices"][0]["finish_reason"] == "stop"
-    for name in ("answer", "request", "request_id", "reason", "confidence", "signals"):
+    assert text_of(second["content"]["draft"]) == joined(words(8), REST)
+    assert second["content"]["draft"]["choices"][0]["finish_reason"] == "stop"
+    for name in ("request_id", "reason", "confidence", "signals"):
         assert second[name] == first[name]
+    for name in ("answer", "request"):
+        assert second["content"][name] == first["content"][name]
 
 
 def test_what_finishing_takes_is_billed_as_audit(drawn: Trial) -> None:
@@ -110,7 +112,7 @@ def test_a_slow_draft_is_finished_beyond_its_window(drawn: Trial) -> None:
     drawn.student_says(ROLE, Words(words(8), UNSURE), Pause(0.6), Words(REST), *finish())
     drawn.ask("learning").whole()
     wait_until(lambda: drawn.observer.completed_facts)
-    assert text_of(drawn.pairs()[1]["draft"]) == joined(words(8), REST)
+    assert text_of(drawn.pairs()[1]["content"]["draft"]) == joined(words(8), REST)
 
 
 def test_where_the_teacher_fails_the_unfinished_draft_is_served(drawn: Trial) -> None:

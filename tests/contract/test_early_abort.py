@@ -70,8 +70,8 @@ def test_a_hopeless_draft_is_given_up_at_once(trial: Trial) -> None:
     assert trial.legs == [("student", "aborted", 8), ("teacher", None, 10)]
     (pair,) = trial.pairs()
     assert pair["draft_complete"] is False
-    assert text_of(pair["draft"]) == joined(words(8))
-    assert text_of(pair["answer"]) == "Rome."
+    assert text_of(pair["content"]["draft"]) == joined(words(8))
+    assert text_of(pair["content"]["answer"]) == "Rome."
     assert trial.counted("understudy_drafts_aborted_total", cascade="aborting") == 1
 
 
@@ -94,7 +94,7 @@ def test_a_middling_draft_is_judged_in_the_end_alone(trial: Trial) -> None:
     assert trial.drafted.is_over
     (pair,) = trial.pairs()
     assert pair["draft_complete"] is True
-    assert text_of(pair["draft"]) == joined(words(20))
+    assert text_of(pair["content"]["draft"]) == joined(words(20))
 
 
 def test_a_slow_draft_has_all_the_time_it_needs(trial: Trial) -> None:

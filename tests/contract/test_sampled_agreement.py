@@ -149,13 +149,13 @@ def test_drafts_that_differ_are_deferred_and_the_pair_says_why(built: Stage) -> 
     (line,) = built.pairs()
     pair = json.loads(line)["pair"]
     assert (pair["samples"], pair["signals"]["agreement"]) == (3, 1 / 3)
-    assert [each["message"]["content"] for each in pair["draft"]["choices"]] == ["8"]
+    assert [each["message"]["content"] for each in pair["content"]["draft"]["choices"]] == ["8"]
     assert [(leg["role"], leg["output_tokens"], leg["error"]) for leg in pair["legs"]] == [
         ("student", 2, None),
         ("student", 4, "spare"),
         ("teacher", 10, None),
     ]
-    assert pair["request"].get("n") is None
+    assert pair["content"]["request"].get("n") is None
     assert [each.get("n") for each in built.teacher.requests] == [None]
     assert {fact.kind_of(leg) for leg in fact.legs if leg.role is Role.STUDENT} == {"wasted"}
 

@@ -53,8 +53,8 @@ def test_a_draft_that_ends_inside_the_window_is_deferred_whole(trial: Trial) -> 
     assert trial.legs == [("student", None, 10), ("teacher", None, 10)]
     (pair,) = trial.pairs()
     assert pair["draft_complete"] is True
-    assert text_of(pair["draft"]) == joined(words(5))
-    assert text_of(pair["answer"]) == joined(TAUGHT)
+    assert text_of(pair["content"]["draft"]) == joined(words(5))
+    assert text_of(pair["content"]["answer"]) == joined(TAUGHT)
     assert pair["completes"] is None
     assert pair["splice"] is None
     assert pair["propensity"] == 1.0
@@ -87,9 +87,9 @@ def test_what_an_aborted_draft_leaves_behind(trial: Trial) -> None:
     assert usage.completion_tokens == 10  # what the client received, and no more
     (pair,) = trial.pairs()
     assert pair["draft_complete"] is False
-    assert text_of(pair["draft"]) == joined(words(8))
-    assert pair["draft"]["choices"][0]["finish_reason"] is None
-    assert text_of(pair["answer"]) == joined(TAUGHT)
+    assert text_of(pair["content"]["draft"]) == joined(words(8))
+    assert pair["content"]["draft"]["choices"][0]["finish_reason"] is None
+    assert text_of(pair["content"]["answer"]) == joined(TAUGHT)
     assert pair["reason"] == "low_confidence"
     assert pair["confidence"] < 0.4
     assert pair["propensity"] == 1.0
@@ -168,7 +168,7 @@ def test_what_the_student_cannot_do_the_teacher_streams(trial: Trial) -> None:
     assert listener.whole().headers["x-understudy-reason"] == "student_cannot"
     assert trial.stage.student.requests == []
     (pair,) = trial.pairs()
-    assert pair["draft"] is None
+    assert pair["content"]["draft"] is None
     assert pair["draft_complete"] is False
 
 

@@ -81,7 +81,7 @@ def test_where_the_student_fails_at_once_the_teacher_streams(
     assert listener.whole().headers["x-understudy-reason"] == "student_failed"
     assert listener.headers["x-understudy-served-by"] == "teacher"
     (pair,) = trial.pairs()
-    assert pair["draft"] is None
+    assert pair["content"]["draft"] is None
     assert pair["draft_complete"] is False
 
 
@@ -99,7 +99,7 @@ def test_where_the_student_fails_before_anything_is_out_the_teacher_streams(
     assert listener.headers["x-understudy-reason"] == "student_failed"
     assert trial.legs == [("student", code, 10), ("teacher", None, 10)]
     (pair,) = trial.pairs()
-    assert pair["draft"] is None  # what is broken off teaches nothing
+    assert pair["content"]["draft"] is None  # what is broken off teaches nothing
 
 
 def test_a_student_that_is_not_there_is_passed_over(trial: Trial) -> None:
@@ -379,6 +379,6 @@ def test_the_pair_of_a_prompt_without_a_draft_can_be_read(trial: Trial) -> None:
     trial.teacher_says(*whole(TAUGHT))
     trial.ask(seed=7).whole()
     (pair,) = trial.pairs()
-    assert pair["request"]["seed"] == 7
-    assert text_of(pair["answer"]) == joined(TAUGHT)
+    assert pair["content"]["request"]["seed"] == 7
+    assert text_of(pair["content"]["answer"]) == joined(TAUGHT)
     assert [leg["error"] for leg in pair["legs"]] == ["upstream_failed", None]

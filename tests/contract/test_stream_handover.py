@@ -87,10 +87,15 @@ def test_what_is_told_of_a_hand_over(trial: Trial) -> None:
     assert usage is not None
     assert (usage.prompt_tokens, usage.completion_tokens, usage.total_tokens) == (100, 42, 142)
     (pair,) = trial.pairs()
-    assert pair["splice"] == {"handover": "continue", "after_tokens": 32, "released": OUT}
-    assert text_of(pair["draft"]) == OUT
+    assert pair["splice"] == {
+        "handover": "continue",
+        "after_tokens": 32,
+        "after_characters": len(OUT),
+    }
+    assert pair["content"]["released"] == OUT
+    assert text_of(pair["content"]["draft"]) == OUT
     assert pair["draft_complete"] is False
-    assert text_of(pair["answer"]) == joined(CONTINUED)
+    assert text_of(pair["content"]["answer"]) == joined(CONTINUED)
     assert pair["reason"] == "late_doubt"
     assert trial.fact.ending == "escalated"
     assert trial.legs == [("student", None, 32), ("teacher", None, 10)]
@@ -163,7 +168,7 @@ def test_what_waits_does_not_count_as_out(trial: Trial) -> None:
     listener = trial.ask("continuing", max_tokens=100).whole()
     assert listener.said["handover"]["after_tokens"] == 31
     assert trial.taught.request["max_tokens"] == 100 - 31
-    assert trial.pairs()[0]["splice"]["released"] == joined(SURE_WORDS, DOUBTED[:15])
+    assert trial.pairs()[0]["content"]["released"] == joined(SURE_WORDS, DOUBTED[:15])
 
 
 def test_a_server_that_tells_its_role_again_and_again_does_so_once(trial: Trial) -> None:
@@ -308,7 +313,7 @@ def test_where_the_student_breaks_off_the_teacher_goes_on(trial: Trial) -> None:
     (pair,) = trial.pairs()
     assert pair["reason"] == "student_failed"
     assert pair["draft_complete"] is False
-    assert pair["splice"]["released"] == joined(words(20))
+    assert pair["content"]["released"] == joined(words(20))
 
 
 def test_where_the_teacher_fails_too_the_stream_ends_with_an_error(trial: Trial) -> None:

@@ -64,7 +64,7 @@ def test_a_draft_without_a_finish_is_not_complete(trial: Trial) -> None:
     assert trial.fact.reason == "invalid_structure"
     (pair,) = trial.pairs()
     assert pair["draft_complete"] is False
-    assert pair["draft"]["choices"][0]["finish_reason"] is None
+    assert pair["content"]["draft"]["choices"][0]["finish_reason"] is None
 
 
 def test_a_server_that_breaks_off_after_the_finish_has_said_all(trial: Trial) -> None:
@@ -238,5 +238,5 @@ def test_the_draft_of_a_pair_has_the_identity_of_its_first_words(trial: Trial) -
     trial.teacher_says(FILTERED, *whole(TAUGHT))
     assert trial.ask().whole().text == joined(TAUGHT)
     (pair,) = trial.pairs()
-    assert text_of(pair["draft"]) == joined(words(5))
-    assert {pair[side]["id"] for side in ("draft", "answer")} == {"chatcmpl-1"}
+    assert text_of(pair["content"]["draft"]) == joined(words(5))
+    assert {pair["content"][side]["id"] for side in ("draft", "answer")} == {"chatcmpl-1"}

@@ -65,7 +65,7 @@ def test_the_teachers_whole_answer_follows_an_event(trial: Trial) -> None:
     assert "continue_final_message" not in trial.taught.request
     (pair,) = trial.pairs()
     assert pair["splice"]["handover"] == "restart"
-    assert text_of(pair["answer"]) == joined(TAUGHT)
+    assert text_of(pair["content"]["answer"]) == joined(TAUGHT)
     assert trial.legs == [("student", "aborted", 32), ("teacher", None, 10)]
     labels = {"cascade": "restarting"}
     assert trial.counted("understudy_late_doubts_total", **labels, handover="restart") == 1

@@ -50,7 +50,7 @@ def test_a_student_that_says_nothing_within_the_window_has_failed(silent: Trial)
     assert silent.counted("understudy_drafts_aborted_total", **COUNTED) == 0
     assert student_of(silent).breaker.failures == 1
     (pair,) = silent.pairs()
-    assert pair["draft"] is None
+    assert pair["content"]["draft"] is None
 
 
 def test_after_five_of_these_it_is_left_alone(silent: Trial) -> None:

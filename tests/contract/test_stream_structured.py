@@ -110,7 +110,7 @@ def test_a_bad_tool_call_is_deferred_however_sure(
     assert listener.headers["x-understudy-served-by"] == "teacher"
     assert listener.headers["x-understudy-reason"] == "invalid_structure"
     (pair,) = trial.pairs()
-    assert pair["draft"]["choices"][0]["message"]["tool_calls"][0]["function"] == {
+    assert pair["content"]["draft"]["choices"][0]["message"]["tool_calls"][0]["function"] == {
         "name": name,
         "arguments": joined(pieces),
     }

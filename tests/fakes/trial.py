@@ -1,6 +1,5 @@
 """One streamed request on the stage that many tests share: what is asked, heard, told and kept."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import Event
@@ -14,6 +13,7 @@ from routing.breaker import Breaker
 from routing.vocabulary import Role
 from tests.fakes.listener import PATIENCE_SECONDS, Listener, whole_answer
 from tests.fakes.observer import RememberingObserver
+from tests.fakes.pair_schema import valid_pair
 from tests.fakes.script import Played, Step, whole
 from tests.fakes.serving import Stage, wait_until
 from tests.fakes.upstream import Reply, ScriptedModel
@@ -158,8 +158,8 @@ class Trial:
         return [_told(fact.leg) for fact in self.observer.completed_facts]
 
     def pairs(self) -> list[dict[str, Any]]:
-        """The pairs in the journal."""
-        return [json.loads(line)["pair"] for line in self.stage.pairs()[self._pairs :]]
+        """The pairs in the journal, each of the published form."""
+        return [valid_pair(line) for line in self.stage.pairs()[self._pairs :]]
 
     def counted(self, name: str, **labels: str) -> float:
         """The value of one sample; 0 where there is none."""

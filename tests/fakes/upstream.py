@@ -8,7 +8,7 @@ from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
-from tests.fakes.script import Played, Step, play, steps_of
+from tests.fakes.script import Played, Step, play, steps_of, whole
 
 SURE, UNSURE = -0.01, -3.0
 
@@ -36,6 +36,11 @@ def completion(
         "system_fingerprint": "vllm-0.32.0",
         "kv_transfer_params": None,
     } | changes
+
+
+def saying(texts: Sequence[str], logprob: float = SURE) -> "Reply":
+    """A reply with that text, whole or in chunks, each a token of that log-probability."""
+    return Reply(body=completion("".join(texts), logprob), steps=whole(texts, logprob))
 
 
 def tokens(*texts: str, logprob: float = SURE) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from routing.comparators import Question, Score
 from routing.money import Price
 from routing.policy import UNCALIBRATED_VERSION
 from routing.vocabulary import Need, Threshold, WhenDenied
-from tests.fakes.serving import cascade_document
+from tests.fakes.serving import cascade_document, load_gateway
 
 POLICY = {
     "schema_version": 2,
@@ -72,6 +72,29 @@ def test_a_full_configuration_is_read(tmp_path: Path) -> None:
     assert loaded.config.degraded is WhenDenied.REFUSE
     assert loaded.policy.version == UNCALIBRATED_VERSION
     assert loaded.policy.threshold == Threshold(0.8)
+
+
+def test_the_teachers_version_is_its_models_name_unless_said(tmp_path: Path) -> None:
+    versions = []
+    for changes in ({}, {"version": "2026-11"}):
+        gateway = load_gateway(tmp_path, document(teacher=changes))
+        versions.append(gateway.context.served["assistant"].source.teacher_version)
+        gateway.journal.close()
+    assert versions == ["upstream-teacher", "2026-11"]
+
+
+def test_a_redactor_is_found_when_the_file_is_read(tmp_path: Path) -> None:
+    (loaded,) = load(tmp_path, {"cascades": {"a": document(pairs={"redactor": "pii"})}})
+    assert loaded.redactor is not None
+    assert loaded.redactor.name == "pii"
+    (without,) = load(tmp_path, {"cascades": {"a": document()}})
+    assert without.redactor is None
+
+
+def test_an_unknown_redactor_is_refused_with_the_names_of_those_there_are(tmp_path: Path) -> None:
+    problem = problem_of(tmp_path, {"cascades": {"a": document(pairs={"redactor": "pi"})}})
+    assert "c.yaml: cascades.a.pairs.redactor: 'pi' is not installed" in problem
+    assert "(pii)" in problem
 
 
 def test_prices_are_whole_pico_dollars(tmp_path: Path) -> None:

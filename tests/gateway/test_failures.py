@@ -80,13 +80,14 @@ def test_an_unsure_draft_is_escalated_and_recorded(scene: Stage) -> None:
     record = json.loads(line)
     assert record["cascade"] == "assistant"
     pair = record["pair"]
-    assert pair["request"] == scene.question
-    assert pair["draft"]["choices"][0]["message"]["content"] == "Rome?"
-    assert pair["answer"]["choices"][0]["message"]["content"] == "Paris."
+    assert pair["content"]["request"] == scene.question
+    assert pair["content"]["draft"]["choices"][0]["message"]["content"] == "Rome?"
+    assert pair["content"]["answer"]["choices"][0]["message"]["content"] == "Paris."
     assert pair["reason"] == "low_confidence"
     assert pair["request_id"] == response.headers["x-request-id"]
     assert pair["student_version"] == "student-1"
-    assert pair["may_train"] is True
+    assert pair["teacher_version"] == "upstream-teacher"
+    assert pair["consent"] == {"tenant_may_train": True, "teacher_outputs_may_train": True}
     assert [leg["cost_usd"] for leg in pair["legs"]] == ["0.0000026", "0.000084"]
     assert set(pair["signals"]) >= {"mean_probability", "min_margin"}
     cost = "understudy_cost_usd_total"
@@ -111,7 +112,7 @@ def test_where_the_student_fails_the_teacher_answers(scene: Stage, failure: Repl
     assert response.headers["x-understudy-served-by"] == "teacher"
     assert response.headers["x-understudy-reason"] == "student_failed"
     pair = json.loads(scene.pairs()[0])["pair"]
-    assert pair["draft"] is None
+    assert pair["content"]["draft"] is None
 
 
 @pytest.mark.parametrize("failure", FAILURES.values(), ids=FAILURES.keys())

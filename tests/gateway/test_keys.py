@@ -7,7 +7,7 @@ import yaml
 
 from gateway.config_file import ConfigError
 from gateway.errors import Unauthorized
-from gateway.keys import Keys, load_keys
+from gateway.keys import Keys, Tenant, load_keys
 
 
 def sha256(key: str) -> str:
@@ -27,8 +27,8 @@ def two_keys(folder: Path) -> Keys:
 
 def test_each_key_has_its_tenant(tmp_path: Path) -> None:
     keys = two_keys(tmp_path)
-    assert keys.tenant("Bearer key-of-ann") == "ann"
-    assert keys.tenant("bearer  key-of-bob ") == "bob"
+    assert keys.tenant("Bearer key-of-ann") == Tenant("ann")
+    assert keys.tenant("bearer  key-of-bob ") == Tenant("bob")
 
 
 @pytest.mark.parametrize(
@@ -54,6 +54,21 @@ def test_without_a_file_no_key_is_asked_for() -> None:
     assert load_keys(None).tenant("Bearer x") is None
 
 
+@pytest.mark.parametrize("withheld", ["may_store", "may_train", "may_escalate"])
+def test_a_tenant_may_do_all_that_is_not_withheld(tmp_path: Path, withheld: str) -> None:
+    entry = {"name": "ann", "sha256": sha256("key-of-ann"), withheld: False}
+    tenant = load_keys(written(tmp_path, {"keys": [entry]})).tenant("Bearer key-of-ann")
+    may = {"may_store": True, "may_train": True, "may_escalate": True} | {withheld: False}
+    assert tenant == Tenant("ann", **may)
+
+
+@pytest.mark.parametrize("value", ["false", 0, None, "no"])
+def test_what_is_agreed_is_said_with_true_or_false(tmp_path: Path, value: Any) -> None:
+    entry = {"name": "ann", "sha256": sha256("key-of-ann"), "may_train": value}
+    with pytest.raises(ConfigError, match=r"keys\.0\.may_train: .*: write true or false"):
+        load_keys(written(tmp_path, {"keys": [entry]}))
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -63,6 +78,10 @@ def test_without_a_file_no_key_is_asked_for() -> None:
         ("keys: [", "YAML"),
         ({"keys": [{"name": "ann", "sha256": "key-of-ann"}]}, "sha256sum"),
         ({"keys": [{"name": "ann", "key": "x"}]}, "keys.0"),
+        (
+            {"keys": [{"name": "ann", "sha256": sha256("x"), "may_trian": False}]},
+            r"keys\.0\.may_trian: .*may_train",
+        ),
         ({"keys": [{"name": "a b", "sha256": sha256("x")}]}, "keys.0.name"),
         ({"keys": [{"name": "ann", "sha256": sha256("changeme")}]}, "placeholder"),
         ({"keys": [{"name": "ann", "sha256": sha256("")}]}, "placeholder"),

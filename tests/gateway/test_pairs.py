@@ -8,7 +8,16 @@ import pytest
 from gateway.answer_stream import Splice
 from gateway.facts import ABORTED
 from gateway.legs import Legs, Model
-from gateway.pairs import SCHEMA_VERSION, Provenance, Rescue, pair_record
+from gateway.pairs import (
+    SCHEMA_VERSION,
+    Pair,
+    Provenance,
+    Rescue,
+    Source,
+    content_of,
+    pair_record,
+)
+from gateway.safekeeping import Kept, Safekeeping
 from gateway.wire.chat import Prefix, parse_chat
 from routing.cascade import Defer
 from routing.money import Price, Usage
@@ -18,15 +27,19 @@ REQUEST = b'{"model": "a",\n "messages": [{"role": "user", "content": "x"}], "se
 DRAFT = b'{"choices": [{"message": {"content": "Ro"}}]}'
 ANSWER = b'{"choices": [{"message": {"content": "Paris"}}]}'
 PROVENANCE = Provenance(
+    source=Source(
+        cascade="a",
+        student_version="s1",
+        teacher_model="t",
+        teacher_version="t-2",
+        teacher_outputs_may_train=True,
+    ),
+    policy_version="v",
     id="p2",
     time=1.5,
     request_id="r",
-    tenant=None,
-    cascade="a",
-    student_version="s1",
-    teacher_model="t",
-    policy_version="v",
-    may_train=True,
+    tenant="ann",
+    tenant_may_train=False,
 )
 
 
@@ -34,10 +47,16 @@ class Nobody:
     """Stands where a model is, and is not asked."""
 
 
-def record(rescue: Rescue, legs: Legs | None = None) -> dict[str, Any]:
-    line = pair_record(PROVENANCE, parse_chat(REQUEST), rescue, legs or Legs(lambda: 0.0))
-    assert b"\n" not in line
-    decoded: dict[str, Any] = json.loads(line)
+def line(rescue: Rescue, legs: Legs | None = None, kept: Kept | None = None) -> bytes:
+    chat = parse_chat(REQUEST)
+    kept = kept or Safekeeping().keep(content_of(chat, rescue))
+    return pair_record(Pair(PROVENANCE, rescue, kept), chat, legs or Legs(lambda: 0.0))
+
+
+def record(rescue: Rescue, legs: Legs | None = None, kept: Kept | None = None) -> dict[str, Any]:
+    written = line(rescue, legs, kept)
+    assert b"\n" not in written
+    decoded: dict[str, Any] = json.loads(written)
     return decoded
 
 
@@ -49,9 +68,10 @@ def rescue(**changes: Any) -> Rescue:
 def test_a_whole_draft_is_a_rejected_answer() -> None:
     pair = record(rescue())
     assert pair["schema_version"] == SCHEMA_VERSION
-    assert pair["draft"] == json.loads(DRAFT)
+    assert pair["content"]["draft"] == json.loads(DRAFT)
     assert pair["draft_complete"] is True
-    assert pair["answer"] == json.loads(ANSWER)
+    assert pair["content"]["answer"] == json.loads(ANSWER)
+    assert pair["content"]["released"] is None
     assert pair["splice"] is None
     assert pair["completes"] is None
     assert pair["propensity"] == 1.0
@@ -60,9 +80,29 @@ def test_a_whole_draft_is_a_rejected_answer() -> None:
 
 
 def test_request_and_answers_are_kept_byte_for_byte() -> None:
-    line = pair_record(PROVENANCE, parse_chat(REQUEST), rescue(), Legs(lambda: 0.0))
+    written = line(rescue())
     for payload in (REQUEST.replace(b"\n", b" "), DRAFT, ANSWER):
-        assert payload in line
+        assert payload in written
+
+
+def test_what_was_agreed_and_who_was_asked_is_told() -> None:
+    pair = record(rescue())
+    assert pair["consent"] == {"tenant_may_train": False, "teacher_outputs_may_train": True}
+    assert (pair["teacher_model"], pair["teacher_version"]) == ("t", "t-2")
+    assert (pair["student_version"], pair["policy_version"]) == ("s1", "v")
+    assert (pair["tenant"], pair["is_stream"]) == ("ann", False)
+
+
+@pytest.mark.parametrize(
+    "kept", [Kept(sealed="gAAAA"), Kept(dropped="redactor_failed", redactor="pii")]
+)
+def test_where_the_content_is_not_in_clear_nothing_of_it_is(kept: Kept) -> None:
+    written = line(rescue(), kept=kept)
+    assert b"Paris" not in written
+    pair = json.loads(written)
+    assert pair["content"] is None
+    assert (pair["sealed"], pair["dropped"]) == (kept.sealed, kept.dropped)
+    assert pair["redactor"] == kept.redactor
 
 
 def test_a_draft_that_was_cut_short_says_so() -> None:
@@ -71,7 +111,7 @@ def test_a_draft_that_was_cut_short_says_so() -> None:
 
 def test_where_there_was_no_draft_there_is_none() -> None:
     pair = record(rescue(draft=None, is_draft_complete=False))
-    assert pair["draft"] is None
+    assert pair["content"]["draft"] is None
     assert pair["draft_complete"] is False
 
 
@@ -79,7 +119,8 @@ def test_where_there_was_no_draft_there_is_none() -> None:
 def test_a_splice_says_where_it_is_and_what_was_out(handover: Handover) -> None:
     splice = Splice(handover, Prefix("Ro", tokens=1))
     pair = record(rescue(is_draft_complete=False, splice=splice, reason=Reason.LATE_DOUBT))
-    assert pair["splice"] == {"handover": handover, "after_tokens": 1, "released": "Ro"}
+    assert pair["splice"] == {"handover": handover, "after_tokens": 1, "after_characters": 2}
+    assert pair["content"]["released"] == "Ro"
     assert pair["reason"] == "late_doubt"
 
 

@@ -68,6 +68,17 @@ def test_limits_have_a_least_value(name: str, least: int, below: int) -> None:
         settings(**{name: below})
 
 
+def test_what_a_full_journal_means_is_one_of_two_words() -> None:
+    assert settings().journal_when_full == "count"
+    assert settings(journal_when_full="refuse").journal_when_full == "refuse"
+    with pytest.raises(ValidationError):
+        settings(journal_when_full="drop")
+
+
+def test_keys_of_pairs_are_not_shown() -> None:
+    assert "hunter2" not in repr(settings(pairs_keys="hunter2"))
+
+
 def test_an_unknown_setting_is_refused() -> None:
     with pytest.raises(ValidationError):
         settings(prot=1)

@@ -17,6 +17,7 @@ from routing.cascade import (
     Refuse,
     ServeDraft,
     Verdict,
+    barred,
     defer,
     plan,
     settle,
@@ -369,6 +370,24 @@ def test_default_rule_keeps_a_sure_answer_and_defers_on_one_weak_token() -> None
     assert isinstance(defer([confident([0.99] * 7 + [0.55])], uncalibrated_default()), Defer)
 
 
+# --- grant ---
+
+
+@pytest.mark.parametrize(
+    ("may_escalate", "has_room", "bar"),
+    [
+        (True, True, None),
+        (True, False, Denied(Degraded.JOURNAL_FULL)),
+        (False, True, Denied(Degraded.NOT_ALLOWED)),
+        (False, False, Denied(Degraded.NOT_ALLOWED)),
+    ],
+)
+def test_consent_and_then_room_for_the_pair_come_before_the_teachers_own_word(
+    may_escalate: bool, has_room: bool, bar: Denied | None
+) -> None:
+    assert barred(may_escalate=may_escalate, has_room=has_room) == bar
+
+
 # --- settle ---
 
 KEEP = Keep(Confidence(0.9))
@@ -376,6 +395,7 @@ WITH_DRAFT = Defer(Reason.LOW_CONFIDENCE, Confidence(0.1), has_draft=True)
 WITHOUT_DRAFT = Defer(Reason.STUDENT_FAILED)
 GRANTED = Granted()
 FAILED, BUSY = Denied(Degraded.TEACHER_FAILED), Denied(Degraded.TEACHER_BUSY)
+NOT_ALLOWED, FULL = Denied(Degraded.NOT_ALLOWED), Denied(Degraded.JOURNAL_FULL)
 SERVE, REFUSE = WhenDenied.SERVE, WhenDenied.REFUSE
 
 
@@ -388,18 +408,30 @@ SERVE, REFUSE = WhenDenied.SERVE, WhenDenied.REFUSE
         (KEEP, FAILED, REFUSE, ServeDraft()),
         (KEEP, BUSY, SERVE, ServeDraft()),
         (KEEP, BUSY, REFUSE, ServeDraft()),
+        (KEEP, NOT_ALLOWED, SERVE, ServeDraft()),
+        (KEEP, NOT_ALLOWED, REFUSE, ServeDraft()),
+        (KEEP, FULL, SERVE, ServeDraft()),
+        (KEEP, FULL, REFUSE, ServeDraft()),
         (WITH_DRAFT, GRANTED, SERVE, AskTeacher()),
         (WITH_DRAFT, GRANTED, REFUSE, AskTeacher()),
         (WITH_DRAFT, FAILED, SERVE, ServeDraft(Degraded.TEACHER_FAILED)),
         (WITH_DRAFT, FAILED, REFUSE, Refuse(Degraded.TEACHER_FAILED)),
         (WITH_DRAFT, BUSY, SERVE, ServeDraft(Degraded.TEACHER_BUSY)),
         (WITH_DRAFT, BUSY, REFUSE, Refuse(Degraded.TEACHER_BUSY)),
+        (WITH_DRAFT, NOT_ALLOWED, SERVE, ServeDraft(Degraded.NOT_ALLOWED)),
+        (WITH_DRAFT, NOT_ALLOWED, REFUSE, Refuse(Degraded.NOT_ALLOWED)),
+        (WITH_DRAFT, FULL, SERVE, ServeDraft(Degraded.JOURNAL_FULL)),
+        (WITH_DRAFT, FULL, REFUSE, Refuse(Degraded.JOURNAL_FULL)),
         (WITHOUT_DRAFT, GRANTED, SERVE, AskTeacher()),
         (WITHOUT_DRAFT, GRANTED, REFUSE, AskTeacher()),
         (WITHOUT_DRAFT, FAILED, SERVE, Refuse(Degraded.TEACHER_FAILED)),
         (WITHOUT_DRAFT, FAILED, REFUSE, Refuse(Degraded.TEACHER_FAILED)),
         (WITHOUT_DRAFT, BUSY, SERVE, Refuse(Degraded.TEACHER_BUSY)),
         (WITHOUT_DRAFT, BUSY, REFUSE, Refuse(Degraded.TEACHER_BUSY)),
+        (WITHOUT_DRAFT, NOT_ALLOWED, SERVE, Refuse(Degraded.NOT_ALLOWED)),
+        (WITHOUT_DRAFT, NOT_ALLOWED, REFUSE, Refuse(Degraded.NOT_ALLOWED)),
+        (WITHOUT_DRAFT, FULL, SERVE, Refuse(Degraded.JOURNAL_FULL)),
+        (WITHOUT_DRAFT, FULL, REFUSE, Refuse(Degraded.JOURNAL_FULL)),
     ],
 )
 def test_verdict_grant_and_configuration_settle_what_happens(

@@ -87,6 +87,7 @@ PUBLIC_NAMES = [
     "Usage",
     "Verdict",
     "WhenDenied",
+    "barred",
     "baseline_of",
     "cost_of",
     "defer",

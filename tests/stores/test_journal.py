@@ -1,12 +1,13 @@
 import json
 import os
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from gateway.ports import Trouble
-from gateway.stores.journal import Journal, JournalBusy
+from gateway.stores.journal import ROOM_BYTES, Journal, JournalBusy
 
 MAX_BYTES = 10_000
 
@@ -106,6 +107,46 @@ def test_a_pair_beyond_the_bound_is_counted_as_lost(tmp_path: Path) -> None:
     assert journal.size == 2 * line
     assert events.written == ["a", "a"]
     assert events.lost == [("a", "journal_full")]
+    journal.close()
+
+
+def has_room(journal: Journal) -> bool:
+    """Asked anew each time."""
+    return journal.has_room
+
+
+def test_room_is_for_a_pair_of_usual_size(tmp_path: Path) -> None:
+    journal, _ = opened(tmp_path, max_bytes=ROOM_BYTES + 100)
+    assert has_room(journal)
+    assert journal.append("a", record(1, 200)) is True
+    assert not has_room(journal)
+    assert journal.append("a", record(1, ROOM_BYTES)) is False
+    assert not has_room(journal)
+    journal.close()
+
+
+def test_a_failed_write_leaves_no_room_until_the_disk_has_some(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    free = [0]
+
+    def disk(_: Path) -> SimpleNamespace:
+        return SimpleNamespace(f_bavail=free[0], f_frsize=1)
+
+    journal, _ = opened(tmp_path, max_bytes=10**7)
+    monkeypatch.setattr("gateway.stores.journal.os.statvfs", disk)
+    assert has_room(journal)
+    monkeypatch.setattr("gateway.stores.journal.os.write", full)
+    assert journal.append("a", record(1)) is False
+    assert not has_room(journal)
+    free[0] = ROOM_BYTES - 1
+    assert not has_room(journal)
+    free[0] = ROOM_BYTES
+    assert has_room(journal)
+    monkeypatch.undo()
     journal.close()
 
 

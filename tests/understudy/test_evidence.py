@@ -62,7 +62,8 @@ def completion(text: str) -> dict[str, object]:
 async def add(
     store: Redis, request_id: str, draft: object = None, *, is_complete: bool = False
 ) -> None:
-    record = {"request_id": request_id, "draft": draft, "draft_complete": is_complete}
+    content = {"draft": draft}
+    record = {"request_id": request_id, "content": content, "draft_complete": is_complete}
     await store.xadd(PAIRS_KEY, {"pair": json.dumps(record)})
 
 

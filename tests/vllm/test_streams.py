@@ -276,11 +276,11 @@ def test_it_goes_on_with_a_draft_that_fell_into_doubt(
             question |= {"extra_body": {"echo": True}}
         listener = vllm.ask(scene, question).whole()
         (pair,) = [json.loads(line)["pair"] for line in scene.pairs()]
-        assert pair["splice"]["released"] == "".join(counted + doubted)
-        continued = pair["answer"]["choices"][0]["message"]["content"]
+        assert pair["content"]["released"] == "".join(counted + doubted)
+        continued = pair["content"]["answer"]["choices"][0]["message"]["content"]
         assert continued
         assert not continued.startswith(counted[0])
-        assert listener.text == pair["splice"]["released"] + continued
+        assert listener.text == pair["content"]["released"] + continued
         assert pair["reason"] == "late_doubt"
         assert pair["legs"][1]["input_tokens"] > 0
         assert pair["legs"][1]["output_tokens"] <= 40 - 16

@@ -159,8 +159,8 @@ def test_it_goes_on_with_a_draft_that_fell_into_doubt(
         question = STORY | {"messages": [message], "max_tokens": 30}
         listener = PatientListener(scene.url, question, is_async=is_async).whole()
         (pair,) = [json.loads(line)["pair"] for line in scene.pairs()]
-        released = pair["splice"]["released"]
-        continued = pair["answer"]["choices"][0]["message"]["content"]
+        released = pair["content"]["released"]
+        continued = pair["content"]["answer"]["choices"][0]["message"]["content"]
         assert released == "".join(counted + doubted)
         assert continued
         assert not continued.startswith(counted[0])

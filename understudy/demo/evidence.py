@@ -131,7 +131,7 @@ def _pair(fields: Mapping[bytes | str, bytes | str] | None) -> Pair:
     record = json.loads((fields or {})[b"pair"])
     if not record["draft_complete"]:
         return Pair(record["request_id"], draft=None)
-    (choice, *_) = record["draft"]["choices"]
+    (choice, *_) = record["content"]["draft"]["choices"]
     return Pair(record["request_id"], choice["message"]["content"])
 
 
