@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from gateway.answer import Cascade, denied
-from gateway.drafting import Decision, Drafting, Window, says_something
+from gateway.drafting import Decision, Drafting, Window
 from gateway.errors import TeacherUnavailable, UpstreamError, UpstreamMalformed, UpstreamRefused
 from gateway.facts import ABORTED, CANCELLED
 from gateway.legs import Legs, OpenLeg
@@ -253,7 +253,7 @@ class AnswerStream:
         first: list[Chunk] = []
         while part := await leg.read():  # a role alone is no sign that an answer will come
             first += part
-            if any(map(says_something, part)):
+            if any(chunk.says_something for chunk in part):
                 break
         else:
             failure = UpstreamMalformed("The model server ended without an answer.")

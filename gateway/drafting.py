@@ -109,7 +109,7 @@ class Drafting:
 
     def take_reasoning(self) -> Sequence[Chunk]:
         """What has come of reasoning before the first word of the answer, and is not out yet."""
-        before = takewhile(lambda held: not (held[0] or is_answer(held[1])), self._held)
+        before = takewhile(lambda held: not (held[0] or held[1].is_answer), self._held)
         ready = [chunk for _, chunk in before]
         if not any(chunk.reasoning for chunk in ready):
             return ()  # a role alone would send the headers, which know no verdict yet
@@ -150,7 +150,7 @@ class Drafting:
             self._end_logprob = chunk.end_logprob
         self._text.append(chunk.content)
         self._has_tool_call |= chunk.is_tool_call
-        self.has_begun = self.has_begun or says_something(chunk)
+        self.has_begun = self.has_begun or chunk.says_something
         if chunk.is_tool_call or chunk.reasoning or chunk.has_unread_text:
             self.beyond_text = self.beyond_text or _form_of(chunk)
         decision = self._judge(chunk) if self._is_gated else Release(self._tokens)
@@ -163,7 +163,7 @@ class Drafting:
         Where tools are offered, tokens without any text may be the beginning of a call, some twenty
         of them before its first word comes: what they are is known by what follows them.
         """
-        if self._may_call and not is_answer(chunk):
+        if self._may_call and not chunk.is_answer:
             self._unclear.extend(chunk.tokens)
             return self.gate.feed(())
         tokens = [*self._unclear, *chunk.tokens]
@@ -206,16 +206,6 @@ class Drafting:
         except (ValueError, RecursionError):
             return Structure.INVALID
         return draft.structure
-
-
-def is_answer(chunk: Chunk) -> bool:
-    """Whether a chunk belongs to the answer, which begins after role and reasoning."""
-    return bool(chunk.content) or chunk.is_tool_call or chunk.finish_reason is not None
-
-
-def says_something(chunk: Chunk) -> bool:
-    """Whether a chunk has more to it than a role."""
-    return is_answer(chunk) or bool(chunk.reasoning) or bool(chunk.tokens) or chunk.has_unread_text
 
 
 def _beyond_text(chat: Chat) -> Obstacle | None:

@@ -1,7 +1,7 @@
 """When to stop asking a model server that keeps failing, and when to try it again.
 
 Time is an argument, in seconds of any steady clock.  A closed breaker opens after a run of
-failures; an open one lets a single probe through after a rest; the probe's outcome decides.
+failures; an open one lets a single probe through after a rest; what becomes of that decides.
 Nygard, "Release It!", chapter 5.
 """
 
@@ -27,6 +27,14 @@ class Breaker:
             return False
         self.probing = True
         return True
+
+    def began(self) -> None:
+        """Report a call that the server has begun to answer: that is all that a probe has to find.
+
+        It ends no run of failures, for a server may begin well and break off every time.
+        """
+        if self.probing:
+            self.succeeded()
 
     def succeeded(self) -> None:
         """Report a call that the server answered, whatever it answered: the breaker closes."""

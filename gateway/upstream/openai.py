@@ -63,6 +63,27 @@ class OpenAIModel:
             return Denied(Degraded.TEACHER_FAILED)
         return Granted()
 
+    def began(self) -> None:
+        """A server that was left alone is asked again by all as soon as it answers one."""
+        was_open = self.breaker.opened_at is not None
+        self.breaker.began()
+        self._tell_of_change(None, was_open=was_open)
+
+    def ended(self, waiting_since: float | None, error: BaseException | None) -> None:
+        """Let the breaker know how a call ended; any error but ours is that nobody waited.
+
+        ``waiting_since`` is None where the server was not keeping anybody waiting.
+        """
+        self.open_calls -= 1
+        if error is None or isinstance(error, UpstreamRefused):
+            self._report(None)
+        elif isinstance(error, UpstreamError):
+            self._report(error if error.is_down else None)
+        elif waiting_since is not None and self._clock() - waiting_since >= PATIENCE_SECONDS:
+            self._report(UpstreamTimeout("A client left that had waited for long."))
+        else:
+            self.breaker.abandoned()
+
     async def complete(self, chat: Chat) -> Completion:
         """Ask the model.  Raises UpstreamError where it fails, UpstreamRefused where it refuses."""
         body = upstream_body(chat, self._endpoint.dialect)
@@ -76,12 +97,12 @@ class OpenAIModel:
             completion = _read(reply)
         except NETWORK_ERRORS as failure:
             error = fault_of(failure)
-            self._end(started, error)
+            self.ended(started, error)
             raise error from failure
         except BaseException as error:
-            self._end(started, error)
+            self.ended(started, error)
             raise
-        self._end(started, None)
+        self.ended(started, None)
         return completion
 
     async def stream(
@@ -95,15 +116,15 @@ class OpenAIModel:
                 reply = await self._open(body)
         except NETWORK_ERRORS as failure:
             error = fault_of(failure)
-            self._end(started, error)
+            self.ended(started, error)
             raise error from failure
         except BaseException as error:
-            self._end(started, error)
+            self.ended(started, error)
             raise
         return UpstreamStream(
             reply,
             self._clock,
-            self._end,
+            self,
             waiting_since=started,
             is_evidence_wanted=self._endpoint.dialect.is_evidence_wanted,
         )
@@ -121,27 +142,15 @@ class OpenAIModel:
         self.open_calls += 1
         return self._clock()
 
-    def _end(self, waiting_since: float | None, error: BaseException | None) -> None:
-        """Let the breaker know how a call ended; any error but ours is that nobody waited.
-
-        ``waiting_since`` is None where the server was not keeping anybody waiting.
-        """
-        self.open_calls -= 1
-        if error is None or isinstance(error, UpstreamRefused):
-            self._report(None)
-        elif isinstance(error, UpstreamError):
-            self._report(error if error.is_down else None)
-        elif waiting_since is not None and self._clock() - waiting_since >= PATIENCE_SECONDS:
-            self._report(UpstreamTimeout("A client left that had waited for long."))
-        else:
-            self.breaker.abandoned()
-
     def _report(self, failure: UpstreamError | None) -> None:
         was_open = self.breaker.opened_at is not None
         if failure is not None:
             self.breaker.failed(self._clock())
         else:
             self.breaker.succeeded()
+        self._tell_of_change(failure, was_open=was_open)
+
+    def _tell_of_change(self, failure: UpstreamError | None, *, was_open: bool) -> None:
         if (self.breaker.opened_at is not None) is not was_open:
             self._on_breaker(failure)
 

@@ -1,8 +1,9 @@
 """An answer that a model server is still writing: bytes of a socket, read as chunks."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
+from typing import Protocol
 
 from gateway.errors import UpstreamError, UpstreamFailed, UpstreamMalformed, UpstreamUnavailable
 from gateway.ports import Clock
@@ -21,11 +22,24 @@ MAX_STREAM_BYTES = 64 * 2**20
 _NO_STREAM = "The model server's answer is no stream of chat completion chunks."
 
 
-class UpstreamStream:
-    """One streamed answer.  ``on_end`` is told once how it ended: None is a success.
+class Watch(Protocol):
+    """Who hears how one call fares, each thing once at most."""
 
-    And since when, by ``clock``, the server has kept its reader waiting for the next chunk; None
-    where it has not, as when the reader does not ask because its client reads slowly.
+    def began(self) -> None:
+        """The server has said something."""
+
+    def ended(self, waiting_since: float | None, error: BaseException | None) -> None:
+        """How it ended: None is a success.
+
+        ``waiting_since``, by the stream's clock, is since when the server has kept its reader
+        waiting for the next chunk; None where it has not, as when the reader does not ask because
+        its client reads slowly.
+        """
+
+
+class UpstreamStream:
+    """One streamed answer, which ``watch`` hears of.
+
     ``usage`` is what the server has said so far of what the answer costs, if anything.
     """
 
@@ -33,7 +47,7 @@ class UpstreamStream:
         self,
         reply: Reply,
         clock: Clock,
-        on_end: Callable[[float | None, BaseException | None], None],
+        watch: Watch,
         *,
         waiting_since: float,
         is_evidence_wanted: bool,
@@ -43,9 +57,10 @@ class UpstreamStream:
         self._is_evidence_wanted = is_evidence_wanted
         self._reply = reply
         self._clock = clock
-        self._on_end = on_end
+        self._watch = watch
         self._waiting_since: float | None = waiting_since
         self._splitter = EventSplitter()
+        self._has_begun = False
         self._has_choice = False
         self._has_finish = False
         self._bytes = 0
@@ -147,6 +162,9 @@ class UpstreamStream:
             self._has_choice |= chunk.has_choice
             self._has_finish |= chunk.finish_reason is not None
             chunks.append(chunk)
+            if not self._has_begun and chunk.says_something:
+                self._has_begun = True
+                self._watch.began()
 
     def _end(self) -> Sequence[Chunk]:
         if not self._has_choice:
@@ -159,4 +177,4 @@ class UpstreamStream:
         if not self._is_closed:
             self._is_closed = True
             self._reply.close()
-            self._on_end(self._waiting_since, error)
+            self._watch.ended(self._waiting_since, error)

@@ -127,6 +127,16 @@ class Chunk(msgspec.Struct, frozen=True, gc=False):
     error: str | None = None
     is_foreign: bool = False
 
+    @property
+    def is_answer(self) -> bool:
+        """Whether it belongs to the answer, which begins after role and reasoning."""
+        return bool(self.content) or self.is_tool_call or self.finish_reason is not None
+
+    @property
+    def says_something(self) -> bool:
+        """Whether there is more to it than a role."""
+        return self.is_answer or bool(self.reasoning) or bool(self.tokens) or self.has_unread_text
+
     def usage_as_sent(self) -> msgspec.Raw | None:
         """The usage object with all that the server put into it; None where there is none."""
         raw = _fields.decode(self.body).get("usage", _NULL)

@@ -10,7 +10,18 @@ from gateway.upstream.openai import OpenAIModel
 from routing.breaker import FAILURES_TO_OPEN
 from routing.vocabulary import NotAsked, Role
 from tests.contract.test_stream_failures import the_error
-from tests.fakes.script import ROLE, BreakOff, Pause, Queued, Step, Until, Words, thoughts, whole
+from tests.fakes.script import (
+    ROLE,
+    BreakOff,
+    Pause,
+    Queued,
+    Step,
+    Until,
+    Words,
+    finish,
+    thoughts,
+    whole,
+)
 from tests.fakes.serving import wait_until
 from tests.fakes.trial import UNSURE, Trial, joined, words
 from tests.fakes.upstream import Reply
@@ -72,6 +83,32 @@ def test_a_probe_that_finds_it_silent_begins_another_rest(silent: Trial) -> None
     assert len(silent.stage.student.requests) == 1
     silent.ask("hasty").whole()
     assert len(silent.stage.student.requests) == 1
+
+
+def leave_alone(trial: Trial) -> None:
+    """Have the student's breaker open, and its rest be over."""
+    breaker = student_of(trial, "assistant").breaker
+    breaker.failures, breaker.opened_at = FAILURES_TO_OPEN, 0.0
+
+
+def test_a_probe_that_speaks_lets_all_others_through(trial: Trial) -> None:
+    """They do not wait until its answer is whole."""
+    end = trial.event()
+    trial.student_says(ROLE, Words(words(20)), Until(end), *finish())
+    leave_alone(trial)
+    for _ in range(2):
+        trial.ask().wait_for(joined(words(20)))
+    assert student_of(trial, "assistant").breaker.opened_at is None
+    end.set()
+    assert trial.stage.teacher.requests == []
+
+
+def test_a_probe_that_is_given_up_has_spoken_too(trial: Trial) -> None:
+    trial.student_says(ROLE, Words(words(8), UNSURE), Until(trial.event()))
+    trial.teacher_says(*whole(TAUGHT))
+    leave_alone(trial)
+    assert trial.ask().whole().text == joined(TAUGHT)
+    assert student_of(trial, "assistant").breaker.opened_at is None
 
 
 @pytest.mark.parametrize(

@@ -105,6 +105,25 @@ def test_probe_that_succeeds_closes_it() -> None:
     assert [breaker.allows(RESTED) for _ in range(2)] == [True, True]
 
 
+def test_probe_that_begins_to_be_answered_closes_it() -> None:
+    """An answer may take long, and all others would wait for it."""
+    breaker = opened(at=0.0)
+    assert breaker.allows(REST_SECONDS)
+    breaker.began()
+    assert breaker == Breaker()
+
+
+def test_call_that_begins_to_be_answered_ends_no_run_of_failures() -> None:
+    breaker = Breaker()
+    for number in range(FAILURES_TO_OPEN):
+        assert breaker.opened_at is None
+        breaker.began()
+        breaker.failed(float(number))
+    assert breaker.opened_at is not None
+    breaker.began()  # of a call from before
+    assert breaker.opened_at is not None
+
+
 def test_closed_again_it_takes_a_whole_run_to_open_it() -> None:
     breaker = opened()
     assert breaker.allows(RESTED)
