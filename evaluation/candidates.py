@@ -183,13 +183,16 @@ def fit_trees(
         "random_state": 0,
     }
     weight = sample.weight / sample.weight.mean()
+    # The library wants a number in each column; where all are the same it finds nothing to cut.
+    absent = np.isnan(sample.values).all(axis=0)
     model: Any
+    values = np.where(absent, 0.0, sample.values)
     if is_probability:
         rows, drawn, wanted = _as_labels(target, weight)
-        model, values = HistGradientBoostingClassifier(**options), sample.values[rows]
+        model, values = HistGradientBoostingClassifier(**options), values[rows]
     else:
         drawn, wanted = weight, target
-        model, values = HistGradientBoostingRegressor(**options), sample.values
+        model = HistGradientBoostingRegressor(**options)
     # Threads that wait for each other cost more than they do where another process works too.
     # Equal weights are left out, as weighted quantiles take ten times as long as the trees.
     with threadpool_limits(limits=1, user_api="openmp"):

@@ -53,11 +53,12 @@ def needs_of(outcomes: Outcomes, confidence: Floats, target: Target, plan: Plan)
         observed = _until_binomial(seen, target.allowed, target.delta)
         return Needs("records that are kept", first, first, observed)
     counted, share = _counted(outcomes, kept_at[plan.starts[0].level], target)
-    # Where none of so few counts it is taken that the next one would.
-    at_best = math.ceil(first / (share or 1.0 / (outcomes.n + 1)))
     each = [_at_level(outcomes, kept, target, plan) for kept in kept_at]
     known = [number for number in each if number is not None]
-    return Needs(counted, first, at_best, max(min(known), first) if known else None)
+    at_observed = max(min(known), first) if known else None
+    # Where none of so few counts at the first level it is taken that the next one would.
+    at_best = math.ceil(first / share) if share else at_observed or first * (outcomes.n + 1)
+    return Needs(counted, first, at_best, at_observed)
 
 
 def needs_at_least(target: Target) -> Needs:

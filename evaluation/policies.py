@@ -176,8 +176,6 @@ def judge(
         signals = source.seen_signals(record)
         features = policy.whole.features(signals, text, prompt.group, promised)
         opinion = policy.whole.opinion(features, prompt.group)
-        if not policy.is_evidence(signals):
-            continue
         if opinion is not None:
             confidence[place], merit[place] = opinion.confidence.value, opinion.merit.value
         prospect = Prospect(group=prompt.group, promised=promised)

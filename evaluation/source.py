@@ -66,20 +66,26 @@ class Source:
         return name in SIGNAL_NAMES and (name != AGREEMENT or 1 not in self.samples)
 
     def seen_signals(self, record: Record) -> Signals:
-        """What the gateway would have of the record's draft once it is whole."""
+        """What the gateway would have of the record's draft once it is whole.
+
+        Of several drafts nothing is evidence where nobody says how far they agree.
+        """
         found = signals_in(record)
+        if 1 not in self.samples and AGREEMENT not in found:
+            return {}
         return {name: value for name, value in found.items() if self.is_seen(name)}
 
     def visible(self) -> Table:
-        """The table without that evidence."""
-        return with_signals(
-            self.table,
-            {
-                name: self.table.signals[:, place]
-                for place, name in enumerate(self.table.names)
-                if self.is_seen(name)
-            },
-        )
+        """The table without that evidence: in each row what ``seen_signals`` has."""
+        seen = {
+            name: self.table.signals[:, place]
+            for place, name in enumerate(self.table.names)
+            if self.is_seen(name)
+        }
+        if AGREEMENT in seen:
+            unknown = np.isnan(seen[AGREEMENT])
+            seen = {name: np.where(unknown, np.nan, values) for name, values in seen.items()}
+        return with_signals(self.table, seen)
 
     def records(self) -> Iterator[Record]:
         """The records once more.  Raises RecordError where the file is another by now."""

@@ -106,7 +106,7 @@ class RequestSettled:
         Words that are out were served, also where the model or the client then broke off.
         """
         is_theirs = leg.role is self.served_by or self.handover is Handover.CONTINUE
-        is_out = self.first_byte_seconds is not None and leg.error not in (ABORTED, SPARE)
+        is_out = self.first_byte_seconds is not None and leg.error != ABORTED
         return Kind.SERVED if is_theirs and (leg.error is None or is_out) else Kind.WASTED
 
 

@@ -82,8 +82,10 @@ def agreeing(threshold: float) -> Policy:
 
 
 def test_a_policy_for_several_drafts_judges_those_alone() -> None:
-    document: JsonRecord = {"id": "q", "student": {"ok": 1, "samples": 3}, "teacher": {"ok": 1}}
-    silent = apply_policy(agreeing(0.5), [record_of(document)])
+    student = {"ok": 1, "samples": 3, "token_logprobs": [-0.1]}
+    document: JsonRecord = {"id": "q", "student": student, "teacher": {"ok": 1}}
+    surest = Rule(Score(("mean_probability",), (1.0,)), Logistic(1.0, 0.0), Threshold(0.5))
+    silent = apply_policy(Policy(version="v", whole=surest, samples=3), [record_of(document)])
     assert np.isnan(silent.merit).all()
     document["student"]["signals"] = {"agreement": 1.0}
     found = apply_policy(agreeing(0.5), [record_of(document)])

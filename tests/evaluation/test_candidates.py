@@ -56,3 +56,19 @@ def test_a_degree_of_acceptance_counts_in_part(name: str) -> None:
     known, _, _ = sample(400)
     said = FITTERS[name](known, np.full(400, 0.25), True).predict(known.values)
     np.testing.assert_allclose(said, np.log(0.25 / 0.75), atol=0.2)
+
+
+@pytest.mark.parametrize("name", FITTERS)
+@pytest.mark.parametrize("is_probability", [True, False])
+def test_a_feature_that_no_record_to_fit_on_has_decides_nothing(
+    name: str, is_probability: bool
+) -> None:
+    known, acceptable, gain = sample()
+    silent = known.values.copy()
+    silent[:, 1] = np.nan
+    target = acceptable if is_probability else gain
+    scorer = FITTERS[name](Sample(NAMES, silent, known.weight), target, is_probability)
+    said = scorer.predict(known.values)
+    np.testing.assert_allclose(said, scorer.predict(silent), atol=1e-12)
+    row = dict.fromkeys(NAMES, 0.5)
+    assert np.isfinite(scorer.export().of(row))

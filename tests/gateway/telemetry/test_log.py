@@ -6,11 +6,12 @@ from typing import Any
 import pytest
 
 from gateway.errors import UpstreamTimeout
-from gateway.facts import ABORTED, Denial, Leg, TeacherProbed
+from gateway.facts import ABORTED, SPARE, Denial, Leg, TeacherProbed
 from gateway.ports import Trouble
 from gateway.telemetry.log import ServerLogHandler, log_probed, log_settled, new_log
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.observer import Observer
+from routing.money import Usage
 from routing.streaming import Doubt
 from routing.vocabulary import Confidence, Handover, NotAsked, Obstacle, Reason, Role
 from tests.gateway.telemetry.test_metrics import fact
@@ -44,6 +45,15 @@ def test_a_stream_tells_its_first_byte_and_no_draft_given_up_is_a_failure() -> N
     assert (first["first_byte_seconds"], first["handover"]) == (0.333333, "continue")
     assert "failures" not in first
     assert "handover" not in second
+
+
+def test_drafts_beside_the_one_that_counts_are_no_failures() -> None:
+    stream = io.BytesIO()
+    spare = Leg(Role.STUDENT, Usage(0, 20), 40, 0.5, SPARE)
+    log_settled(new_log("info", stream), fact(legs=(*fact().legs, spare)))
+    (line,) = lines(stream)
+    assert "failures" not in line
+    assert (line["tokens"], line["cost_usd"]) == (130, "0.000000000045")
 
 
 def test_a_doubt_is_told_with_what_raised_it_and_why_nobody_took_over() -> None:
