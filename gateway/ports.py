@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Protocol
 
 from gateway.wire.chat import Chat, Prefix
@@ -63,6 +64,13 @@ class Clock(Protocol):
 
     def __call__(self) -> float:
         """The time now."""
+
+
+class StreamKind(StrEnum):
+    """What a record is, and so which of its cascade's streams it goes to."""
+
+    PAIRS = "pairs"
+    AUDITS = "audits"
 
 
 class PairLog(Protocol):
