@@ -97,9 +97,11 @@ class ObjectiveConfig(Section):
 
 
 class PairsConfig(Section):
-    """Whether escalations are recorded."""
+    """Whether escalations are recorded, and how long and how many of them the store keeps."""
 
     store: _Bool = True
+    max_age_days: Annotated[_Float, Field(gt=0, le=36_500)] | None = None
+    max_bytes: Annotated[_Int, Field(ge=2**20)] | None = None
 
 
 class StreamingConfig(Section):

@@ -158,6 +158,7 @@ def _frame_at(data: bytes, at: int, base: int, segment_end: int) -> Frame | int:
         return 0
     if len(data) - at < FRAME_BYTES:
         return FRAME_BYTES if base + at + FRAME_BYTES <= segment_end else 0
+    size: int
     _, size, checksum = _FRAME.unpack_from(data, at)
     start, end = at + FRAME_BYTES, at + FRAME_BYTES + size
     if size > MAX_PAYLOAD_BYTES or base + end > segment_end:

@@ -67,7 +67,8 @@ def is_in_order(some: list[Content], whole: list[Content]) -> bool:
 
 def covered(frames: list[Frame], skipped: list[Range], begin: int) -> list[tuple[int, int]]:
     """All ranges of a segment that reading it told of, in order."""
-    told = [(each.offset, each.end) for each in (*frames, *skipped)]
+    told = [(frame.offset, frame.end) for frame in frames]
+    told += [(damaged.offset, damaged.end) for damaged in skipped]
     return sorted(told) or [(begin, begin)]
 
 

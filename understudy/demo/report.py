@@ -121,7 +121,7 @@ def next_steps(places: Places, *, is_up: bool) -> str:
         return "\n".join([*lines, "All of it is up.  Ctrl-C stops it."])
     kept = [
         f"The configuration that it ran with:  {places.config}",
-        f"The pairs, one a line:  {places.journal}",
+        f"The journal of the pairs:  {places.journal}",
         f"The logs:  {places.logs}",
         "Everything is stopped.  `--serve` keeps it up, and `--port` gives it a fixed address:",
     ]
