@@ -54,7 +54,9 @@ def test_the_demo_runs_agrees_with_itself_and_leaves_nothing_running(tmp_path: P
     assert "net saving" in result.stdout
     assert running_below(tmp_path) == []
     # Real evidence from a real model is in the pairs.
-    pairs = [json.loads(frame.record) for frame in all_records(tmp_path / "gateway")]
+    with store_server(tmp_path / "valkey") as store, store.client() as client:
+        entries: Any = client.xrange("understudy:{demo}:pairs")
+    pairs = [json.loads(fields[b"pair"]) for _, fields in entries]
     escalated = re.search(r"escalated to the teacher\W+(\d+)/12", result.stdout)
     assert escalated is not None
     assert len(pairs) == int(escalated[1]) > 0
