@@ -59,9 +59,8 @@ class PairStore:
         self._store: Store | None = None
         self._shipper: Shipper | None = None
         if options.url is not None:
-            self._store = Store(Servers(options.url), Deletions())
+            self._store = Store(Servers(options.url), Deletions(), options.retention)
             self._shipper = Shipper(self._journal, self._holdings, self._store, events, chances)
-            self._shipper.cascades = frozenset(options.retention)
 
     @property
     def has_room(self) -> bool:

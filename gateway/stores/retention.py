@@ -32,7 +32,7 @@ async def enforce(
             key = stream_key(kind, cascade)
             try:
                 if bounds.max_age_seconds is not None:
-                    oldest = int((epoch() - bounds.max_age_seconds) * 1000)
+                    oldest = max(0, int((epoch() - bounds.max_age_seconds) * 1000))
                     count = await _trim(store, cascade, key, "MINID", oldest)
                     _tell(events, cascade, "age", count)
                 if bounds.max_bytes is not None:

@@ -64,7 +64,6 @@ class Shipper:
         self._waiting: dict[Stream, _Waiting] = {}
         self._last_confirmed = 0.0
         self._last_look: float | None = None
-        self.cascades: frozenset[str] = frozenset()
 
     async def run(self) -> None:
         """Ship until cancelled."""
@@ -208,7 +207,7 @@ class Shipper:
         if self._last_look is not None and now < self._last_look + LOOK_SECONDS:
             return
         self._last_look = now
-        cascades = set(self.cascades)
+        cascades = set(self._store.cascades)
         for folder in self._holdings.folders:
             cascades |= {stream.cascade for stream in folder.progress.identities}
         added = await self._store.exchange((), cascades, is_durable_wanted=False)

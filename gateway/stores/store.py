@@ -63,7 +63,11 @@ class Added:
 class Store:
     """The Redis, or the servers of it."""
 
-    def __init__(self, servers: Servers, deletions: Deletions) -> None:
+    def __init__(
+        self, servers: Servers, deletions: Deletions, cascades: Iterable[str] = ()
+    ) -> None:
+        """``cascades`` are those that are served."""
+        self.cascades = frozenset(cascades)
         self.servers = servers
         self.deletions = deletions
         # Entries that were added before their deletion was seen, by cascade and key.

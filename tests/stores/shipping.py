@@ -52,7 +52,7 @@ def begin(url: str, folder: Path, **options: float) -> Shipping:
     """Open it; whoever does has to end it."""
     one = opened(folder, 10**8, **options)  # type: ignore[arg-type]  # int and float
     parts = Shipping(one.journal, one.holdings, one.events)
-    parts.store = Store(Servers(parse_store_url(url)), Deletions())
+    parts.store = Store(Servers(parse_store_url(url)), Deletions(), ("a", "b"))
     chances = Chances(lambda: parts.seconds, lambda: parts.now, lambda: 0.0)
     parts.shipper = Shipper(one.journal, one.holdings, parts.store, one.events, chances)
     return parts
