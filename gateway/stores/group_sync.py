@@ -51,6 +51,14 @@ class GroupSync:
         elif not self._is_dirty.is_set():
             self._is_dirty.set()
 
+    def let_go(self) -> None:
+        """Close full files that were removed, without a sync: until then they take their room."""
+        with self._guard:
+            gone = [each for each in self._full if os.fstat(each).st_nlink == 0]
+            self._full = [each for each in self._full if each not in gone]
+        for each in gone:
+            os.close(each)
+
     def close(self) -> None:
         """Sync and close everything."""
         self._is_closing.set()

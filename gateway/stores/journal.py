@@ -162,6 +162,7 @@ class Journal:
                 if error.errno in _IS_FULL:  # maybe full of what is shipped
                     self._retire_shipped()
                     if self._holdings.drop_oldest_kept():
+                        self._sync.let_go()
                         continue
                 self._has_failed = True
                 return "write_failed", trouble_of(error, self.folder.path)

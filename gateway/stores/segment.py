@@ -24,6 +24,7 @@ MAGIC: Final = b"\xf9\xff\xfe\xfb"
 # base64.  So requests of up to 64 MiB fit: 3 × 64 × 4/3 = 256 MiB.
 MAX_PAYLOAD_BYTES: Final = 256 * 2**20
 
+_FIRST: Final = MAGIC[:1]
 _NAME: Final = b"\xffUnderstudy.seg\n"
 _HEADER = struct.Struct("<16sHd")
 _FRAME = struct.Struct("<4sII")
@@ -104,7 +105,7 @@ def encode_frame(kind: StreamKind, cascade: str, record: bytes) -> tuple[bytes, 
 
     Raises TooLarge.  A record that is no UTF-8 and holds the magic is made UTF-8.
     """
-    if MAGIC in record:
+    if _FIRST in record and MAGIC in record:  # one byte is found much faster than four
         record = record.decode("utf-8", "replace").encode()
     name = cascade.encode()
     beginning = b"%s%c%s" % (_CODES[kind], len(name), name)

@@ -1,6 +1,8 @@
 import errno
 import os
+import subprocess
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -360,3 +362,37 @@ def test_a_shipped_journal_leaves_nothing_behind(tmp_path: Path) -> None:
         one.journal.rotate()
         one.holdings.tidy(NOW, 3600)
     assert list((tmp_path / "journals").iterdir()) == []
+
+
+@pytest.fixture
+def small_volume(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 1 MiB."""
+    place = tmp_path / "volume"
+    place.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)]
+    try:
+        subprocess.run(command, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("only root may mount: no real volume was filled")
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", str(place)], check=True)
+
+
+def test_a_volume_that_is_really_full_takes_records_again_once_there_is_room(
+    small_volume: Path,
+) -> None:
+    with journal_in(small_volume / "state", 10**9, segment_bytes=100_000) as one:
+        written = [n for n in range(2000) if one.journal.append("a", record(n, 1000))]
+        assert 500 < len(written) < 1100
+        assert {cause for _, cause in one.events.lost} == {"write_failed"}
+        assert not one.is_writable()
+        batch = one.read(5000)
+        assert ids(batch.records) == written
+        assert batch.skipped == []
+        one.ship(400)
+        assert one.journal.append("a", record(5000, 1000))  # in place of what is shipped
+        one.journal.probe()
+        assert one.is_writable()
+        assert one.ids()[-1] == 5000

@@ -1,6 +1,7 @@
 """Records reach whatever servers there are: a cluster, a replica that took over, TLS, a user."""
 
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import redis
 from redis.crc import key_slot
 
 from gateway.stores.redis_keys import pairs_key
+from gateway.stores.retention import Retention, enforce
 from tests.fakes.serving import free_port, wait_until
 from tests.fakes.valkey import (
     SLOTS,
@@ -189,7 +191,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[StoreServe
 async def test_a_user_that_may_do_just_what_is_needed_is_enough(
     store: StoreServer, tmp_path: Path
 ) -> None:
-    rights = "on >s3cret ~understudy:* +xadd +xrange +xdel +info"
+    rights = "on >s3cret ~understudy:* +xadd +xrange +xdel +xlen +xtrim +memory|usage +info"
     with store.client() as client:
         try:
             client.execute_command("ACL", "SETUSER", "pairs", *rights.split(), "+waitaof")
@@ -200,6 +202,8 @@ async def test_a_user_that_may_do_just_what_is_needed_is_enough(
         one.journal.append("a", record(1))
         await one.rounds(1)
         assert stored(store.client()) == [1]
+        bounds = {"a": Retention(max_age_seconds=1e9, max_bytes=1)}
+        await enforce(one.store, bounds, time.time, one.events)
         assert one.events.failures == []
 
 
