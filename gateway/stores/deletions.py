@@ -31,6 +31,11 @@ class Deletions:
         self._tenants: dict[str, dict[str, float]] = {}
         self._read: dict[str, bytes] = {}
 
+    @property
+    def cascades(self) -> set[str]:
+        """Those of which something is to be deleted."""
+        return self._requests.keys() | self._tenants.keys()
+
     def next_of(self, cascade: str) -> str:
         """From where its stream of deletions is to be read, as XRANGE wants it."""
         last = self._read.get(cascade)

@@ -33,10 +33,12 @@ class Question:
 class Reply:
     """``entries`` has the id or the error of each record, ``deletions`` entries or an error.
 
-    ``is_durable`` is None where it was not asked.
+    ``is_durable`` is None where it was not asked.  ``connection`` is the server's number for it;
+    None where it does not let this user ask.
     """
 
     identity: Identity
+    connection: int | None
     has_replicas: bool
     entries: Sequence[bytes | Exception]
     deletions: dict[str, Sequence[Entry] | Exception]
@@ -48,6 +50,7 @@ async def ask(client: Redis, question: Question) -> Reply:
     async with client.pipeline(transaction=False) as pipeline:
         pipeline.info("server")
         pipeline.info("replication")
+        pipeline.client_id()
         for placed in question.records:
             key = stream_key(*placed.stream)
             pipeline.execute_command("XADD", key, "*", FIELD, placed.frame.record)
@@ -55,13 +58,14 @@ async def ask(client: Redis, question: Question) -> Reply:
             pipeline.xrange(deletions_key(cascade), min=start, count=DELETIONS_PAGE)
         if question.is_durable_wanted:
             pipeline.execute_command("WAITAOF", 1, 0, DURABLE_MILLISECONDS)
-        server, replication, *replies = await pipeline.execute(raise_on_error=False)
+        server, replication, number, *replies = await pipeline.execute(raise_on_error=False)
     is_durable = None
     if question.is_durable_wanted:
         is_durable = _is_confirmed(replies.pop())
     count = len(question.records)
     return Reply(
         identity=Identity(_told(server, "run_id"), _told(replication, "master_replid")),
+        connection=number if isinstance(number, int) else None,
         has_replicas=_told(replication, "connected_slaves") not in ("", "0"),
         entries=replies[:count],
         deletions=dict(zip(question.deletions, replies[count:], strict=True)),

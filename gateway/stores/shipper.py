@@ -9,6 +9,7 @@ ever more slowly.
 import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from gateway.ports import Clock, PairEvents
 from gateway.stores.backoff import Backoff
@@ -19,7 +20,7 @@ from gateway.stores.holdings import Holdings
 from gateway.stores.journal import Journal
 from gateway.stores.progress import Lane, Position, Stream
 from gateway.stores.reading import Batch, Limits, Placed, read_batch
-from gateway.stores.store import Added, Store
+from gateway.stores.store import Added, Store, Taker
 
 IDLE_SECONDS = 0.2
 CONFIRM_SECONDS = 1.0
@@ -64,6 +65,11 @@ class Shipper:
         self._waiting: dict[Stream, _Waiting] = {}
         self._last_confirmed = 0.0
         self._last_look: float | None = None
+        self._is_unconfirmed = False
+        # Directories that could not be read, and those in which deletions were looked for.
+        self._troubled: dict[Path, _Waiting] = {}
+        self._searched: set[Path] = set()
+        self._to_blank: set[str] = set()
 
     async def run(self) -> None:
         """Ship until cancelled."""
@@ -86,19 +92,45 @@ class Shipper:
         """One batch of every lane that is due; the seconds to wait before the next round."""
         is_moving = False
         for folder in list(self._holdings.folders):
-            for lane in self._due(folder):
-                try:
-                    outcome = await self._ship(folder, lane)
-                except OSError as error:  # the journal's: the store's are values
-                    trouble = trouble_of(error, folder.path)
-                    self._events.store_failed(type(error).__name__, trouble)
-                    return self._backoff.next_seconds()
-                if isinstance(outcome, Failure):
-                    self._events.store_failed(outcome.kind, outcome.trouble)
-                    return self._backoff.next_seconds()
-                is_moving = is_moving or outcome
-        await self._look_when_due()
+            if self._is_resting(folder):
+                continue
+            try:
+                outcome = await self._ship_folder(folder)
+                self._troubled.pop(folder.path, None)
+            except OSError as error:  # the journal's: the store's are values
+                self._rest(folder, error)
+                continue
+            if isinstance(outcome, Failure):
+                self._events.store_failed(outcome.kind, outcome.trouble)
+                return self._backoff.next_seconds()
+            is_moving = is_moving or outcome
+        await self._look_when_due(is_idle=not is_moving)
         return 0.0 if is_moving else IDLE_SECONDS
+
+    async def _ship_folder(self, folder: Folder) -> bool | Failure:
+        """One batch of each lane of a directory.  Raises OSError where that cannot be read."""
+        if folder.path not in self._searched:
+            self._searched.add(folder.path)
+            self._to_blank |= self._store.deletions.cascades
+        await self._forget_deleted()
+        is_moving = False
+        for lane in self._due(folder):
+            outcome = await self._ship(folder, lane)
+            if isinstance(outcome, Failure):
+                return outcome
+            is_moving = is_moving or outcome
+        return is_moving
+
+    def _is_resting(self, folder: Folder) -> bool:
+        troubled = self._troubled.get(folder.path)
+        return troubled is not None and troubled.until > self._chances.clock()
+
+    def _rest(self, folder: Folder, error: OSError) -> None:
+        """Leave a directory that cannot be read alone for a while; the others go on."""
+        troubled = _Waiting(Backoff(self._chances.dice), 0.0)
+        troubled = self._troubled.setdefault(folder.path, troubled)
+        troubled.until = self._chances.clock() + troubled.backoff.next_seconds()
+        self._events.store_failed(type(error).__name__, trouble_of(error, folder.path))
 
     def _due(self, folder: Folder) -> Iterator[Lane]:
         """What can be shipped now, without the streams that wait for another try."""
@@ -132,14 +164,14 @@ class Shipper:
         records = await self._without_deleted(folder, batch.records)
         if records:
             now = self._chances.clock()
-            is_confirming = (
-                batch.end >= stretch.until or now >= self._last_confirmed + CONFIRM_SECONDS
-            )
+            is_confirming = now >= self._last_confirmed + CONFIRM_SECONDS
             added = await self._store.exchange(records, is_durable_wanted=is_confirming)
             if is_confirming:
                 self._last_confirmed = now
+            self._is_unconfirmed = not is_confirming
             end = self._note(folder, lane, batch, records, added)
-            await self._forget_deleted(added)
+            self._to_blank |= added.newly_deleted
+            await self._forget_deleted()
             if added.away is not None:
                 return added.away
         else:
@@ -187,34 +219,44 @@ class Shipper:
             for stream, segment in first.items():
                 if stream.cascade in taker.cascades:
                     folder.progress.wrote(stream, taker.identity, segment)
-            if taker.is_durable is not None:
-                self._events.store_changed(is_durable=taker.is_durable)
-            if taker.is_final:
-                for each in self._holdings.folders:
-                    each.progress.confirm(taker.identity)
+            self._note_durable(taker)
+
+    def _note_durable(self, taker: Taker) -> None:
+        """What a server has on its disk it has of all directories."""
+        if taker.is_durable is not None:
+            self._events.store_changed(is_durable=taker.is_durable)
+        if taker.is_final:
+            for folder in self._holdings.folders:
+                folder.progress.confirm(taker.identity)
 
     def _postpone(self, stream: Stream, failure: Failure) -> None:
         waiting = self._waiting.setdefault(stream, _Waiting(Backoff(self._chances.dice), 0.0))
         waiting.until = self._chances.clock() + waiting.backoff.next_seconds()
         self._events.store_failed(failure.kind, failure.trouble, stream.cascade)
 
-    async def _look_when_due(self) -> None:
-        """Ask now and then who has the streams and what is to be deleted, also without records.
+    async def _look_when_due(self, *, is_idle: bool) -> None:
+        """Once all is shipped, and now and then, ask whether that is on disk, who has the streams,
+        and what is to be deleted.
 
         A server that lost what was kept here for it gets it again.
         """
         now = self._chances.clock()
-        if self._last_look is not None and now < self._last_look + LOOK_SECONDS:
+        is_due = self._last_look is None or now >= self._last_look + LOOK_SECONDS
+        if not is_due and not (is_idle and self._is_unconfirmed):
             return
         self._last_look = now
+        self._is_unconfirmed = False
         cascades = set(self._store.cascades)
         for folder in self._holdings.folders:
             cascades |= {stream.cascade for stream in folder.progress.identities}
-        added = await self._store.exchange((), cascades, is_durable_wanted=False)
-        for folder in self._holdings.folders:
-            for taker in added.takers:
+        is_doubtful = any(folder.progress.doubtful for folder in self._holdings.folders)
+        added = await self._store.exchange((), cascades, is_durable_wanted=is_doubtful)
+        for taker in added.takers:
+            for folder in self._holdings.folders:
                 folder.progress.met(taker.identity, taker.cascades)
-        await self._forget_deleted(added)
+            self._note_durable(taker)
+        self._to_blank |= added.newly_deleted
+        await self._forget_deleted()
 
     async def _without_deleted(self, folder: Folder, records: Sequence[Placed]) -> Sequence[Placed]:
         """Those that nobody asked to be deleted; the others are blanked where they stand."""
@@ -225,14 +267,25 @@ class Shipper:
             self._events.pairs_deleted(placed.frame.cascade, 1)
         return [one for one in records if one not in gone] if gone else records
 
-    async def _forget_deleted(self, added: Added) -> None:
-        """Remove everywhere what is to be deleted, as far as that has just become known."""
+    async def _forget_deleted(self) -> None:
+        """Remove everywhere what is to be deleted and was not looked for yet."""
         deletions = self._store.deletions
-        for cascade in added.newly_deleted:
+        for cascade in list(self._to_blank):
+            is_through = True
             for folder in list(self._holdings.folders):
-                count = await asyncio.to_thread(_blank, folder, cascade, deletions)
-                if count:
-                    self._events.pairs_deleted(cascade, count)
+                if self._is_resting(folder):
+                    is_through = False
+                    continue
+                try:
+                    count = await asyncio.to_thread(_blank, folder, cascade, deletions)
+                except OSError as error:
+                    self._rest(folder, error)
+                    is_through = False
+                else:
+                    if count:
+                        self._events.pairs_deleted(cascade, count)
+            if is_through:
+                self._to_blank.discard(cascade)
         for cascade, count in (await self._store.remove_condemned()).items():
             self._events.pairs_deleted(cascade, count)
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from gateway.stores.deletions import Deletions, Entry
 from gateway.stores.failures import Failure, failure_of
@@ -35,7 +35,8 @@ class StoreFailed(Exception):
 class Taker:
     """A server that answered.
 
-    ``is_durable``: all that it took is on its disk; None where it was not asked.  ``is_final``: and
+    ``is_durable``: all that it took is on its disk; None where it was not asked, or the connection
+    that could be asked is gone.  ``is_final``: and
     no replica, which may not have all of it, could take its place.
     """
 
@@ -70,6 +71,8 @@ class Store:
         self.cascades = frozenset(cascades)
         self.servers = servers
         self.deletions = deletions
+        # The connection on which each server's last record was written: no other can ask for it.
+        self._written_on: dict[Address, int | None] = {}
         # Entries that were added before their deletion was seen, by cascade and key.
         self._condemned: dict[str, dict[str, list[bytes]]] = {}
 
@@ -95,7 +98,7 @@ class Store:
         for cascade in waiting if added.away is None else ():
             # It still says MOVED, to and fro: a cluster that is being rebuilt.
             address = await self.servers.address_of(cascade)
-            self._fail(failure_of(RedisError("MOVED"), address), {cascade}, records, added)
+            self._fail(failure_of(ResponseError("MOVED"), address), {cascade}, records, added)
         return added
 
     async def command(self, cascade: str, *parts: str | int | bytes) -> Any:
@@ -180,7 +183,7 @@ class Store:
                     moved.add(cascade)
             else:
                 await self._learn(cascade, page, records, added)
-        added.takers.append(_taker(reply, frozenset(cascades - moved)))
+        added.takers.append(self._taker(address, reply, frozenset(cascades - moved)))
         return moved
 
     async def _take(
@@ -206,6 +209,17 @@ class Store:
             if stream.cascade not in moved:
                 await self._look_again(failure, {stream.cascade}, address)
         return moved
+
+    def _taker(self, address: Address, reply: Reply, cascades: frozenset[str]) -> Taker:
+        if any(not isinstance(entry, Exception) for entry in reply.entries):
+            self._written_on[address] = reply.connection
+            is_same = True
+        else:
+            before = self._written_on.get(address)
+            is_same = before is not None and before == reply.connection
+        is_durable = reply.is_durable if is_same else None
+        is_final = is_durable is True and not reply.has_replicas
+        return Taker(reply.identity, cascades, is_durable, is_final)
 
     async def _look_again(self, failure: Failure, cascades: set[str], address: Address) -> None:
         if failure.moved_to is not None:
@@ -253,8 +267,3 @@ class Store:
             if self.deletions.has(cascade, placed.frame.record):
                 keys = self._condemned.setdefault(cascade, {})
                 keys.setdefault(stream_key(*placed.stream), []).append(entry)
-
-
-def _taker(reply: Reply, cascades: frozenset[str]) -> Taker:
-    is_final = reply.is_durable is True and not reply.has_replicas
-    return Taker(reply.identity, cascades, reply.is_durable, is_final)

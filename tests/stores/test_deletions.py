@@ -170,3 +170,41 @@ async def release(left: Shipping) -> None:
     for folder in left.holdings.folders:
         folder.close()
     left.holdings.folders.clear()
+
+
+async def test_a_deletion_known_before_reaches_a_directory_that_is_adopted_later(
+    store: StoreServer, tmp_path: Path
+) -> None:
+    with store.client() as client:
+        client.config_set("appendonly", "no")
+    async with shipping(store.url, tmp_path) as left, shipping(store.url, tmp_path) as one:
+        left.journal.append("a", record(1, request_id="r1", secret="sesame"))
+        await left.rounds(1)  # shipped, and kept
+        left.tidy()
+        delete(store, request_id="r1")
+        await one.rounds(1)
+        await release(left)
+        one.holdings.take(one.holdings.find_orphans())
+        assert b"sesame" in contents(tmp_path)
+        await one.rounds(1)
+        assert b"sesame" not in contents(tmp_path)
+
+
+async def test_a_directory_that_cannot_be_blanked_is_tried_again_and_holds_up_no_other(
+    store: StoreServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> int:
+        raise OSError(5, "Input/output error")
+
+    with store.client() as client:
+        client.config_set("appendonly", "no")
+    async with shipping(store.url, tmp_path) as one:
+        one.journal.append("a", record(1, request_id="r1", secret="sesame"))
+        await one.rounds(1)
+        delete(store, request_id="r1")
+        monkeypatch.setattr("gateway.stores.folder.os.pwrite", fail)
+        await one.rounds(1)
+        assert one.events.failures == ["OSError"]
+        monkeypatch.undo()
+        await one.rounds(1)
+        assert b"sesame" not in contents(tmp_path)

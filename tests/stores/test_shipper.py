@@ -379,3 +379,53 @@ async def test_a_journal_that_cannot_be_read_is_told_as_such(
         assert (trouble.place, trouble.errno) == (str(one.holdings.own.path), errno.EIO)
         await one.rounds(1)
         assert stored(valkey.client()) == [1]
+
+
+async def test_a_directory_that_cannot_be_read_holds_up_no_other(
+    valkey: StoreServer, tmp_path: Path
+) -> None:
+    async with shipping(valkey.url, tmp_path) as one:
+        left = begin(valkey.url, tmp_path)
+        left.journal.append("a", record(1))
+        (path,) = left.holdings.own.path.glob("*.seg")
+        left.journal.close()
+        left.holdings.own.save_progress()
+        left.holdings.own.close()
+        one.holdings.take(one.holdings.find_orphans())
+        one.holdings.folders.reverse()  # it is the first one to be read
+        aside = path.with_name("aside")
+        path.rename(aside)
+        path.mkdir()
+        one.journal.append("a", record(2))
+        await one.rounds(2)
+        assert stored(valkey.client()) == [2]
+        assert one.events.failures == ["IsADirectoryError", "IsADirectoryError"]
+        path.rmdir()
+        aside.rename(path)
+        await one.rounds(2)
+        assert stored(valkey.client()) == [2, 1]
+        one.holdings.folders.reverse()
+
+
+async def test_a_confirmation_that_did_not_come_is_asked_for_again_on_that_connection_alone(
+    valkey: StoreServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with valkey.client() as client:
+        client.config_set("appendfsync", "no")
+    monkeypatch.setattr("gateway.stores.pipeline.DURABLE_MILLISECONDS", 1)
+    async with shipping(valkey.url, tmp_path) as one:
+        progress = one.holdings.own.progress
+        one.journal.append("a", record(1))
+        await one.rounds(2)
+        assert progress.doubtful
+        assert one.events.is_durable is False
+        with valkey.client() as client:  # a fresh connection would be told that all is well
+            client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+        await one.rounds(4)
+        assert progress.doubtful
+        with valkey.client() as client:
+            client.config_set("appendfsync", "always")
+        one.journal.append("a", record(2))
+        await one.rounds(2)
+        assert not progress.doubtful
+        assert one.events.is_durable is True

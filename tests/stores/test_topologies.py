@@ -191,7 +191,9 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[StoreServe
 async def test_a_user_that_may_do_just_what_is_needed_is_enough(
     store: StoreServer, tmp_path: Path
 ) -> None:
-    rights = "on >s3cret ~understudy:* +xadd +xrange +xdel +xlen +xtrim +memory|usage +info"
+    rights = (
+        "on >s3cret ~understudy:* +xadd +xrange +xdel +xlen +xtrim +memory|usage +info +client|id"
+    )
     with store.client() as client:
         try:
             client.execute_command("ACL", "SETUSER", "pairs", *rights.split(), "+waitaof")
