@@ -11,7 +11,6 @@ from importlib.metadata import version
 
 import msgspec
 from fastapi import FastAPI, Request, Response
-from redis.asyncio import Redis
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -21,7 +20,7 @@ from gateway.api.chat import ChatCompletions
 from gateway.api.context import Context, Limits, Served
 from gateway.api.models import Models
 from gateway.api.ops import MetricsPage, Readiness, health
-from gateway.cascades import LoadedCascade, ModelConfig, doubts_about
+from gateway.cascades import LoadedCascade, ModelConfig, PairsConfig, doubts_about
 from gateway.config_file import ConfigError
 from gateway.errors import (
     GatewayError,
@@ -37,9 +36,12 @@ from gateway.pairs import Source
 from gateway.safekeeping import Safekeeping
 from gateway.sampled import Samples
 from gateway.settings import Settings, spelled, unknown_variables
-from gateway.stores.journal import Journal, JournalBusy
+from gateway.stores.journal import JournalOptions
+from gateway.stores.pair_store import PairStore, PairStoreOptions
+from gateway.stores.retention import Retention
 from gateway.stores.sealing import Sealer, sealer_of
-from gateway.stores.shipper import Shipper
+from gateway.stores.shipper import Chances
+from gateway.stores.store_url import BadStoreUrl, StoreUrl, parse_store_url
 from gateway.telemetry.log import new_log
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.observer import Observer
@@ -51,10 +53,8 @@ from routing.vocabulary import Handover, Role
 
 CHAT_PATH = "/v1/chat/completions"
 BODY_SECONDS = 30.0
-REDIS_SECONDS = 2.0
-FLUSH_SECONDS = 5.0
-RESTART_SECONDS = 5.0
 PROBE_RETRY_SECONDS = 30.0
+DAY_SECONDS = 86_400.0
 
 
 @dataclass(slots=True)
@@ -62,32 +62,19 @@ class Gateway:
     """Everything that lives as long as the process, and ends with it."""
 
     context: Context
-    journal: Journal
+    pairs: PairStore
     models: Sequence[OpenAIModel]
-    redis: Redis | None
     is_metrics_on_main_port: bool
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Probe teachers and ship pairs in the background; at the end flush, close everything."""
         self._probe_teachers()
-        if self.redis is None:
+        async with self.pairs.running():
             yield
             await self._end_background()
-        else:
-            shipper = Shipper(self.journal, self.redis, self.context.observer)
-            task = asyncio.create_task(self._keep_shipping(shipper))
-            try:
-                yield
-                await self._end_background()
-                task.cancel()
-                await asyncio.wait([task])
-                await shipper.flush(FLUSH_SECONDS)
-            finally:
-                await self.redis.aclose()
         for model in self.models:
             model.close()
-        self.journal.close()
 
     def _probe_teachers(self) -> None:
         """Find out which teachers go on from given words, where streams are to be handed over."""
@@ -124,15 +111,6 @@ class Gateway:
         if self.context.background:
             await asyncio.wait(self.context.background)
 
-    async def _keep_shipping(self, shipper: Shipper) -> None:
-        """Start the shipper again should it ever end: the journal must not fill up in silence."""
-        while True:
-            try:
-                return await shipper.run()  # it returns once this task is cancelled
-            except Exception:
-                self.context.observer.log.exception("bug", message="the shipper ended")
-                await asyncio.sleep(RESTART_SECONDS)
-
 
 def build_gateway(
     settings: Settings,
@@ -144,16 +122,15 @@ def build_gateway(
     metrics = Metrics(version=version("understudy"), calibrated=calibrated)
     log = new_log(settings.log_level, on_lost=metrics.log_line_lost)
     observer = Observer(metrics, log)
-    redis = _redis(settings)
     sealer = sealer_of(settings.pairs_keys)
-    journal = _journal(settings, observer)
+    pairs = _pair_store(settings, cascades, observer)
     served = {cascade.name: _served(cascade, observer, sealer) for cascade in cascades}
     context = Context(
         served=served,
         keys=keys,
         limits=Limits(settings.max_body_bytes, BODY_SECONDS, settings.max_open_requests),
         observer=observer,
-        pairs=journal,
+        pairs=pairs,
         clock=time.monotonic,
         epoch=time.time,
         new_id=lambda: os.urandom(16).hex(),
@@ -165,48 +142,54 @@ def build_gateway(
     for one in served.values():
         if _is_to_continue(one.cascade):
             metrics.continuation_wanted(one.cascade.name)
+    metrics.pairs.watch(pairs.state)
     _warn(observer, settings, cascades)
     return Gateway(
         context=context,
-        journal=journal,
+        pairs=pairs,
         models=[
             model.chat
             for one in served.values()
             for model in (one.cascade.student, one.cascade.teacher)
             if isinstance(model.chat, OpenAIModel)
         ],
-        redis=redis,
         is_metrics_on_main_port=settings.is_metrics_on_main_port,
     )
 
 
-def _redis(settings: Settings) -> Redis | None:
-    if settings.redis_url is None:
-        return None
+def _pair_store(
+    settings: Settings, cascades: Sequence[LoadedCascade], observer: Observer
+) -> PairStore:
+    retention = {one.name: _retention(one.config.pairs) for one in cascades}
+    options = PairStoreOptions(
+        state_dir=settings.state_dir,
+        journal=JournalOptions(settings.journal_max_bytes, settings.journal_fsync_seconds),
+        keep_seconds=settings.journal_keep_seconds,
+        url=_store_url(settings),
+        retention=retention,
+    )
+    chances = Chances(time.monotonic, time.time, random.random)
     try:
-        client: Redis = Redis.from_url(
-            settings.redis_url.get_secret_value(),
-            socket_timeout=REDIS_SECONDS,
-            socket_connect_timeout=REDIS_SECONDS,
-        )
-    except ValueError:  # its message quotes the URL, which may hold a password
-        raise ConfigError(
-            f"{spelled('redis_url')}: is no Redis URL: write it as "
-            "redis://[:PASSWORD@]HOST:PORT/0, or rediss:// for TLS"
-        ) from None
-    return client
-
-
-def _journal(settings: Settings, observer: Observer) -> Journal:
-    try:
-        return Journal(settings.state_dir, max_bytes=settings.journal_max_bytes, events=observer)
-    except JournalBusy as error:
-        raise ConfigError(str(error)) from None
+        return PairStore(options, observer, chances, new_name=lambda: os.urandom(8).hex())
     except OSError as error:
         raise ConfigError(
             f"{spelled('state_dir')}: {settings.state_dir} cannot hold the "
             f"journal: {error.strerror}: name a directory that can be written"
         ) from None
+
+
+def _store_url(settings: Settings) -> StoreUrl | None:
+    if settings.redis_url is None:
+        return None
+    try:
+        return parse_store_url(settings.redis_url.get_secret_value())
+    except BadStoreUrl as error:
+        raise ConfigError(f"{spelled('redis_url')}: {error}") from None
+
+
+def _retention(config: PairsConfig) -> Retention:
+    days = config.max_age_days
+    return Retention(None if days is None else days * DAY_SECONDS, config.max_bytes)
 
 
 def _served(loaded: LoadedCascade, observer: Observer, sealer: Sealer | None) -> Served:

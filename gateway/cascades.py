@@ -103,10 +103,15 @@ class ObjectiveConfig(Section):
 
 
 class PairsConfig(Section):
-    """Whether escalations are recorded, and by what redactor they are seen before that."""
+    """Whether escalations are recorded, who sees them before that, how long the store keeps them.
+
+    ``max_bytes`` holds for each stream of the cascade.
+    """
 
     store: _Bool = True
     redactor: Annotated[str, Field(min_length=1)] | None = None
+    max_age_days: Annotated[_Float, Field(gt=0, le=36_500)] | None = None
+    max_bytes: Annotated[_Int, Field(ge=2**20)] | None = None
 
 
 class StreamingConfig(Section):

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Protocol
 
 from gateway.wire.chat import Chat, Prefix
@@ -65,6 +66,13 @@ class Clock(Protocol):
         """The time now."""
 
 
+class StreamKind(StrEnum):
+    """What a record is, and so which of its cascade's streams it goes to."""
+
+    PAIRS = "pairs"
+    AUDITS = "audits"
+
+
 class PairLog(Protocol):
     """Where the records of escalations go."""
 
@@ -75,10 +83,10 @@ class PairLog(Protocol):
         False once a write failed or the bound was hit, until there is room again.
         """
 
-    def append(self, cascade: str, record: bytes) -> bool:
-        """Write one record so that it survives the process; never waits, never raises.
+    def append(self, cascade: str, record: bytes, *, kind: StreamKind = StreamKind.PAIRS) -> bool:
+        """Write one record so that it survives the process; never waits for Redis, never raises.
 
-        False where it is lost, which is counted and logged by then.
+        False where it is lost; that is counted and logged already.
         """
 
 
@@ -95,20 +103,69 @@ class Trouble:
     strerror: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class JournalState:
+    """How a journal stands.  Bytes are those of all directories that this process holds.
+
+    ``oldest_unshipped`` is the time, in seconds since 1970, of the oldest record that is not in
+    the store; None where all are.
+    """
+
+    unshipped_bytes: int
+    kept_bytes: int
+    oldest_unshipped: float | None
+    has_room: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """A range of a segment that could not be read.  ``kept`` is the file with its bytes, if any.
+
+    ``is_torn`` tells the end of a segment, as a crash leaves it, from anything else.
+    """
+
+    place: str
+    offset: int
+    size: int
+    is_torn: bool
+    kept: str | None
+
+
 class PairEvents(Protocol):
     """Who hears what becomes of pairs."""
 
     def pair_written(self, cascade: str) -> None:
-        """A pair stands in the journal."""
+        """A record stands in the journal."""
 
     def pair_shipped(self, cascade: str) -> None:
-        """A pair stands in the store."""
+        """A record stands in the store."""
 
     def pair_lost(self, cascade: str | None, cause: str, trouble: Trouble) -> None:
-        """A pair is gone; ``cascade`` is None where not even that can be read any more."""
+        """A record is gone; ``cascade`` is None where not even that can be read any more."""
 
-    def journal_changed(self, unshipped_bytes: int) -> None:
-        """The journal holds so many bytes that are not in the store."""
+    def pairs_expired(self, cascade: str, cause: str, count: int) -> None:
+        """So many records went from the store: their ``age``, or the ``size`` of all of them."""
 
-    def store_failed(self, error: str, trouble: Trouble) -> None:
-        """Pairs could not be taken to the store; it will be tried again."""
+    def pairs_deleted(self, cascade: str, count: int) -> None:
+        """So many records went from the journal or the store because somebody asked for it."""
+
+    def journal_damaged(self, damage: Damage) -> None:
+        """A part of the journal cannot be read."""
+
+    def journal_failed(self, trouble: Trouble) -> None:
+        """Something but the writing of a record went wrong with the journal's files."""
+
+    def journal_adopted(self, place: str, unshipped_bytes: int) -> None:
+        """A directory that a dead process left is this one's now."""
+
+    def store_changed(self, *, is_durable: bool) -> None:
+        """Whether the store says of records that they are on its disk."""
+
+    def store_failed(self, error: str, trouble: Trouble, cascade: str | None = None) -> None:
+        """Records could not be taken to the store; it will be tried again.
+
+        ``cascade`` is None where it concerns all of them.
+        """
+
+    def shipping_ended(self) -> None:
+        """A bug: the exception that is being handled ended the shipping."""

@@ -14,8 +14,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 PREFIX = "UNDERSTUDY_"
 # These are set by the environment alone.
 WITHOUT_OPTION = frozenset({
-    "drain_seconds", "journal_max_bytes", "journal_when_full", "max_body_bytes",
-    "max_open_requests", "pairs_keys",
+    "drain_seconds", "journal_fsync_seconds", "journal_keep_seconds", "journal_max_bytes",
+    "journal_when_full", "max_body_bytes", "max_open_requests", "pairs_keys",
 })  # fmt: skip
 Port = Annotated[int, Field(ge=0, le=65535)]
 
@@ -45,7 +45,7 @@ class Settings(BaseSettings):
     )
     state_dir: Path = Field(
         default=Path(".understudy/state"),
-        description="Writable directory for the journal; one process at a time holds it.",
+        description="Writable directory for the journal; several processes may share it.",
     )
     keys_file: Path | None = Field(default=None, description="YAML file with the clients' keys.")
     insecure: bool = Field(
@@ -63,7 +63,20 @@ class Settings(BaseSettings):
     journal_max_bytes: int = Field(
         default=2**30,
         ge=2**10,
-        description="Largest journal; pairs beyond it are counted as lost.",
+        description="Most that one process' journal takes on disk; what is shipped goes first.",
+    )
+    journal_fsync_seconds: float = Field(
+        default=0.1,
+        ge=0,
+        le=60,
+        description="How long a record may wait to be on the disk itself; 0: no answer goes before "
+        "that.",
+    )
+    journal_keep_seconds: float = Field(
+        default=3600,
+        ge=0,
+        description="How long shipped records stay where Redis does not say that it has them on "
+        "its disk, or has replicas.",
     )
     journal_when_full: Literal["count", "refuse"] = Field(
         default="count",

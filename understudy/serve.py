@@ -61,7 +61,7 @@ def serve(
     redis_url
         Where pairs go, for example redis://127.0.0.1:6379/0.
     state_dir
-        Writable directory for the journal.
+        Writable directory for the journal; several processes may share it.
     keys_file
         YAML file with the clients' keys.
     insecure
@@ -198,12 +198,12 @@ class _Drain:
         """Say what became of the drain, once pairs are flushed."""
         if self._began is None:
             return
-        context, journal = self._gateway.context, self._gateway.journal
+        context = self._gateway.context
         context.observer.log.info(
             "drained",
             cut=context.cut_requests,
             seconds=round(time.monotonic() - self._began, 3),
-            unshipped_bytes=journal.size - journal.shipped,
+            unshipped_bytes=self._gateway.pairs.state().unshipped_bytes,
         )
 
 

@@ -1,176 +1,235 @@
-"""The local journal of pairs: one append-only file, so that neither an outage of Redis nor a killed
-gateway loses a pair whose answer was delivered.
+"""The local journal: records are on disk here before the answer that they tell of is delivered, so
+that neither an outage of Redis nor a killed gateway loses one.
 
-A line is ``{"cascade": ..., "pair": {...}}``.  A second file holds how many bytes are shipped.
-One process holds the directory; the lock goes with the process, however it ends.
+One process writes to one directory, segment after segment.  One record is one ``write``; an
+interval later it is on the disk itself.
 """
 
-import fcntl
-import json
+import errno
 import os
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from gateway.errors import words_of
-from gateway.ports import PairEvents, Trouble
+from gateway.ports import Clock, PairEvents, StreamKind, Trouble
+from gateway.stores.folder import FILE_MODE, Folder, trouble_of
+from gateway.stores.group_sync import GroupSync
+from gateway.stores.holdings import Holdings
+from gateway.stores.progress import Position
+from gateway.stores.reading import segment_path
+from gateway.stores.segment import HEADER_BYTES, TooLarge, encode_frame, encode_header
 
-READ_BYTES = 256 * 2**10
-COMPACT_BYTES = 64 * 2**20
-ROOM_BYTES = 64 * 2**10  # more than most pairs take
-_FILE_MODE = 0o600
-
-
-def trouble_of(error: OSError, path: Path) -> Trouble:
-    """What the system says of a file."""
-    return Trouble(str(error.filename or path), error.errno, words_of(error))
-
-
-class JournalBusy(Exception):
-    """Another process holds this directory."""
-
-
-def _for_owner_alone(path: str, flags: int) -> int:
-    return os.open(path, flags, _FILE_MODE)
+SEGMENT_BYTES = 16 * 2**20
+SEGMENT_SECONDS = 60.0
+PROBE_BYTES = 2**20
+_IS_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
-    """Complete lines from the journal, and the offset in bytes behind the last of them."""
+class JournalOptions:
+    """``segment_bytes`` is where a segment ends; a bound so small that four do not fit has less."""
 
-    lines: Sequence[bytes]
-    end: int
+    max_bytes: int
+    fsync_seconds: float = 0.1
+    segment_bytes: int = SEGMENT_BYTES
 
 
 class Journal:
-    """Appends pairs, and hands out those that have not been shipped."""
+    """Writes records to the segments of a directory.  Its errors are counted, never raised."""
 
-    def __init__(self, directory: Path, *, max_bytes: int, events: PairEvents) -> None:
-        """Open or create the journal in ``directory``.
-
-        Raises JournalBusy where another process holds it, and OSError where it cannot be written.
-        """
-        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._max_bytes = max_bytes
+    def __init__(
+        self,
+        folder: Folder,
+        holdings: Holdings,
+        options: JournalOptions,
+        events: PairEvents,
+        clock: Clock,
+    ) -> None:
+        """``clock`` counts seconds from 1970."""
+        self.folder = folder
+        self._holdings = holdings
+        self._segment_bytes = min(options.segment_bytes, options.max_bytes // 4)
         self._events = events
+        self._clock = clock
+        self._file: int | None = None
+        self._began = 0.0
+        self._usual_size = 0.0
+        self._lost_size = 0
         self._has_failed = False
-        self.path = directory / "pairs.jsonl"
-        self._offset_path = directory / "pairs.shipped"
-        self._lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _FILE_MODE)
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(self._lock)
-            raise JournalBusy(
-                f"{directory} is in use by another gateway: give each its own UNDERSTUDY_STATE_DIR"
-            ) from None
-        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-        self._file = os.open(self.path, flags, _FILE_MODE)
-        self.size = os.fstat(self._file).st_size
-        self._end_torn_line()
-        self.shipped = self._read_offset()
-        self._events.journal_changed(self.size - self.shipped)
+        self._sync_trouble: OSError | None = None
+        self._sync = GroupSync(options.fsync_seconds, self._note_sync_trouble)
 
     @property
     def has_room(self) -> bool:
-        """Whether a pair of usual size could be written; asks the disk once a write has failed."""
+        """Whether a record of usual size could be written now."""
         if self._has_failed:
-            disk = os.statvfs(self.path.parent)
-            self._has_failed = disk.f_bavail * disk.f_frsize < ROOM_BYTES
-        return not self._has_failed and self.size + ROOM_BYTES <= self._max_bytes
-
-    def append(self, cascade: str, record: bytes) -> bool:
-        """Write one pair, so that it survives this process.  Never raises: a loss is counted."""
-        line = b'{"cascade":%s,"pair":%s}\n' % (json.dumps(cascade).encode(), record)
-        trouble = self._write_or_empty(line)
-        if trouble is not None:
-            self._has_failed = True
-            self._events.pair_lost(cascade, *trouble)
             return False
+        return self._has_room_for(max(int(self._usual_size), self._lost_size))
+
+    def append(self, cascade: str, record: bytes, *, kind: StreamKind = StreamKind.PAIRS) -> bool:
+        """Write one record, so that it survives this process; False where it is lost."""
+        try:
+            head, body = encode_frame(kind, cascade, record)
+        except TooLarge as error:
+            trouble = Trouble(str(self.folder.path), strerror=str(error))
+            self._events.pair_lost(cascade, "too_large", trouble)
+            return False
+        size = len(head) + len(body)
+        self._usual_size += (size - self._usual_size) / 16
+        lost = self._write_or_make_room(head, body, size)
+        if lost is not None:
+            self._lost_size = size
+            self._events.pair_lost(cascade, *lost)
+            return False
+        self._lost_size = 0
+        self._has_failed = False
+        self._sync.written()
         self._events.pair_written(cascade)
-        self._events.journal_changed(self.size - self.shipped)
         return True
 
-    def _write_or_empty(self, line: bytes) -> tuple[str, Trouble] | None:
-        """Append a line; None, or why it is lost.  What is shipped makes room for it if it must."""
-        if self.size + len(line) > self._max_bytes:
-            full = f"{self.size} of {self._max_bytes} bytes, UNDERSTUDY_JOURNAL_MAX_BYTES, are used"
-            return "journal_full", Trouble(str(self.path), strerror=full)
-        try:
-            if self._write(line) is None:
-                return None
-            if self.size and self.shipped == self.size:  # a full disk, full of what is shipped
-                os.ftruncate(self._file, 0)
-                self.size = self.shipped = 0
-            trouble = self._write(line)
-        except OSError as error:
-            trouble = trouble_of(error, self.path)
-        return None if trouble is None else ("write_failed", trouble)
+    def rotate(self) -> None:
+        """End the segment that is being written; the next record begins another."""
+        if self._file is not None:
+            self._file = None
+            self.folder.active = None
+            self._sync.use(None, self.folder.path)
 
-    def _write(self, line: bytes) -> Trouble | None:
-        """Append a whole line or nothing: half a line would spoil the next one."""
-        written = 0
-        try:
-            while written < len(line):  # a disk takes what it has room for, and then says why
-                written += os.write(self._file, line[written:])
-        except OSError as error:
-            if written:
-                os.ftruncate(self._file, self.size)
-            return trouble_of(error, self.path)
-        self.size += written
-        return None
+    def tidy(self, now: float) -> None:
+        """End a segment that is old enough; tell of what the thread that syncs has met.
 
-    def next_batch(self, most: int) -> Batch:
-        """The oldest pairs that have not been shipped, ``most`` at most; maybe none."""
-        data = os.pread(self._file, READ_BYTES, self.shipped)
-        while b"\n" not in data and self.shipped + len(data) < self.size:
-            more = os.pread(self._file, READ_BYTES, self.shipped + len(data))
-            if not more:  # somebody shortened the file
-                self.size = os.fstat(self._file).st_size
-                self.shipped = min(self.shipped, self.size)
-                self._events.pair_lost(None, "journal_shortened", Trouble(str(self.path)))
-                return Batch((), self.shipped)
-            data += more
-        lines = data.split(b"\n")[:-1][:most]
-        return Batch(lines, self.shipped + sum(len(line) + 1 for line in lines))
-
-    def mark_shipped(self, end: int) -> None:
-        """Note that everything before ``end`` is in the store.
-
-        What is shipped stays on disk until the file is large: the store may not have written it to
-        its own disk yet.  Raises OSError where the note cannot be written: the next process ships
-        those pairs again.
+        Only one that is being shipped: the others would not go for that.
         """
-        if end == self.size and end >= min(COMPACT_BYTES, self._max_bytes // 2):
-            # Truncated first: a crash in between leaves an offset beyond the file: it reads as 0.
-            os.ftruncate(self._file, 0)
-            self.size = end = 0
-        self.shipped = end
-        self._events.journal_changed(self.size - self.shipped)
-        beside = self._offset_path.with_suffix(".part")
+        active = self.folder.active
+        if (
+            active is not None
+            and now - self._began >= SEGMENT_SECONDS
+            and self.folder.progress.lowest.segment >= active
+            and self.folder.sizes[active] > HEADER_BYTES
+        ):
+            self.rotate()
+        trouble, self._sync_trouble = self._sync_trouble, None
+        if trouble is not None:
+            # What the system could not write it may count as written: nothing more goes there.
+            self.rotate()
+            self._events.journal_failed(trouble_of(trouble, self.folder.path))
+
+    def probe(self) -> None:
+        """Where a write has failed, try whether one would go well now.  May be called in a thread.
+
+        Without this nobody would find out while no record is written because there is no room.
+        """
+        if not self._has_failed:
+            return
+        path = self.folder.path / "probe"
         try:
-            with open(beside, "w", opener=_for_owner_alone) as file:
-                file.write(str(end))
-            beside.replace(self._offset_path)
-        except OSError as error:  # a full disk does not say which file it has no room for
-            raise OSError(error.errno, error.strerror, str(beside)) from None
+            file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
+            try:
+                size = min(max(self._lost_size, int(self._usual_size)), PROBE_BYTES)
+                if os.write(file, bytes(size)) == size:
+                    os.fsync(file)
+                    self._has_failed = False
+            finally:
+                os.close(file)
+        except OSError:
+            pass
+        with suppress(OSError):
+            path.unlink()
 
     def close(self) -> None:
-        """Flush to disk and let the directory go."""
-        os.fsync(self._file)
-        os.close(self._file)
-        os.close(self._lock)
+        """Have everything on disk and write no more."""
+        self.rotate()
+        self._sync.close()
 
-    def _end_torn_line(self) -> None:
-        """End the half line that a process leaves when it is killed while it writes."""
-        if self.size and os.pread(self._file, 1, self.size - 1) != b"\n":
-            with suppress(OSError):  # on a full disk it spoils one more line
-                self.size += os.write(self._file, b"\n")
+    def _write_or_make_room(
+        self, head: bytes, body: bytes, size: int
+    ) -> tuple[str, Trouble] | None:
+        """Write a frame; None, or why it is lost.  What is shipped makes room for it if it must."""
+        active = self.folder.active
+        so_far = HEADER_BYTES if active is None else self.folder.sizes[active]
+        if so_far > HEADER_BYTES and so_far + size > self._segment_bytes:
+            self.rotate()
+        if not self._holdings.make_room(size + HEADER_BYTES):
+            self._retire_shipped()
+            if not self._holdings.make_room(size + HEADER_BYTES):
+                held, bound = self._holdings.held_bytes, self._holdings.max_bytes
+                full = f"{held} of {bound} bytes, UNDERSTUDY_JOURNAL_MAX_BYTES, are used"
+                return "journal_full", Trouble(str(self.folder.path), strerror=full)
+        while True:
+            try:
+                self._write(head, body, size)
+                return None
+            except OSError as error:
+                if error.errno in _IS_FULL:  # maybe full of what is shipped
+                    self._retire_shipped()
+                    if self._holdings.drop_oldest_kept():
+                        self._sync.let_go()
+                        continue
+                self._has_failed = True
+                return "write_failed", trouble_of(error, self.folder.path)
 
-    def _read_offset(self) -> int:
+    def _write(self, head: bytes, body: bytes, size: int) -> None:
+        """Append a whole frame or nothing.  Raises OSError."""
+        if self._file is None:
+            self._begin_segment()
+        file, active = self._file, self.folder.active
+        if file is None or active is None:
+            raise AssertionError("a segment has begun")
         try:
-            offset = int(self._offset_path.read_text())
-        except (FileNotFoundError, ValueError):
-            return 0  # shipped again rather than lost: readers drop the second of two equal ids
-        return offset if 0 <= offset <= self.size else 0
+            written = os.writev(file, (head, body))
+            if written < size:  # a disk takes what it has room for, and then says why
+                rest = (head + body)[written:]
+                while rest:
+                    rest = rest[os.write(file, rest) :]
+        except OSError:
+            self._undo(file, active)
+            raise
+        self.folder.sizes[active] += size
+
+    def _undo(self, file: int, active: int) -> None:
+        """Take back what there is of a frame; where that fails, its segment ends there."""
+        try:
+            os.ftruncate(file, self.folder.sizes[active])
+        except OSError:
+            with suppress(OSError):
+                self.folder.sizes[active] = os.fstat(file).st_size
+            self.rotate()
+
+    def _begin_segment(self) -> None:
+        """Raises OSError, and leaves nothing then."""
+        folder = self.folder
+        number = max([0, folder.progress.main.segment, *folder.sizes]) + 1
+        path: Path = segment_path(folder.path, number)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
+        file = os.open(path, flags, FILE_MODE)
+        self._began = self._clock()
+        header = encode_header(self._began)
+        try:
+            if os.write(file, header) < len(header):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        except OSError:
+            os.close(file)
+            with suppress(OSError):
+                path.unlink()
+            raise
+        self._file = file
+        folder.sizes[number] = len(header)
+        folder.active = number
+        self._sync.use(file, folder.path)
+
+    def _retire_shipped(self) -> None:
+        """End the segment that is being written, if all of it is shipped: so it may go."""
+        active = self.folder.active
+        if active is not None and self.folder.sizes[active] > HEADER_BYTES:
+            end = Position(active, self.folder.sizes[active])
+            if end <= self.folder.progress.lowest:
+                self.rotate()
+
+    def _has_room_for(self, size: int) -> bool:
+        needed = size + HEADER_BYTES
+        if self._holdings.has_room_for(needed):
+            return True
+        self._retire_shipped()
+        return self._holdings.has_room_for(needed)
+
+    def _note_sync_trouble(self, error: OSError) -> None:
+        self._sync_trouble = error

@@ -1,108 +1,296 @@
-"""Takes pairs from the journal to Redis, off the request path, for as long as it takes.
+"""Takes records from all directories that this process holds to the store, off the request path,
+for as long as it takes.
 
-At least once: a crash between the two steps ships a batch again, and readers tell equal pairs by
-their id.  A Redis that is away is tried again, ever more slowly up to ``MAX_PAUSE_SECONDS``.
+At least once: what is not known to be there is shipped again, and readers tell equal records by
+their id.  A stream that the store refuses falls behind alone; a store that is away is tried again,
+ever more slowly.
 """
 
 import asyncio
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
-import msgspec
-from redis.asyncio import Redis
-from redis.exceptions import AuthenticationError, RedisError
+from gateway.ports import Clock, PairEvents
+from gateway.stores.backoff import Backoff
+from gateway.stores.deletions import Deletions, blank_matching
+from gateway.stores.failures import Failure
+from gateway.stores.folder import Folder, trouble_of
+from gateway.stores.holdings import Holdings
+from gateway.stores.journal import Journal
+from gateway.stores.progress import Lane, Position, Stream
+from gateway.stores.reading import Batch, Limits, Placed, read_batch
+from gateway.stores.store import Added, Store, Taker
 
-from gateway.errors import root_of, words_of
-from gateway.ports import PairEvents, Trouble
-from gateway.stores.journal import Journal, trouble_of
-from gateway.stores.redis_keys import pairs_key
-
-DEFAULT_PORT = 6379
-BATCH_PAIRS = 100
 IDLE_SECONDS = 0.2
-FIRST_PAUSE_SECONDS = 0.2
-MAX_PAUSE_SECONDS = 5.0
+CONFIRM_SECONDS = 1.0
+LOOK_SECONDS = 5.0
+_CAREFUL = Limits(records=1)
 
 
-class _Line(msgspec.Struct):
-    cascade: str
-    pair: msgspec.Raw
+@dataclass(frozen=True, slots=True)
+class Chances:
+    """Time and randomness: ``clock`` is steady, ``epoch`` counts from 1970, ``dice`` in [0, 1)."""
+
+    clock: Clock
+    epoch: Clock
+    dice: Callable[[], float]
 
 
-_line = msgspec.json.Decoder(_Line)
+@dataclass(slots=True)
+class _Waiting:
+    """A stream that the store refused: when it is tried again."""
+
+    backoff: Backoff
+    until: float
 
 
 class Shipper:
-    """The background task of one journal and one Redis."""
+    """The background task of one process and one store."""
 
-    def __init__(self, journal: Journal, redis: Redis, events: PairEvents) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        holdings: Holdings,
+        store: Store,
+        events: PairEvents,
+        chances: Chances,
+    ) -> None:
         self._journal = journal
-        self._redis = redis
+        self._holdings = holdings
+        self._store = store
         self._events = events
-        self._place = _place_of(redis)
-        self._careful = 0  # so many pairs are shipped one at a time
+        self._chances = chances
+        self._backoff = Backoff(chances.dice)
+        self._waiting: dict[Stream, _Waiting] = {}
+        self._last_confirmed = 0.0
+        self._last_look: float | None = None
+        self._is_unconfirmed = False
+        # Directories that could not be read, and those in which deletions were looked for.
+        self._troubled: dict[Path, _Waiting] = {}
+        self._searched: set[Path] = set()
+        self._to_blank: set[str] = set()
 
     async def run(self) -> None:
         """Ship until cancelled."""
-        pause = FIRST_PAUSE_SECONDS
-        while _goes_on():
-            try:
-                shipped = await self.ship_batch()
-                pause = FIRST_PAUSE_SECONDS
-                if not shipped:
-                    await asyncio.sleep(IDLE_SECONDS)
-            except (RedisError, OSError) as error:
-                self._tell(error)
+        while goes_on():
+            pause = await self.ship_round()
+            if pause:
                 await asyncio.sleep(pause)
-                pause = min(pause * 2, MAX_PAUSE_SECONDS)
-
-    async def ship_batch(self) -> int:
-        """Ship the oldest batch; returns how many lines it had.  Raises RedisError and OSError."""
-        batch = self._journal.next_batch(1 if self._careful else BATCH_PAIRS)
-        if not batch.lines:
-            return 0
-        # A batch of which a part fails is shipped again, one pair at a time until all of it is
-        # through: that keeps one bad stream from filling the good ones with copies.
-        self._careful = max(self._careful, len(batch.lines))
-        parsed = [self._parse(line) for line in batch.lines]
-        pairs = [line for line in parsed if line is not None]
-        async with self._redis.pipeline(transaction=False) as pipeline:
-            for line in pairs:
-                pipeline.xadd(pairs_key(line.cascade), {"pair": bytes(line.pair)})
-            await pipeline.execute()
-        self._careful -= len(batch.lines)
-        for line in pairs:
-            self._events.pair_shipped(line.cascade)
-        self._journal.mark_shipped(batch.end)
-        return len(batch.lines)
 
     async def flush(self, seconds: float) -> None:
         """Ship what is left, for at most ``seconds``; what remains is in the journal."""
+        self._waiting.clear()
         try:
             async with asyncio.timeout(seconds):
-                while _goes_on() and await self.ship_batch():
+                while goes_on() and not await self.ship_round():
                     pass
-        except (RedisError, OSError) as error:  # TimeoutError is an OSError
-            self._tell(error)
+        except TimeoutError:
+            pass
 
-    def _tell(self, error: Exception) -> None:
-        root = root_of(error)
-        if isinstance(error, OSError) and not isinstance(error, TimeoutError):  # the journal's
-            trouble = trouble_of(error, self._journal.path)
+    async def ship_round(self) -> float:
+        """One batch of every lane that is due; the seconds to wait before the next round."""
+        is_moving = False
+        for folder in list(self._holdings.folders):
+            if self._is_resting(folder):
+                continue
+            try:
+                outcome = await self._ship_folder(folder)
+                self._troubled.pop(folder.path, None)
+            except OSError as error:  # the journal's: the store's are values
+                self._rest(folder, error)
+                continue
+            if isinstance(outcome, Failure):
+                self._events.store_failed(outcome.kind, outcome.trouble)
+                return self._backoff.next_seconds()
+            is_moving = is_moving or outcome
+        await self._look_when_due(is_idle=not is_moving)
+        return 0.0 if is_moving else IDLE_SECONDS
+
+    async def _ship_folder(self, folder: Folder) -> bool | Failure:
+        """One batch of each lane of a directory.  Raises OSError where that cannot be read."""
+        if folder.path not in self._searched:
+            self._searched.add(folder.path)
+            self._to_blank |= self._store.deletions.cascades
+        await self._forget_deleted()
+        is_moving = False
+        for lane in self._due(folder):
+            outcome = await self._ship(folder, lane)
+            if isinstance(outcome, Failure):
+                return outcome
+            is_moving = is_moving or outcome
+        return is_moving
+
+    def _is_resting(self, folder: Folder) -> bool:
+        troubled = self._troubled.get(folder.path)
+        return troubled is not None and troubled.until > self._chances.clock()
+
+    def _rest(self, folder: Folder, error: OSError) -> None:
+        """Leave a directory that cannot be read alone for a while; the others go on."""
+        troubled = _Waiting(Backoff(self._chances.dice), 0.0)
+        troubled = self._troubled.setdefault(folder.path, troubled)
+        troubled.until = self._chances.clock() + troubled.backoff.next_seconds()
+        self._events.store_failed(type(error).__name__, trouble_of(error, folder.path))
+
+    def _due(self, folder: Folder) -> Iterator[Lane]:
+        """What can be shipped now, without the streams that wait for another try."""
+        now = self._chances.clock()
+        *behind, _ = folder.progress.lanes()
+        for lane in behind:
+            streams = frozenset(each for each in lane.streams if self._is_due(each, now))
+            if streams:
+                yield Lane(lane.start, streams, True)
+        # Looked at last and anew: whoever has caught up by now is one of them.
+        yield folder.progress.lanes()[-1]
+
+    def _is_due(self, stream: Stream, now: float) -> bool:
+        waiting = self._waiting.get(stream)
+        return waiting is None or waiting.until <= now
+
+    async def _ship(self, folder: Folder, lane: Lane) -> bool | Failure:
+        """Ship the next batch of a lane; whether it has moved, or why the store takes nothing."""
+        is_careful = bool(self._backoff.failures) or any(
+            stream in self._waiting for stream in lane.streams if lane.is_listed
+        )
+        limits = _CAREFUL if is_careful else Limits()
+        stretch = folder.stretch(lane)
+        if lane.start >= stretch.until:
+            return False
+        batch = await asyncio.to_thread(read_batch, stretch, lane.has, limits)
+        if folder.note_damage(batch):
+            if folder is self._holdings.own:
+                self._journal.rotate()
+            return True
+        records = await self._without_deleted(folder, batch.records)
+        if records:
+            now = self._chances.clock()
+            is_confirming = now >= self._last_confirmed + CONFIRM_SECONDS
+            added = await self._store.exchange(records, is_durable_wanted=is_confirming)
+            if is_confirming:
+                self._last_confirmed = now
+            self._is_unconfirmed = not is_confirming
+            end = self._note(folder, lane, batch, records, added)
+            self._to_blank |= added.newly_deleted
+            await self._forget_deleted()
+            if added.away is not None:
+                return added.away
         else:
-            number = root.errno if isinstance(root, OSError) else None
-            # What the server says of a password is fixed text; other replies may quote a pair.
-            said = str(error) if isinstance(error, AuthenticationError) else words_of(root)
-            trouble = Trouble(self._place, number, said)
-        self._events.store_failed(_kind_of(error, root), trouble)
+            end = batch.end
+            folder.progress.advance(lane, end, {})
+        folder.note_shipped(self._chances.epoch())
+        return end > lane.start
 
-    def _parse(self, line: bytes) -> _Line | None:
-        try:
-            return _line.decode(line)
-        except (msgspec.MsgspecError, RecursionError):  # as a rule half a line: a killed process
-            self._events.pair_lost(None, "unreadable", Trouble(str(self._journal.path)))
-            return None
+    def _note(
+        self, folder: Folder, lane: Lane, batch: Batch, records: Sequence[Placed], added: Added
+    ) -> Position:
+        """Keep what became of a batch; gives where its lane is now."""
+        progress, first_failed = folder.progress, _first_failed(records, added)
+        end = batch.end
+        if added.away is not None:  # go on there; what was added before it is through
+            end = min(
+                (at for stream, at in first_failed.items() if stream not in added.failures),
+                default=lane.start,
+            )
+        else:
+            self._backoff.failures = 0
+        refused = {
+            stream: at
+            for stream, at in first_failed.items()
+            if stream in added.failures and at < end
+        }
+        progress.advance(lane, end, refused)
+        for placed, entry in zip(records, added.entries, strict=True):
+            if entry is not None:
+                self._events.pair_shipped(placed.frame.cascade)
+        for stream in {placed.stream for placed in records} - first_failed.keys():
+            self._waiting.pop(stream, None)
+        for stream, failure in added.failures.items():
+            self._postpone(stream, failure)
+        self._note_takers(folder, records, added)
+        return end
+
+    def _note_takers(self, folder: Folder, records: Sequence[Placed], added: Added) -> None:
+        """Keep who has which streams now, and what that one may not have on its disk."""
+        first: dict[Stream, int] = {}
+        for placed, entry in zip(records, added.entries, strict=True):
+            if entry is not None:
+                first.setdefault(placed.stream, placed.segment)
+        for taker in added.takers:
+            for stream, segment in first.items():
+                if stream.cascade in taker.cascades:
+                    folder.progress.wrote(stream, taker.identity, segment)
+            self._note_durable(taker)
+
+    def _note_durable(self, taker: Taker) -> None:
+        """What a server has on its disk it has of all directories."""
+        if taker.is_durable is not None:
+            self._events.store_changed(is_durable=taker.is_durable)
+        if taker.is_final:
+            for folder in self._holdings.folders:
+                folder.progress.confirm(taker.identity)
+
+    def _postpone(self, stream: Stream, failure: Failure) -> None:
+        waiting = self._waiting.setdefault(stream, _Waiting(Backoff(self._chances.dice), 0.0))
+        waiting.until = self._chances.clock() + waiting.backoff.next_seconds()
+        self._events.store_failed(failure.kind, failure.trouble, stream.cascade)
+
+    async def _look_when_due(self, *, is_idle: bool) -> None:
+        """Once all is shipped, and now and then, ask whether that is on disk, who has the streams,
+        and what is to be deleted.
+
+        A server that lost what was kept here for it gets it again.
+        """
+        now = self._chances.clock()
+        is_due = self._last_look is None or now >= self._last_look + LOOK_SECONDS
+        if not is_due and not (is_idle and self._is_unconfirmed):
+            return
+        self._last_look = now
+        self._is_unconfirmed = False
+        cascades = set(self._store.cascades)
+        for folder in self._holdings.folders:
+            cascades |= {stream.cascade for stream in folder.progress.identities}
+        is_doubtful = any(folder.progress.doubtful for folder in self._holdings.folders)
+        added = await self._store.exchange((), cascades, is_durable_wanted=is_doubtful)
+        for taker in added.takers:
+            for folder in self._holdings.folders:
+                folder.progress.met(taker.identity, taker.cascades)
+            self._note_durable(taker)
+        self._to_blank |= added.newly_deleted
+        await self._forget_deleted()
+
+    async def _without_deleted(self, folder: Folder, records: Sequence[Placed]) -> Sequence[Placed]:
+        """Those that nobody asked to be deleted; the others are blanked where they stand."""
+        deletions = self._store.deletions
+        gone = [one for one in records if deletions.has(one.frame.cascade, one.frame.record)]
+        for placed in gone:
+            await asyncio.to_thread(folder.blank, placed)
+            self._events.pairs_deleted(placed.frame.cascade, 1)
+        return [one for one in records if one not in gone] if gone else records
+
+    async def _forget_deleted(self) -> None:
+        """Remove everywhere what is to be deleted and was not looked for yet."""
+        deletions = self._store.deletions
+        for cascade in list(self._to_blank):
+            is_through = True
+            for folder in list(self._holdings.folders):
+                if self._is_resting(folder):
+                    is_through = False
+                    continue
+                try:
+                    count = await asyncio.to_thread(_blank, folder, cascade, deletions)
+                except OSError as error:
+                    self._rest(folder, error)
+                    is_through = False
+                else:
+                    if count:
+                        self._events.pairs_deleted(cascade, count)
+            if is_through:
+                self._to_blank.discard(cascade)
+        for cascade, count in (await self._store.remove_condemned()).items():
+            self._events.pairs_deleted(cascade, count)
 
 
-def _goes_on() -> bool:
+def goes_on() -> bool:
     """Whether nobody has cancelled this task.
 
     Python 3.11's wait_for, which the Redis client uses, may swallow a cancellation that comes just
@@ -112,20 +300,18 @@ def _goes_on() -> bool:
     return task is None or not task.cancelling()
 
 
-def _place_of(redis: Redis) -> str:
-    """Where it is, without user and password."""
-    options = redis.connection_pool.connection_kwargs
-    path = options.get("path")
-    return path or f"{options.get('host', 'localhost')}:{options.get('port', DEFAULT_PORT)}"
+def _first_failed(records: Sequence[Placed], added: Added) -> Mapping[Stream, Position]:
+    """Where each stream's first record is that was not added."""
+    first: dict[Stream, Position] = {}
+    for placed, entry in zip(records, added.entries, strict=True):
+        if entry is None:
+            first.setdefault(placed.stream, placed.position)
+    return first
 
 
-def _kind_of(error: Exception, root: BaseException) -> str:
-    """What went wrong, without the server's whole message: that may quote a command, and a pair."""
-    kind = type(error).__name__
-    if root is not error:
-        beneath = type(root).__name__
-        return kind if beneath == kind else f"{kind} ({beneath})"
-    # The client says "Command # 1 (XADD ... the pair ...) of pipeline caused error: ('OOM ...',)".
-    said = str(error).rpartition("caused error: ")[2].lstrip("(\"'")
-    code = said.partition(" ")[0]
-    return f"{kind} ({code})" if code.isalpha() and code.isupper() and len(code) > 1 else kind
+def _blank(folder: Folder, cascade: str, deletions: Deletions) -> int:
+    def is_to_go(placed: Placed) -> bool:
+        is_of_it = placed.frame.cascade == cascade
+        return is_of_it and deletions.has(cascade, placed.frame.record)
+
+    return blank_matching(folder.everything(), is_to_go, folder.blank)

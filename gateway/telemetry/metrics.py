@@ -6,7 +6,6 @@ Money is added up in whole pico-dollars and turned into dollars when it is read.
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Generic, TypeVar
 
 from prometheus_client import (
     CollectorRegistry,
@@ -20,23 +19,14 @@ from prometheus_client import (
 from prometheus_client.core import CounterMetricFamily
 from prometheus_client.registry import Collector
 
-from gateway.facts import (
-    ABORTED,
-    SPARE,
-    ContentDropped,
-    DraftCompleted,
-    Ending,
-    Leg,
-    RequestSettled,
-    TeacherProbed,
-)
+from gateway.facts import ABORTED, SPARE, DraftCompleted, Ending, Leg, RequestSettled, TeacherProbed
+from gateway.telemetry.family import Family
+from gateway.telemetry.pair_metrics import OTHER, PairMetrics
 from routing.money import PICO_PER_USD
 from routing.vocabulary import Kind, Reason, Role
 
-OTHER = "other"
 # With these reasons the student's answer was served; a late doubt is one unless it was handed over.
 _KEEPING = frozenset({None, Reason.CONFIDENT, Reason.VALID_STRUCTURE, Reason.LATE_DOUBT})
-Metric = TypeVar("Metric", Counter, Histogram)
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
 _CONFIDENCE = tuple(step / 20 for step in range(1, 21))
 
@@ -69,21 +59,6 @@ class PicoCounter(Collector):
         yield family
 
 
-class _Family(Generic[Metric]):
-    """A metric whose labelled children are looked up once: the client does it under a lock."""
-
-    def __init__(self, metric: Metric) -> None:
-        self._metric: Metric = metric
-        self._children: dict[tuple[str, ...], Metric] = {}
-
-    def labels(self, *labels: str) -> Metric:
-        """The child with these labels."""
-        child = self._children.get(labels)
-        if child is None:
-            child = self._children[labels] = self._metric.labels(*labels)
-        return child
-
-
 class Metrics:
     """All metrics of one gateway.  Nothing is kept at module level, so two can run side by side."""
 
@@ -97,7 +72,8 @@ class Metrics:
         self._define_streams()
         self._define_upstreams()
         self._define_money()
-        self._define_pairs()
+        self._define_log()
+        self.pairs = PairMetrics(self.registry, self._cascades)
         build = self._gauge("understudy_build_info", "Always 1.", "version")
         build.labels(version).set(1)
         policy = self._gauge(
@@ -108,17 +84,17 @@ class Metrics:
         for cascade, is_calibrated in calibrated.items():
             policy.labels(cascade).set(is_calibrated)
 
-    def _counter(self, name: str, documentation: str, *labels: str) -> _Family[Counter]:
-        return _Family(Counter(name, documentation, labels, registry=self.registry))
+    def _counter(self, name: str, documentation: str, *labels: str) -> Family[Counter]:
+        return Family(Counter(name, documentation, labels, registry=self.registry))
 
     def _gauge(self, name: str, documentation: str, *labels: str) -> Gauge:
         return Gauge(name, documentation, labels, registry=self.registry)
 
     def _histogram(
         self, name: str, documentation: str, buckets: Sequence[float], *labels: str
-    ) -> _Family[Histogram]:
+    ) -> Family[Histogram]:
         metric = Histogram(name, documentation, labels, buckets=buckets, registry=self.registry)
-        return _Family(metric)
+        return Family(metric)
 
     def _define_requests(self) -> None:
         self._requests = self._counter(
@@ -243,37 +219,10 @@ class Metrics:
             "cause",
         )
 
-    def _define_pairs(self) -> None:
-        self._pairs_written = self._counter(
-            "understudy_pairs_written_total", "Pairs that reached the journal.", "cascade"
-        )
-        self._pairs_shipped = self._counter(
-            "understudy_pairs_shipped_total", "Pairs that reached the store.", "cascade"
-        )
-        self._pairs_lost = self._counter(
-            "understudy_pairs_lost_total",
-            "Pairs that are gone (journal_full, write_failed, unreadable, journal_shortened).",
-            "cascade",
-            "cause",
-        )
-        self._content_dropped = self._counter(
-            "understudy_pair_contents_dropped_total",
-            "Pairs that were written without their content (redactor_failed).",
-            "cascade",
-            "cause",
-        )
-        self._journal_bytes = self._gauge(
-            "understudy_journal_unshipped_bytes",
-            "Bytes in the journal that are not in the store yet.",
-        )
+    def _define_log(self) -> None:
         self._log_lines_lost = Counter(
             "understudy_log_lines_lost_total",
             "Log lines that could not be written.",
-            registry=self.registry,
-        )
-        self._store_errors = Counter(
-            "understudy_store_errors_total",
-            "Failed attempts to write to the store; each is tried again.",
             registry=self.registry,
         )
 
@@ -348,34 +297,6 @@ class Metrics:
     def log_line_lost(self) -> None:
         """A log line could not be written."""
         self._log_lines_lost.inc()
-
-    def content_dropped(self, fact: ContentDropped) -> None:
-        """A pair is written without its content."""
-        self._content_dropped.labels(fact.cascade, fact.cause).inc()
-
-    def pair_written(self, cascade: str) -> None:
-        """A pair stands in the journal."""
-        self._pairs_written.labels(cascade).inc()
-
-    def pair_shipped(self, cascade: str) -> None:
-        """A pair stands in the store."""
-        self._pairs_shipped.labels(self._known(cascade)).inc()
-
-    def pair_lost(self, cascade: str | None, cause: str) -> None:
-        """A pair is gone."""
-        self._pairs_lost.labels(self._known(cascade), cause).inc()
-
-    def journal_changed(self, unshipped_bytes: int) -> None:
-        """The journal holds so many bytes that are not in the store."""
-        self._journal_bytes.set(unshipped_bytes)
-
-    def store_failed(self) -> None:
-        """The store could not be written."""
-        self._store_errors.inc()
-
-    def _known(self, cascade: str | None) -> str:
-        """A journal may hold pairs of a cascade that the configuration has since lost."""
-        return cascade if cascade is not None and cascade in self._cascades else OTHER
 
     def exposition(self) -> bytes:
         """All of it in Prometheus' text format."""

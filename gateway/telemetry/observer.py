@@ -4,7 +4,7 @@ from structlog.typing import FilteringBoundLogger
 
 from gateway.errors import GatewayError
 from gateway.facts import ContentDropped, DraftCompleted, RequestSettled, TeacherProbed
-from gateway.ports import Trouble
+from gateway.ports import Damage, Trouble
 from gateway.telemetry.log import log_probed, log_settled
 from gateway.telemetry.metrics import Metrics
 from routing.vocabulary import Role
@@ -40,7 +40,7 @@ class Observer:
 
     def content_dropped(self, fact: ContentDropped) -> None:
         """A pair is written without its content."""
-        self.metrics.content_dropped(fact)
+        self.metrics.pairs.content_dropped(fact.cascade, fact.cause)
         self.log.error(
             "content_dropped",
             cascade=fact.cascade,
@@ -52,25 +52,64 @@ class Observer:
 
     def pair_written(self, cascade: str) -> None:
         """A pair stands in the journal."""
-        self.metrics.pair_written(cascade)
+        self.metrics.pairs.written(cascade)
 
     def pair_shipped(self, cascade: str) -> None:
         """A pair stands in the store."""
-        self.metrics.pair_shipped(cascade)
+        self.metrics.pairs.shipped(cascade)
 
     def pair_lost(self, cascade: str | None, cause: str, trouble: Trouble) -> None:
         """A pair is gone."""
-        self.metrics.pair_lost(cascade, cause)
+        self.metrics.pairs.lost(cascade, cause)
         self.log.error("pair_lost", cascade=cascade, cause=cause, **_told(trouble))
 
-    def journal_changed(self, unshipped_bytes: int) -> None:
-        """The journal holds so many bytes that are not in the store."""
-        self.metrics.journal_changed(unshipped_bytes)
+    def pairs_expired(self, cascade: str, cause: str, count: int) -> None:
+        """Pairs went from the store for their age, or for the size of all of them."""
+        self.metrics.pairs.expired(cascade, cause, count)
+        self.log.info("pairs_expired", cascade=cascade, cause=cause, count=count)
 
-    def store_failed(self, error: str, trouble: Trouble) -> None:
+    def pairs_deleted(self, cascade: str, count: int) -> None:
+        """Pairs went from journal or store because somebody asked for it."""
+        self.metrics.pairs.deleted(cascade, count)
+        self.log.info("pairs_deleted", cascade=cascade, count=count)
+
+    def journal_damaged(self, damage: Damage) -> None:
+        """A part of the journal cannot be read."""
+        self.metrics.pairs.damaged(is_torn=damage.is_torn)
+        self.log.error(
+            "journal_damaged",
+            place=damage.place,
+            offset=damage.offset,
+            bytes=damage.size,
+            torn=damage.is_torn,
+            kept=damage.kept,
+        )
+
+    def journal_failed(self, trouble: Trouble) -> None:
+        """Something but the writing of a pair went wrong with the journal's files."""
+        self.log.error("journal_failed", **_told(trouble))
+
+    def journal_adopted(self, place: str, unshipped_bytes: int) -> None:
+        """A directory that a dead process left is this one's now."""
+        self.log.info("journal_adopted", place=place, unshipped_bytes=unshipped_bytes)
+
+    def store_changed(self, *, is_durable: bool) -> None:
+        """Whether the store says of pairs that they are on its disk."""
+        if self.metrics.pairs.store_changed(is_durable=is_durable) and not is_durable:
+            self.log.warning(
+                "store_not_durable",
+                message="the store does not say that pairs are on its disk: what is shipped "
+                "stays in the journal for a time. Give it appendonly yes, and Redis 7.2 or Valkey",
+            )
+
+    def store_failed(self, error: str, trouble: Trouble, cascade: str | None = None) -> None:
         """Pairs could not be taken to the store; it will be tried again."""
-        self.metrics.store_failed()
-        self.log.warning("store_failed", error=error, **_told(trouble))
+        self.metrics.pairs.store_failed()
+        self.log.warning("store_failed", error=error, cascade=cascade, **_told(trouble))
+
+    def shipping_ended(self) -> None:
+        """A bug, while its exception is handled."""
+        self.log.exception("bug", message="the keeping of pairs ended; it is started again")
 
 
 def _told(trouble: Trouble) -> dict[str, object]:

@@ -1,5 +1,7 @@
 """A log of pairs that has room, and takes them, only where a test says so."""
 
+from gateway.ports import StreamKind
+
 
 class ScriptedLog:
     """``records`` holds what it took.  To have room is no promise: a disk can fill meanwhile."""
@@ -10,7 +12,7 @@ class ScriptedLog:
         self.records: list[bytes] = []
         self.lost = 0
 
-    def append(self, cascade: str, record: bytes) -> bool:
+    def append(self, cascade: str, record: bytes, *, kind: StreamKind = StreamKind.PAIRS) -> bool:
         """Take a record, or lose it."""
         if self.is_taking:
             self.records.append(b'{"cascade":"%s","pair":%s}' % (cascade.encode(), record))

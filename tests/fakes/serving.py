@@ -17,6 +17,7 @@ from gateway.app import Gateway, build_gateway, create_app
 from gateway.cascades import load_cascades
 from gateway.keys import load_keys
 from gateway.settings import Settings
+from gateway.stores.reading import all_records
 from tests.fakes.upstream import ScriptedModel
 
 STUDENT_PRICE = {"input": 0.02, "cached_input": 0.01, "output": 0.06}
@@ -147,8 +148,11 @@ class Stage:
         return value or 0.0
 
     def pairs(self) -> list[bytes]:
-        """The lines of the journal."""
-        return (self.folder / "state" / "pairs.jsonl").read_bytes().splitlines()
+        """What stands in the journal, as lines of JSON."""
+        return [
+            b'{"cascade":"%s","pair":%s}' % (frame.cascade.encode(), frame.record)
+            for frame in all_records(self.folder / "state")
+        ]
 
 
 @contextlib.contextmanager

@@ -79,7 +79,6 @@ def test_the_teachers_version_is_its_models_name_unless_said(tmp_path: Path) -> 
     for changes in ({}, {"version": "2026-11"}):
         gateway = load_gateway(tmp_path, document(teacher=changes))
         versions.append(gateway.context.served["assistant"].source.teacher_version)
-        gateway.journal.close()
     assert versions == ["upstream-teacher", "2026-11"]
 
 

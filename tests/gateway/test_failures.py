@@ -309,7 +309,7 @@ def test_an_end_token_does_not_lower_confidence(scene: Stage) -> None:
 async def test_a_shipper_that_ends_is_started_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.app.RESTART_SECONDS", 0.0)
+    monkeypatch.setattr("gateway.stores.pair_store.RESTART_SECONDS", 0.0)
     starts = asyncio.Event()
     attempts = 0
 

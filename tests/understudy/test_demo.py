@@ -54,8 +54,9 @@ def test_the_demo_runs_agrees_with_itself_and_leaves_nothing_running(tmp_path: P
     assert "net saving" in result.stdout
     assert running_below(tmp_path) == []
     # Real evidence from a real model is in the pairs.
-    journal = (tmp_path / "gateway" / "pairs.jsonl").read_text()
-    pairs = [json.loads(line)["pair"] for line in journal.splitlines()]
+    with store_server(tmp_path / "valkey") as store, store.client() as client:
+        entries: Any = client.xrange("understudy:{demo}:pairs")
+    pairs = [json.loads(fields[b"pair"]) for _, fields in entries]
     escalated = re.search(r"escalated to the teacher\W+(\d+)/12", result.stdout)
     assert escalated is not None
     assert len(pairs) == int(escalated[1]) > 0
@@ -97,8 +98,8 @@ def test_ctrl_c_leaves_no_process_and_a_usable_state(tmp_path: Path) -> None:
         stderr=subprocess.STDOUT,
         start_new_session=True,
     )
-    journal = tmp_path / "gateway" / "pairs.jsonl"
-    wait_until(lambda: journal.exists() and journal.stat().st_size > 0, seconds=60)
+    journal = tmp_path / "gateway"
+    wait_until(lambda: list(journal.glob("journals/*/*.seg")), seconds=60)
     os.killpg(process.pid, signal.SIGINT)
     output, _ = process.communicate(timeout=30)
     assert process.returncode == 130, output.decode()

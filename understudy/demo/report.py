@@ -35,12 +35,12 @@ OUTCOMES = ("kept", "escalated", "degraded", "failed")
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where the demo's things are: two URLs and three paths."""
+    """Where the demo's things are.  ``pairs`` is None where they are in somebody else's store."""
 
     gateway: str
     store: str
     config: Path
-    journal: Path
+    pairs: Path | None
     logs: Path
 
 
@@ -121,7 +121,7 @@ def next_steps(places: Places, *, is_up: bool) -> str:
         return "\n".join([*lines, "All of it is up.  Ctrl-C stops it."])
     kept = [
         f"The configuration that it ran with:  {places.config}",
-        f"The pairs, one a line:  {places.journal}",
+        *([] if places.pairs is None else [f"The pairs, in Valkey's files:  {places.pairs}"]),
         f"The logs:  {places.logs}",
         "Everything is stopped.  `--serve` keeps it up, and `--port` gives it a fixed address:",
     ]

@@ -72,7 +72,7 @@ def run_demo(options: DemoOptions, console: Console) -> int:
             gateway=stage.gateway_url,
             store=stage.store_url,
             config=state_dir / "gateway.yaml",
-            journal=state_dir / "gateway" / "pairs.jsonl",
+            pairs=None if options.redis_url is not None else state_dir / "valkey",
             logs=state_dir / "logs",
         )
         words = next_steps(places, is_up=options.serve)

@@ -92,10 +92,13 @@ def test_a_request_to_no_cascade_is_counted_under_other() -> None:
 def test_pairs_of_a_cascade_that_is_gone_make_no_series() -> None:
     counted = metrics()
     for number in range(100):
-        counted.pair_shipped(f"gone-{number}")
-    counted.pair_lost(None, "unreadable")
+        counted.pairs.shipped(f"gone-{number}")
+    counted.pairs.lost(None, "journal_shortened")
     assert sample(counted, "understudy_pairs_shipped_total", cascade="other") == 100
-    assert sample(counted, "understudy_pairs_lost_total", cascade="other", cause="unreadable") == 1
+    assert (
+        sample(counted, "understudy_pairs_lost_total", cascade="other", cause="journal_shortened")
+        == 1
+    )
 
 
 def test_it_says_which_policies_are_calibrated() -> None:

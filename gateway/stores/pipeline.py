@@ -1,0 +1,83 @@
+"""One exchange with one server, in one pipeline on one connection.
+
+It asks who the server is, adds records, reads what is to be deleted, and last waits for all of that
+to be on the server's disk: WAITAOF speaks of nothing but the connection's own writes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from redis.asyncio import Redis
+
+from gateway.stores.deletions import Entry
+from gateway.stores.progress import Identity
+from gateway.stores.reading import Placed
+from gateway.stores.redis_keys import deletions_key, stream_key
+
+DURABLE_MILLISECONDS = 1500
+DELETIONS_PAGE = 1000
+FIELD = "pair"
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """``deletions``: from where to read them, by cascade."""
+
+    records: Sequence[Placed]
+    deletions: dict[str, str]
+    is_durable_wanted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """``entries`` has the id or the error of each record, ``deletions`` entries or an error.
+
+    ``is_durable`` is None where it was not asked.  ``connection`` is the server's number for it;
+    None where it does not let this user ask.
+    """
+
+    identity: Identity
+    connection: int | None
+    has_replicas: bool
+    entries: Sequence[bytes | Exception]
+    deletions: dict[str, Sequence[Entry] | Exception]
+    is_durable: bool | None
+
+
+async def ask(client: Redis, question: Question) -> Reply:
+    """Raises RedisError and OSError where the connection fails: then nothing is known."""
+    async with client.pipeline(transaction=False) as pipeline:
+        pipeline.info("server")
+        pipeline.info("replication")
+        pipeline.client_id()
+        for placed in question.records:
+            key = stream_key(*placed.stream)
+            pipeline.execute_command("XADD", key, "*", FIELD, placed.frame.record)
+        for cascade, start in question.deletions.items():
+            pipeline.xrange(deletions_key(cascade), min=start, count=DELETIONS_PAGE)
+        if question.is_durable_wanted:
+            pipeline.execute_command("WAITAOF", 1, 0, DURABLE_MILLISECONDS)
+        server, replication, number, *replies = await pipeline.execute(raise_on_error=False)
+    is_durable = None
+    if question.is_durable_wanted:
+        is_durable = _is_confirmed(replies.pop())
+    count = len(question.records)
+    return Reply(
+        identity=Identity(_told(server, "run_id"), _told(replication, "master_replid")),
+        connection=number if isinstance(number, int) else None,
+        has_replicas=_told(replication, "connected_slaves") not in ("", "0"),
+        entries=replies[:count],
+        deletions=dict(zip(question.deletions, replies[count:], strict=True)),
+        is_durable=is_durable,
+    )
+
+
+def _told(section: Any, name: str) -> str:
+    """A value of INFO; empty where the server does not let this user ask."""
+    return str(section.get(name, "")) if isinstance(section, dict) else ""
+
+
+def _is_confirmed(reply: Any) -> bool:
+    """Whether WAITAOF said so: not where the server lacks it, has AOF off, or took too long."""
+    return isinstance(reply, list) and len(reply) == 2 and int(reply[0]) >= 1

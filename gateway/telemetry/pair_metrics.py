@@ -1,0 +1,149 @@
+"""The metrics of pairs: what became of them, and how the journal and the store stand.
+
+They are in docs/metrics.md with all the others.
+"""
+
+import time
+from collections.abc import Callable, Collection
+
+from prometheus_client import CollectorRegistry, Counter, Gauge
+
+from gateway.ports import Clock, JournalState
+from gateway.telemetry.family import Family
+
+OTHER = "other"
+
+
+class PairMetrics:
+    """What metrics.py has of pairs.  ``epoch`` counts seconds from 1970."""
+
+    def __init__(
+        self, registry: CollectorRegistry, cascades: Collection[str], epoch: Clock = time.time
+    ) -> None:
+        self._registry = registry
+        self._cascades = frozenset(cascades)
+        self._epoch = epoch
+        self._is_durable: bool | None = None
+        self._define_pairs()
+        self._define_journal()
+
+    def _define_pairs(self) -> None:
+        self._written = self._counter(
+            "understudy_pairs_written_total", "Pairs that reached the journal.", "cascade"
+        )
+        self._shipped = self._counter(
+            "understudy_pairs_shipped_total", "Pairs that reached the store.", "cascade"
+        )
+        self._lost = self._counter(
+            "understudy_pairs_lost_total",
+            "Pairs that are gone (journal_full, write_failed, too_large, journal_shortened).",
+            "cascade",
+            "cause",
+        )
+        self._content_dropped = self._counter(
+            "understudy_pair_contents_dropped_total",
+            "Pairs that were written without their content (redactor_failed).",
+            "cascade",
+            "cause",
+        )
+        self._expired = self._counter(
+            "understudy_pairs_expired_total",
+            "Pairs that went from the store by the cascade's bounds (age, size).",
+            "cascade",
+            "cause",
+        )
+        self._deleted = self._counter(
+            "understudy_pairs_deleted_total",
+            "Pairs that went from journal or store because somebody asked for it.",
+            "cascade",
+        )
+
+    def _define_journal(self) -> None:
+        self._unshipped_bytes = self._gauge(
+            "understudy_journal_unshipped_bytes",
+            "Bytes in the journal from the oldest pair on that is not in the store yet.",
+        )
+        self._kept_bytes = self._gauge(
+            "understudy_journal_kept_bytes",
+            "Bytes in the journal that are in the store, and kept until that is sure.",
+        )
+        self._oldest = self._gauge(
+            "understudy_journal_oldest_unshipped_seconds",
+            "Age of the oldest pair that is not in the store yet; 0 where all are.",
+        )
+        self._has_room = self._gauge(
+            "understudy_journal_has_room", "1 while pairs can be written, 0 while they are lost."
+        )
+        self._damaged = self._counter(
+            "understudy_journal_damaged_total",
+            "Ranges of the journal that cannot be read, by kind (torn, damaged).",
+            "kind",
+        )
+        self._durable = self._gauge(
+            "understudy_store_durable",
+            "1 where the store says of pairs that they are on its disk.",
+        )
+        self._store_errors = Counter(
+            "understudy_store_errors_total",
+            "Failed attempts to write to the store; each is tried again.",
+            registry=self._registry,
+        )
+
+    def watch(self, state: Callable[[], JournalState]) -> None:
+        """How the journal stands is asked of it whenever somebody reads the metrics."""
+        self._unshipped_bytes.set_function(lambda: state().unshipped_bytes)
+        self._kept_bytes.set_function(lambda: state().kept_bytes)
+        self._has_room.set_function(lambda: state().has_room)
+        self._oldest.set_function(lambda: self._age(state().oldest_unshipped))
+
+    def written(self, cascade: str) -> None:
+        """A pair stands in the journal."""
+        self._written.labels(cascade).inc()
+
+    def shipped(self, cascade: str) -> None:
+        """A pair stands in the store."""
+        self._shipped.labels(self._known(cascade)).inc()
+
+    def lost(self, cascade: str | None, cause: str) -> None:
+        """A pair is gone."""
+        self._lost.labels(self._known(cascade), cause).inc()
+
+    def content_dropped(self, cascade: str, cause: str) -> None:
+        """A pair is written without its content."""
+        self._content_dropped.labels(cascade, cause).inc()
+
+    def expired(self, cascade: str, cause: str, count: int) -> None:
+        """So many pairs went from the store by the cascade's bounds."""
+        self._expired.labels(self._known(cascade), cause).inc(count)
+
+    def deleted(self, cascade: str, count: int) -> None:
+        """So many pairs went because somebody asked for it."""
+        self._deleted.labels(self._known(cascade)).inc(count)
+
+    def damaged(self, *, is_torn: bool) -> None:
+        """A range of the journal cannot be read."""
+        self._damaged.labels("torn" if is_torn else "damaged").inc()
+
+    def store_changed(self, *, is_durable: bool) -> bool:
+        """Whether pairs are on the store's disk; gives whether that is news."""
+        is_news = self._is_durable is not is_durable
+        self._is_durable = is_durable
+        self._durable.set(is_durable)
+        return is_news
+
+    def store_failed(self) -> None:
+        """The store could not be written."""
+        self._store_errors.inc()
+
+    def _age(self, since: float | None) -> float:
+        return 0.0 if since is None else max(0.0, self._epoch() - since)
+
+    def _known(self, cascade: str | None) -> str:
+        """A journal may hold pairs of a cascade that the configuration has since lost."""
+        return cascade if cascade is not None and cascade in self._cascades else OTHER
+
+    def _counter(self, name: str, documentation: str, *labels: str) -> Family[Counter]:
+        return Family(Counter(name, documentation, labels, registry=self._registry))
+
+    def _gauge(self, name: str, documentation: str) -> Gauge:
+        return Gauge(name, documentation, registry=self._registry)
