@@ -104,7 +104,7 @@ def test_nothing_of_the_content_is_in_clear_on_disk(
     assert content["request"]["messages"] == QUESTION["messages"]
     assert content["answer"]["choices"][0]["message"]["content"] == "Zephyrus it is"
     stored = files(tmp_path / "state")
-    assert any(line in data for data in stored.values())
+    assert any(pair["sealed"].encode() in data for data in stored.values())
     for name, data in stored.items():
         for said in [*SAID, NEW.encode(), OLD.encode()]:
             assert said not in data, name
