@@ -1,7 +1,6 @@
 """What official clients get of streams from a real vLLM, and that it works for nobody else."""
 
 import json
-import statistics
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -106,17 +105,17 @@ def vllm(
 def test_the_first_token_comes_no_later_than_the_window_ends(tmp_path: Path, vllm: Vllm) -> None:
     with vllm.scene(tmp_path, at_least=0) as scene:
         expected = vllm.itself()
-        over, firsts, wholes = [], [], []
+        directs, lives = [], []
         for _ in range(TRIALS):
             direct, _ = vllm.arrivals(vllm.url, vllm.model)
             live, text = vllm.arrivals(scene.url, "assistant")
             assert text == expected
-            over.append(live[0] - direct[HOLD_TOKENS - 1])
-            firsts.append(live[0])
-            wholes.append(live[-1])
-        assert statistics.median(over) < SLACK_SECONDS
-        # It did stream: the first token came well before the last.
-        assert statistics.median(firsts) < 0.7 * statistics.median(wholes)
+            directs.append(direct)
+            lives.append(live)
+        # What else runs on a machine only adds time: the quickest of each is nearest to the truth.
+        first, last = (min(live[place] for live in lives) for place in (0, -1))
+        assert first - min(direct[HOLD_TOKENS - 1] for direct in directs) < SLACK_SECONDS
+        assert first < 0.7 * last  # it did stream
 
 
 def test_a_kept_answer_is_what_it_writes_itself(tmp_path: Path, vllm: Vllm) -> None:

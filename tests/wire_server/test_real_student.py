@@ -1,7 +1,6 @@
 """Live streams of a real small model: SmolLM2 behind llama.cpp's own server."""
 
 import json
-import statistics
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -102,17 +101,17 @@ def test_the_first_token_comes_no_later_than_the_window_ends(
     with scene_of(tmp_path, student_url, at_least=0) as scene:
         live_url = scene.url + "/v1/chat/completions"
         _, expected = arrivals(direct_url, STORY)
-        over, firsts, wholes = [], [], []
+        directs, lives = [], []
         for _ in range(TRIALS):
             direct, _ = arrivals(direct_url, STORY)
             live, text = arrivals(live_url, STORY)
             assert text == expected
-            over.append(live[0] - direct[HOLD_TOKENS - 1])
-            firsts.append(live[0])
-            wholes.append(live[-1])
-        assert statistics.median(over) < SLACK_SECONDS
-        # It did stream: the first token came well before the last.
-        assert statistics.median(firsts) < 0.7 * statistics.median(wholes)
+            directs.append(direct)
+            lives.append(live)
+        # What else runs on a machine only adds time: the quickest of each is nearest to the truth.
+        first, last = (min(live[place] for live in lives) for place in (0, -1))
+        assert first - min(direct[HOLD_TOKENS - 1] for direct in directs) < SLACK_SECONDS
+        assert first < 0.7 * last  # it did stream
 
 
 def test_an_aborted_draft_frees_its_slot_and_is_billed(tmp_path: Path, student_url: str) -> None:
