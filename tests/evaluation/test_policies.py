@@ -383,7 +383,7 @@ def test_drafts_chosen_from_different_numbers_are_refused(
     ("student", "said"),
     [
         ({"sampling": {"temperature": 0}}, "temperature above 0"),
-        ({"samples": 17}, "at most 16"),
+        ({"samples": 9}, "at most 8"),
         ({"signals": {}}, "no record says which share of the 3 drafts"),
     ],
 )
