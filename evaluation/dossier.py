@@ -214,8 +214,8 @@ def notes(
         )
     elif prefixes is None:
         found.append(
-            "Streams: the records have no token log-probabilities, so that the default rules, "
-            "which nobody has calibrated, judge them."
+            "Streams: no token log-probabilities, or those of too few records, so that the default "
+            "rules, which nobody has calibrated, judge them."
         )
     elif isinstance(streamed, Refused):
         found.append(f"Streams are judged by the uncalibrated default rules: {streamed}.")

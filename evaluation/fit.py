@@ -77,9 +77,12 @@ def merit_of(table: Table) -> tuple[Floats, bool]:
 
 def best_signal(table: Table) -> str:
     """The signal whose order is best on these records.  Raises EvaluationError without any."""
-    names = [name for name in table.names if tells_how_sure(name)]
+    names = [name for name in table.names if tells_how_sure(name) and _is_there(table, name)]
     if not names:
-        raise EvaluationError("fit: no record has token log-probabilities or other evidence")
+        raise EvaluationError(
+            f"fit: of the {table.n} records to fit on none has token log-probabilities or other "
+            "evidence of how sure the student was: more records that have are needed, or none"
+        )
     return max(names, key=lambda name: area(table.outcomes, _column(table, name)))
 
 
@@ -215,7 +218,7 @@ def _single_rule(
     said, outcomes = score[~np.isnan(score)], heard.outcomes
     calibration = fit_map(said, outcomes.student, outcomes.weight)
     by_group = {}
-    if is_probability:
+    if is_probability and len(set(heard.keys)) >= INNER_FOLDS:
         fold = folds_of(heard.keys, INNER_FOLDS, 0)
         by_group = _by_group_if_better(heard, said, fold)
     gain = None
@@ -223,6 +226,10 @@ def _single_rule(
         gain = _line(signal, said, 1.0 - 2.0 * target[~np.isnan(score)], outcomes.weight)
     rule = FittedRule(SINGLE, (signal,), calibration, by_group, gain=gain)
     return rule, rule.judge(table, None)[1]
+
+
+def _is_there(table: Table, name: str) -> bool:
+    return not np.isnan(_column(table, name)).all()
 
 
 def _line(signal: str, score: Floats, gain: Floats, weight: Floats) -> FittedLinear:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from evaluation.features import Table
-from evaluation.fit import Options, fit
+from evaluation.fit import INNER_FOLDS, Options, fit
 from evaluation.outcomes import Booleans, Floats
 from evaluation.records import Record, draft_of
 from evaluation.rules import Parts
@@ -50,7 +50,9 @@ def rule_of(parts: Parts) -> Rule:
 
 
 def fit_prefixes(source: Source, half: Booleans, options: Options) -> Prefixes | None:
-    """A rule for each checkpoint, fitted on half of the records; None without token evidence.
+    """A rule for each checkpoint, fitted on half of the records.
+
+    None where there is no token evidence, or of too few drafts.
 
     What prompts promise is left to the bar, which a draft has to pass before it is begun.
     """
@@ -62,6 +64,8 @@ def fit_prefixes(source: Source, half: Booleans, options: Options) -> Prefixes |
         is_cut = bool(np.count_nonzero(half & long) < LEAST_LONG)
         chosen = np.flatnonzero(half & (source.tokens > 0) if is_cut else half & long)
         table = _beginnings(source.table, signals).take(chosen)
+        if len(set(table.keys)) < INNER_FOLDS or np.isnan(table.signals).all():
+            return None
         fitted = fit(table, replace(options, reads_prompt=False))
         rules[tokens] = rule_of(fitted.export())
         found = np.full(source.table.n, np.nan)

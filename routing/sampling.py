@@ -10,8 +10,8 @@ SAMPLING_NAMES = frozenset(
 
 Sampling = Mapping[str, object]
 
-# Agreement is a share of so many drafts; all of them are paid, and compared two by two.
-MAX_SAMPLES = 16
+# All of them are paid, and compared two by two while the client waits: that grows with the square.
+MAX_SAMPLES = 8
 # Below this vLLM takes the likeliest token, and then refuses to write several drafts.
 _GREEDY_BELOW = 1e-5
 

@@ -172,6 +172,30 @@ def test_without_evidence_there_is_no_rule() -> None:
         fit(table_of(prompts_alone(100)), Options())
 
 
+def test_a_signal_that_no_record_to_fit_on_has_is_not_the_best() -> None:
+    """Of all that are there each is worse than chance, and silence is not."""
+    documents = list(answers(40))
+    for each in documents:
+        each["student"] = {"ok": each["student"]["ok"], "signals": {"p": -each["student"]["ok"]}}
+    lone = documents[0] | {"id": "lone", "student": {"ok": 1, "signals": {"q": 0.5}}}
+    table = table_of([*documents, lone])
+    assert best_signal(table.take(np.arange(40))) == "evidence:p"
+    with pytest.raises(EvaluationError, match="of the 40 records to fit on none has"):
+        best_signal(table_of([*prompts_alone(40), lone]).take(np.arange(40)))
+
+
+@pytest.mark.parametrize("heard", [1, 3])
+def test_a_few_records_with_evidence_are_enough_for_a_rule(heard: int) -> None:
+    documents = list(answers(60))
+    for each in documents[heard:]:
+        each["student"] = {"ok": each["student"]["ok"]}
+    fitted = fit(table_of(documents), Options())
+    assert fitted.rule.chosen == SINGLE
+    judged = fitted.judge(table_of(documents))
+    assert np.isfinite(judged.merit[:heard]).all()
+    assert np.isnan(judged.merit[heard:]).all()
+
+
 def test_merits_out_of_fold_are_of_the_records_that_were_fitted_on() -> None:
     table = table_of(answers(300))
     fitted: Fitted = fit(table, Options())

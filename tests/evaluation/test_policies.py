@@ -280,6 +280,18 @@ def test_records_without_token_evidence_have_no_rules_for_streams(tmp_path: Path
     assert any("no token log-probabilities" in each for each in found.notes)
 
 
+def test_a_few_records_with_token_evidence_make_no_rules_for_streams(tmp_path: Path) -> None:
+    records = made(400)
+    for each in records:
+        tokens = each["student"]["token_logprobs"]
+        each["student"]["signals"] = {"mean_probability": math.exp(sum(tokens) / len(tokens))}
+    for each in records[3:]:
+        del each["student"]["token_logprobs"], each["student"]["top_logprobs"]
+    found = calibrated(written(tmp_path / "r.jsonl", records), "quality=0.7")
+    assert isinstance(found, Calibrated)
+    assert "streamed" not in found.document
+
+
 # --- drafts that were chosen from several ---
 
 
@@ -371,7 +383,7 @@ def test_drafts_chosen_from_different_numbers_are_refused(
     ("student", "said"),
     [
         ({"sampling": {"temperature": 0}}, "temperature above 0"),
-        ({"samples": 17}, "at most 16"),
+        ({"samples": 9}, "at most 8"),
         ({"signals": {}}, "no record says which share of the 3 drafts"),
     ],
 )
