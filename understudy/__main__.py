@@ -17,6 +17,13 @@ app.command("understudy.evaluate:evaluate")
 app.command("understudy.calibrate:calibrate")
 app.command("understudy.explain:explain")
 
+pairs = App(name="pairs", help="The pair log: look at it, and make training sets of it.")
+pairs.command("understudy.pairs.stats:stats")
+pairs.command("understudy.pairs.tail:tail")
+pairs.command("understudy.pairs.show:show")
+pairs.command("understudy.pairs.delete:delete")
+app.command(pairs)
+
 
 def main() -> None:
     """Run the command line."""
