@@ -1,12 +1,14 @@
-"""A real Valkey with a cascade's log."""
+"""A real Valkey with a cascade's log, and a folder to export to."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.fakes.pair_log import running_log
 from tests.fakes.valkey import StoreServer
 from tests.understudy.pairs.commands import Command
+from understudy.pairs.places import Place, place_at
 from understudy.pairs.store import Log, Source
 
 
@@ -26,6 +28,11 @@ def log(shared_log: tuple[StoreServer, Log]) -> Log:
 @pytest.fixture
 def source(shared_log: tuple[StoreServer, Log]) -> Source:
     return Source(shared_log[0].url)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return place_at(str(tmp_path / "out"))
 
 
 @pytest.fixture
