@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 from rich.console import Console
 
+from bench.export import PAIRS, ExportTimes, time_export
 from bench.measure import Plan, Report, measure
 from bench.processes import StartFailed
 from bench.scenarios import MOST_CONCURRENT, SCENARIOS, Scenario
@@ -28,6 +29,7 @@ PAUSE_MS = 8
 OPEN_STREAMS = 1000
 STREAM = "stream"
 SCORE = "score"
+EXPORT = "export"
 FAILED_EXIT_CODE = 1
 INTERRUPTED_EXIT_CODE = 130
 
@@ -38,6 +40,8 @@ def main(arguments: Sequence[str] | None = None, known: Sequence[Scenario] = SCE
     options = parser.parse_args(arguments)
     if options.scenario == SCORE:
         return _score(options)
+    if options.scenario == EXPORT:
+        return _export(options)
     plan = _plan(options, known)
     if options.at_most_us is not None and not plan.whole.scenarios:
         parser.error("--at-most-us is about requests: leave out --scenario stream")
@@ -100,9 +104,10 @@ def _parser(known: Sequence[Scenario]) -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--scenario",
-        choices=[*(each.name for each in known), STREAM, SCORE],
-        help="measure this alone: keep (the student's answer is served), escalate, stream, or "
-        "score (judging a draft of 256 tokens by a learnt policy, without any server)",
+        choices=[*(each.name for each in known), STREAM, SCORE, EXPORT],
+        help="measure this alone: keep (the student's answer is served), escalate, stream, "
+        "score (judging a draft of 256 tokens by a learnt policy, without any server), or export "
+        "(pairs out of a Valkey into Parquet and a training set; only where it is asked for)",
     )
     parser.add_argument(
         "--streams", type=_whole, default=STREAMS, help="measured streams for each line, at least"
@@ -116,6 +121,12 @@ def _parser(known: Sequence[Scenario]) -> argparse.ArgumentParser:
         default=OPEN_STREAMS,
         metavar="N",
         help="streams that are open at once while memory is read; 0 reads none",
+    )
+    parser.add_argument(
+        "--pairs", type=_whole, default=PAIRS, help="how many pairs --scenario export puts in"
+    )
+    parser.add_argument(
+        "--work-dir", type=Path, metavar="DIR", help="where --scenario export has its files"
     )
     parser.add_argument("--redis-url", help="ship pairs to this Redis while measuring")
     parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
@@ -165,7 +176,19 @@ def _score(options: argparse.Namespace) -> int:
     return FAILED_EXIT_CODE
 
 
-def _show(report: Report | ScoreTimes, *, is_json: bool, out: Path | None) -> None:
+def _export(options: argparse.Namespace) -> int:
+    console = Console(stderr=True)
+    try:
+        with console.status("starting") as status:
+            times = time_export(options.pairs, options.work_dir, status.update)
+    except StartFailed as error:
+        console.print(f"[bold red]No measurement:[/] {error}", highlight=False, soft_wrap=True)
+        return FAILED_EXIT_CODE
+    _show(times, is_json=options.json, out=options.out)
+    return 0
+
+
+def _show(report: Report | ScoreTimes | ExportTimes, *, is_json: bool, out: Path | None) -> None:
     text = msgspec.json.format(msgspec.json.encode(report)).decode()
     console = Console()
     if is_json:

@@ -5,14 +5,18 @@ from collections.abc import Iterator, Sequence
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from bench.export import ExportTimes
 from bench.measure import Report
 from bench.scores import ScoreTimes
 from bench.streams import OpenStreams, StreamMeasurement, StreamReport
 from bench.whole import Measurement
 
 
-def tables(report: Report | ScoreTimes) -> Iterator[Table | str]:
+def tables(report: Report | ScoreTimes | ExportTimes) -> Iterator[Table | str]:
     """What there is to show, in order."""
+    if isinstance(report, ExportTimes):
+        yield _export(report)
+        return
     if isinstance(report, ScoreTimes):
         yield _score(report)
         return
@@ -30,6 +34,27 @@ def _score(times: ScoreTimes) -> str:
         f"{times.judged_us:g} µs, at the least {times.judged_us_least:g}: "
         f"{times.signals_us:g} for its signals, {times.rule_us:g} for confidence and merit."
     )
+
+
+def _export(times: ExportTimes) -> Table:
+    table = _table(
+        f"{times.pairs:,} pairs of {times.mean_bytes:,} bytes",
+        f"{times.parquet_mib:,} MiB of Parquet; {times.rows:,} rows of SFT",
+        ("seconds", "pairs/s", "peak MiB"),
+    )
+    table.add_row(
+        "stream to Parquet",
+        f"{times.drain_seconds:g}",
+        f"{times.drain_pairs_per_second:,}",
+        f"{times.drain_peak_mib:,}",
+    )
+    table.add_row(
+        "Parquet to SFT",
+        f"{times.consolidate_seconds:g}",
+        f"{times.consolidate_pairs_per_second:,}",
+        f"{times.consolidate_peak_mib:,}",
+    )
+    return table
 
 
 def _table(title: str, caption: str, columns: Sequence[str]) -> Table:
