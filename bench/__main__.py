@@ -9,14 +9,15 @@ from pathlib import Path
 import msgspec
 from rich.console import Console
 
-from bench.measure import Plan, Report, measure
-from bench.outage import OutageTimes, time_outage
+from bench.export import PAIRS, time_export
+from bench.measure import Plan, measure
+from bench.outage import time_outage
 from bench.processes import StartFailed
 from bench.scenarios import MOST_CONCURRENT, SCENARIOS, Scenario
-from bench.scores import ScoreTimes, time_score
+from bench.scores import time_score
 from bench.stand import WrongReplies
 from bench.streams import StreamPlan
-from bench.tables import tables
+from bench.tables import AnyReport, tables
 from bench.whole import Measurement, WholePlan
 
 # With these, whole replies take a minute on 2 cores and streams six.
@@ -30,6 +31,7 @@ OPEN_STREAMS = 1000
 STREAM = "stream"
 SCORE = "score"
 OUTAGE = "outage"
+EXPORT = "export"
 FAILED_EXIT_CODE = 1
 INTERRUPTED_EXIT_CODE = 130
 
@@ -40,6 +42,8 @@ def main(arguments: Sequence[str] | None = None, known: Sequence[Scenario] = SCE
     options = parser.parse_args(arguments)
     if options.scenario == SCORE:
         return _score(options)
+    if options.scenario == EXPORT:
+        return _export(options)
     plan = _plan(options, known)
     if options.at_most_us is not None and not plan.whole.scenarios:
         parser.error(f"--at-most-us is about requests: leave out --scenario {options.scenario}")
@@ -110,10 +114,11 @@ def _parser(known: Sequence[Scenario]) -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--scenario",
-        choices=[*(each.name for each in known), STREAM, SCORE, OUTAGE],
+        choices=[*(each.name for each in known), STREAM, SCORE, OUTAGE, EXPORT],
         help="measure this alone: keep (the student's answer is served), escalate, stream, score "
-        "(judging a draft of 256 tokens by a learnt policy, without any server), or outage "
-        "(escalations while the store is up, away and hung)",
+        "(judging a draft of 256 tokens by a learnt policy, without any server), outage "
+        "(escalations while the store is up, away and hung), or export (pairs out of a Valkey "
+        "into Parquet and a training set); the last two only where they are asked for",
     )
     parser.add_argument(
         "--streams", type=_whole, default=STREAMS, help="measured streams for each line, at least"
@@ -127,6 +132,12 @@ def _parser(known: Sequence[Scenario]) -> argparse.ArgumentParser:
         default=OPEN_STREAMS,
         metavar="N",
         help="streams that are open at once while memory is read; 0 reads none",
+    )
+    parser.add_argument(
+        "--pairs", type=_whole, default=PAIRS, help="how many pairs --scenario export puts in"
+    )
+    parser.add_argument(
+        "--work-dir", type=Path, metavar="DIR", help="where --scenario export has its files"
     )
     parser.add_argument("--redis-url", help="ship pairs to this Redis while measuring")
     parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
@@ -176,7 +187,19 @@ def _score(options: argparse.Namespace) -> int:
     return FAILED_EXIT_CODE
 
 
-def _show(report: Report | ScoreTimes | OutageTimes, *, is_json: bool, out: Path | None) -> None:
+def _export(options: argparse.Namespace) -> int:
+    console = Console(stderr=True)
+    try:
+        with console.status("starting") as status:
+            times = time_export(options.pairs, options.work_dir, status.update)
+    except StartFailed as error:
+        console.print(f"[bold red]No measurement:[/] {error}", highlight=False, soft_wrap=True)
+        return FAILED_EXIT_CODE
+    _show(times, is_json=options.json, out=options.out)
+    return 0
+
+
+def _show(report: AnyReport, *, is_json: bool, out: Path | None) -> None:
     text = msgspec.json.format(msgspec.json.encode(report)).decode()
     console = Console()
     if is_json:

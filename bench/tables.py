@@ -5,15 +5,21 @@ from collections.abc import Iterator, Sequence
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from bench.export import ExportTimes
 from bench.measure import Report
 from bench.outage import OutageTimes
 from bench.scores import ScoreTimes
 from bench.streams import OpenStreams, StreamMeasurement, StreamReport
 from bench.whole import Measurement
 
+AnyReport = Report | ScoreTimes | OutageTimes | ExportTimes
 
-def tables(report: Report | ScoreTimes | OutageTimes) -> Iterator[Table | str]:
+
+def tables(report: AnyReport) -> Iterator[Table | str]:
     """What there is to show, in order."""
+    if isinstance(report, ExportTimes):
+        yield _export(report)
+        return
     if isinstance(report, ScoreTimes):
         yield _score(report)
         return
@@ -48,6 +54,27 @@ def _outage(times: OutageTimes) -> Table:
         rounds = f"{min(each.median_ms_rounds):.2f} to {max(each.median_ms_rounds):.2f}"
         median, high = f"{each.latency_ms_median:.2f}", f"{each.latency_ms_p99:.2f}"
         table.add_row(f"store {each.state}", str(each.requests), median, high, rounds)
+    return table
+
+
+def _export(times: ExportTimes) -> Table:
+    table = _table(
+        f"{times.pairs:,} pairs of {times.mean_bytes:,} bytes",
+        f"{times.parquet_mib:,} MiB of Parquet; {times.rows:,} rows of SFT",
+        ("seconds", "pairs/s", "peak MiB"),
+    )
+    table.add_row(
+        "stream to Parquet",
+        f"{times.drain_seconds:g}",
+        f"{times.drain_pairs_per_second:,}",
+        f"{times.drain_peak_mib:,}",
+    )
+    table.add_row(
+        "Parquet to SFT",
+        f"{times.consolidate_seconds:g}",
+        f"{times.consolidate_pairs_per_second:,}",
+        f"{times.consolidate_peak_mib:,}",
+    )
     return table
 
 

@@ -17,10 +17,30 @@ app.command("understudy.evaluate:evaluate")
 app.command("understudy.calibrate:calibrate")
 app.command("understudy.explain:explain")
 
+pairs = App(name="pairs", help="The pair log: look at it, and make training sets of it.")
+pairs.command("understudy.pairs.stats:stats")
+pairs.command("understudy.pairs.tail:tail")
+pairs.command("understudy.pairs.show:show")
+pairs.command("understudy.pairs.export:export")
+pairs.command("understudy.pairs.consolidate:consolidate")
+pairs.command("understudy.pairs.delete:delete")
+app.command(pairs)
+
+
+# What an extra brings, and its name.
+EXTRAS = {"duckdb": "pairs", "fsspec": "pairs", "pyarrow": "pairs"}
+
 
 def main() -> None:
     """Run the command line."""
-    sys.exit(app())
+    try:
+        sys.exit(app())
+    except ImportError as error:  # cyclopts raises its own, from the one that names the module
+        missing = error.__cause__ if isinstance(error.__cause__, ImportError) else error
+        extra = EXTRAS.get(missing.name or "")
+        if extra is None:
+            raise
+        sys.exit(f"This needs {missing.name}: pip install 'understudy[{extra}]'")
 
 
 if __name__ == "__main__":

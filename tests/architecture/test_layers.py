@@ -136,6 +136,11 @@ RULES = (
         "batch jobs read pairs and write policies; they share no code with the server",
     ),
     Rule(
+        ("distill/*",),
+        ("duckdb", "fsspec", "pyarrow", "redis"),
+        "distill says what a pair is worth; understudy/pairs reads and writes them",
+    ),
+    Rule(
         ("understudy/__main__.py",),
         ("bench", "distill", "evaluation", "gateway"),
         "`understudy serve` must not pay for the other commands: import inside the command",
@@ -320,6 +325,7 @@ BAD = [
     ("gateway/app.py", "import numpy"),
     ("distill/train.py", "import fastapi"),
     ("distill/train.py", "import gateway.settings"),
+    ("distill/rows.py", "import pyarrow.parquet"),
     ("bench/load.py", "import vllm"),
     ("distill/train.py", "from vllm import LLM"),
     ("understudy/__main__.py", "from gateway.app import create_app"),

@@ -229,3 +229,20 @@ def wait_children(process: psutil.Process, count: int) -> list[psutil.Process]:
             return children
         time.sleep(0.02)
     raise AssertionError(f"{count} processes did not start")
+
+
+@pytest.mark.timeout(120)
+def test_the_export_of_a_few_pairs_is_measured(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    status = main(["--scenario", "export", "--pairs", "700", "--work-dir", str(tmp_path), "--json"])
+    printed = capsys.readouterr()
+    assert status == 0, printed.err
+    times = json.loads(printed.out)
+    assert times["pairs"] == 700
+    assert 2000 < times["mean_bytes"] < 4500
+    assert 550 < times["rows"] < 700  # a tenth of the prompts was there before
+    for half in ("drain", "consolidate"):
+        assert times[f"{half}_pairs_per_second"] > 0
+        assert times[f"{half}_peak_mib"] > 50
+    assert list(tmp_path.iterdir()) == []

@@ -1,21 +1,28 @@
-"""A log of pairs that has room, and takes them, only where a test says so."""
+"""A real server with a cascade's log, to put made records into."""
 
-from gateway.ports import StreamKind
+import contextlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import redis
+
+from tests.fakes.pairs import encoded
+from tests.fakes.valkey import StoreServer, store_server
+from understudy.pairs.store import Log
 
 
-class ScriptedLog:
-    """``records`` holds what it took.  To have room is no promise: a disk can fill meanwhile."""
+def fill(log: Log, records: Iterable[dict[str, Any] | bytes], stream: Any = "pairs") -> None:
+    """Put records into a log."""
+    pipeline = log.client.pipeline(transaction=False)
+    for each in records:
+        data = each if isinstance(each, bytes) else encoded(each)
+        pipeline.xadd(log.key(stream), {"pair": data})
+    pipeline.execute()
 
-    def __init__(self, *, has_room: bool = True, is_taking: bool = True) -> None:
-        self.has_room = has_room
-        self.is_taking = is_taking
-        self.records: list[bytes] = []
-        self.lost = 0
 
-    def append(self, cascade: str, record: bytes, *, kind: StreamKind = StreamKind.PAIRS) -> bool:
-        """Take a record, or lose it."""
-        if self.is_taking:
-            self.records.append(b'{"cascade":"%s","pair":%s}' % (cascade.encode(), record))
-        else:
-            self.lost += 1
-        return self.is_taking
+@contextlib.contextmanager
+def running_log(folder: Path) -> Iterator[tuple[StoreServer, Log]]:
+    """A real server, and the log of a cascade in it."""
+    with store_server(folder) as server, redis.Redis.from_url(server.url) as client:
+        yield server, Log(client, "assistant")

@@ -10,8 +10,8 @@ import pytest
 
 from routing.vocabulary import NotAsked, Obstacle
 from tests.fakes.observer import RememberingObserver
-from tests.fakes.pair_log import ScriptedLog
 from tests.fakes.script import ROLE, Until, Words, content_of, finish, payloads, used
+from tests.fakes.scripted_log import ScriptedLog
 from tests.fakes.serving import Stage, stage, wait_until
 from tests.fakes.trial import HOPELESS, UNSURE, joined, words
 from tests.fakes.upstream import Reply, saying
