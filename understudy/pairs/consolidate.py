@@ -20,11 +20,12 @@ from rich.table import Table
 from distill.card import Card
 from distill.deletions import Deletions
 from understudy.pairs.choice import Choice
+from understudy.pairs.connecting import connect
 from understudy.pairs.consolidation import Task, Watcher, consolidate_parts
 from understudy.pairs.manners import manners_by
 from understudy.pairs.places import Place, place_at
 from understudy.pairs.sealed import Seals
-from understudy.pairs.store import Log, Source, connect
+from understudy.pairs.store import Log, Source
 from understudy.pairs.telling import perform
 from understudy.pairs.wishes import saved_deletions
 

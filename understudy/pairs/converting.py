@@ -13,10 +13,11 @@ import pyarrow.parquet as pq
 from distill.causes import Cause, LeftOut
 from distill.prompts import NORMALISATION, is_holdout, prompt_hash
 from distill.rows import Format, Lesson, Manner, row_of
+from gateway.stores.sealing import SealBroken
 from understudy.pairs.index import COLUMNS, Index
 from understudy.pairs.parts import batches_of, cascade_of
 from understudy.pairs.places import Place
-from understudy.pairs.sealed import SealBroken, Seals
+from understudy.pairs.sealed import Seals
 
 BATCH_ROWS = 1000
 _PAYLOADS = (

@@ -2,18 +2,18 @@
 
 from collections.abc import Callable
 
+from pydantic import SecretStr
+
 from distill.pairs import Content, NoPair, Pair, read_content
+from gateway.config_file import ConfigError
 from gateway.settings import read_secret
+from gateway.stores.sealing import SealBroken, sealer_of
 from understudy.pairs.telling import PairsError
 
 KEYS = "UNDERSTUDY_PAIRS_KEYS"
 
 # Opens one token; raises SealBroken where no key fits.
 Opener = Callable[[str], bytes]
-
-
-class SealBroken(Exception):
-    """No key opens this content."""
 
 
 class Seals:
@@ -37,30 +37,17 @@ class Seals:
         try:
             return read_content(self._opener(token))
         except NoPair:
-            raise SealBroken from None
+            raise SealBroken("what it opens to is no content of a pair") from None
 
 
 def opener_for(keys: str | None) -> Opener:
     """What opens content with these Fernet keys, separated by commas.  Raises PairsError."""
-    if not keys:
+    try:
+        sealer = sealer_of(SecretStr(keys) if keys else None)
+    except ConfigError as error:
+        raise PairsError(f"these pairs are encrypted: {error}") from None
+    if sealer is None:
         raise PairsError(
             f"these pairs are encrypted: set {KEYS} to the keys of the gateway that wrote them"
         )
-    try:
-        from cryptography.fernet import Fernet, InvalidToken, MultiFernet
-    except ImportError:
-        raise PairsError(
-            "these pairs are encrypted: install the extra, understudy[encryption]"
-        ) from None
-    try:
-        fernet = MultiFernet([Fernet(key.strip()) for key in keys.split(",") if key.strip()])
-    except ValueError:
-        raise PairsError(f"{KEYS} holds something that is no key") from None
-
-    def opener(token: str) -> bytes:
-        try:
-            return bytes(fernet.decrypt(token))
-        except InvalidToken:
-            raise SealBroken from None
-
-    return opener
+    return sealer.open

@@ -3,7 +3,8 @@
 import msgspec
 
 from distill.pairs import SCHEMA_VERSION, NoPair, Pair, read_pair
-from understudy.pairs.sealed import KEYS, SealBroken, Seals
+from gateway.stores.sealing import SealBroken
+from understudy.pairs.sealed import KEYS, Seals
 from understudy.pairs.store import Log, Source, StreamName, opened
 from understudy.pairs.telling import PairsError, perform
 

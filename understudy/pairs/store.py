@@ -11,11 +11,12 @@ import redis
 from cyclopts import Parameter
 
 from distill.deletions import Deletion
-from gateway.stores.redis_keys import pairs_key
+from gateway.ports import StreamKind
+from gateway.stores.redis_keys import deletions_key, pairs_key, stream_key
+from understudy.pairs.connecting import connect
 from understudy.pairs.telling import PairsError
 
 PAGE_ENTRIES = 500
-TIMEOUT_SECONDS = 30.0
 FIRST, LAST = "-", "+"
 
 StreamName = Literal["pairs", "audits"]
@@ -41,16 +42,6 @@ class Source:
     cascade: str | None = None
 
 
-def connect(url: str) -> redis.Redis:
-    """A client for that address.  Raises PairsError where it is none."""
-    try:
-        return redis.Redis.from_url(
-            url, socket_timeout=TIMEOUT_SECONDS, socket_connect_timeout=TIMEOUT_SECONDS
-        )
-    except ValueError as error:
-        raise PairsError(f"--redis-url (UNDERSTUDY_REDIS_URL): {error}") from None
-
-
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One entry of a stream; ``pair`` is None where somebody wrote something else there."""
@@ -68,12 +59,12 @@ class Log:
 
     def key(self, stream: StreamName) -> str:
         """The key of one of the two streams of records."""
-        return pairs_key(self.cascade).removesuffix("pairs") + stream
+        return stream_key(StreamKind(stream), self.cascade)
 
     @property
     def deletions_key(self) -> str:
         """The key of the stream of what was asked to be deleted."""
-        return pairs_key(self.cascade).removesuffix("pairs") + "deletions"
+        return deletions_key(self.cascade)
 
     def entries(self, stream: StreamName) -> Iterator[Entry]:
         """All entries, oldest first; a page of them is in memory at a time."""

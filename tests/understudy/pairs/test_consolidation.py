@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from distill.deletions import Deletion, Deletions
 from distill.prompts import normalised_words
 from distill.rows import Format
+from gateway.stores.sealing import SealBroken
 from tests.fakes.pairs import (
     NOON,
     calling,
@@ -34,7 +35,6 @@ from understudy.pairs import selecting
 from understudy.pairs.choice import Choice
 from understudy.pairs.parts import part_paths
 from understudy.pairs.places import Place, place_at
-from understudy.pairs.sealed import SealBroken
 from understudy.pairs.telling import PairsError
 
 
