@@ -98,6 +98,7 @@ class Pair:
     merit: float | None = None
     signals: Mapping[str, float | None] = field(default_factory=dict)
     propensity: float = 1.0
+    samples: int = 1
     legs: tuple[Leg, ...] = ()
     draft_complete: bool = False
     splice: Splice | None = None

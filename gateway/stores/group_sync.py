@@ -71,7 +71,8 @@ class GroupSync:
         self._flush()
 
     def _run(self) -> None:
-        while True:
+        # Asked at each turn: what `close` sets to wake this thread may be cleared a moment later.
+        while not self._is_closing.is_set():
             self._is_dirty.wait()
             if self._is_closing.wait(self._seconds):
                 return

@@ -54,7 +54,7 @@ class Holdings:
         return sum(folder.held_bytes for folder in self.folders)
 
     def find_orphans(self) -> list[Folder]:
-        """Directories that nobody holds; their locks are taken.  May be called in a thread."""
+        """Directories that nobody holds; their locks are taken."""
         held = {folder.path for folder in self.folders}
         found = (self._adopted(path) for path in sorted(self._root.iterdir()) if path not in held)
         return [folder for folder in found if folder is not None]

@@ -122,7 +122,8 @@ class PairStore:
             await asyncio.sleep(TIDY_SECONDS)
             if self._chances.clock() - last_adoption >= ADOPT_SECONDS:
                 last_adoption = self._chances.clock()
-                self._holdings.take(await asyncio.to_thread(self._holdings.find_orphans))
+                # Not in a thread: who is cancelled there would hold locks that nobody knows of.
+                self._holdings.take(self._holdings.find_orphans())
 
     async def _retain(self) -> None:
         bounded = {

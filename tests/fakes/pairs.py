@@ -63,6 +63,7 @@ def pair(number: int = 0, **changes: Any) -> dict[str, Any]:
         "merit": 0.4,
         "signals": {"min_margin": 0.1},
         "propensity": 1.0,
+        "samples": 1,
         "student_version": "student-1",
         "teacher_model": "teacher",
         "teacher_version": "teacher-1",

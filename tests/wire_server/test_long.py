@@ -47,8 +47,7 @@ def ask_until_it_dies(url: str, worker: int) -> list[str]:
     return delivered
 
 
-# The store is stopped, not killed: what its own crash loses after it said yes is another matter.
-def test_no_delivered_escalation_is_lost_however_often_the_gateway_is_killed(
+def test_no_delivered_escalation_is_lost_however_often_gateway_and_store_are_killed(
     tmp_path: Path,
 ) -> None:
     student = ScriptedModel(Reply(body=completion("Rome?", UNSURE)))
@@ -65,20 +64,20 @@ def test_no_delivered_escalation_is_lost_however_often_the_gateway_is_killed(
         for chaos in range(ROUNDS):
             with gateway_process(tmp_path, student_url, teacher_url, **environment) as gateway:
                 if chaos % 3 == 1:
-                    store.stop()
+                    store.stop(is_killed=True)
                 load = [pool.submit(ask_until_it_dies, gateway.url, each) for each in range(8)]
                 time.sleep(random.uniform(0.3, 1.5))
+                if chaos % 3 == 2:  # under load: pipelines break off, and another server answers
+                    store.stop(is_killed=True)
+                    store.start()
                 gateway.process.send_signal(signal.SIGKILL)
                 for worker in load:
                     delivered.update(worker.result(timeout=30))
             if chaos % 3 == 1:
                 store.start()
         assert len(delivered) > 100
-        with gateway_process(tmp_path, student_url, teacher_url, **environment) as gateway:
-            wait_until(
-                lambda: gateway.metric("understudy_journal_unshipped_bytes") == 0, seconds=60
-            )
-        assert delivered <= stored_request_ids(store)
+        with gateway_process(tmp_path, student_url, teacher_url, **environment):
+            wait_until(lambda: delivered <= stored_request_ids(store), seconds=60)
 
 
 def test_memory_and_descriptors_do_not_grow(tmp_path: Path) -> None:

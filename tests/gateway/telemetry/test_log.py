@@ -7,7 +7,7 @@ import pytest
 
 from gateway.errors import UpstreamTimeout
 from gateway.facts import ABORTED, SPARE, Denial, Leg, TeacherProbed
-from gateway.ports import Trouble
+from gateway.ports import Damage, Trouble
 from gateway.telemetry.log import ServerLogHandler, log_probed, log_settled, new_log
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.observer import Observer
@@ -137,6 +137,51 @@ def test_a_lost_pair_and_a_failing_store_are_told_with_place_and_cause() -> None
     assert (failed["event"], failed["error"]) == ("store_failed", "ConnectionError")
     assert (failed["place"], failed["errno"]) == ("valkey:6379", 111)
     assert failed["strerror"] == "Connection refused"
+
+
+def test_what_becomes_of_pairs_and_their_journal_is_told_and_counted() -> None:
+    stream = io.BytesIO()
+    metrics = Metrics(version="0", calibrated={"a": True})
+    observer = Observer(metrics, new_log("info", stream))
+    observer.pair_written("a")
+    observer.pair_shipped("a")
+    observer.pairs_expired("a", "age", 3)
+    observer.pairs_deleted("a", 2)
+    observer.journal_adopted("/state/journals/x", 7)
+    observer.journal_damaged(Damage("/state/x.seg", 30, 5, True, "/state/damaged/x"))
+    observer.journal_failed(Trouble("/state", 5, "Input/output error"))
+    observer.store_changed(is_durable=True)
+    observer.store_changed(is_durable=False)
+    observer.store_changed(is_durable=False)
+    try:
+        raise RuntimeError("detail")
+    except RuntimeError:
+        observer.shipping_ended()
+    told = lines(stream)
+    assert [line["event"] for line in told] == [
+        "pairs_expired",
+        "pairs_deleted",
+        "journal_adopted",
+        "journal_damaged",
+        "journal_failed",
+        "store_not_durable",
+        "bug",
+    ]
+    assert (told[0]["cause"], told[0]["count"]) == ("age", 3)
+    damage = ("place", "offset", "bytes", "torn", "kept")
+    expected = ["/state/x.seg", 30, 5, True, "/state/damaged/x"]
+    assert [told[3][name] for name in damage] == expected
+    assert "RuntimeError: detail" in told[-1]["exception"]
+
+    def sample(name: str, **labels: str) -> float | None:
+        return metrics.registry.get_sample_value(name, labels)
+
+    assert sample("understudy_pairs_written_total", cascade="a") == 1
+    assert sample("understudy_pairs_shipped_total", cascade="a") == 1
+    assert sample("understudy_pairs_expired_total", cascade="a", cause="age") == 3
+    assert sample("understudy_pairs_deleted_total", cascade="a") == 2
+    assert sample("understudy_journal_damaged_total", kind="torn") == 1
+    assert sample("understudy_store_durable") == 0
 
 
 class Full(io.BytesIO):

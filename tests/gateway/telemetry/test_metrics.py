@@ -1,10 +1,13 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.facts import ABORTED, DraftCompleted, Ending, Leg, RequestSettled, TeacherProbed
+from gateway.ports import JournalState
 from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.pair_metrics import PairMetrics
 from routing.money import PICO_PER_USD, Usage
 from routing.streaming import Doubt
 from routing.vocabulary import Confidence, Degraded, Handover, Reason, Role
@@ -87,6 +90,21 @@ def test_a_request_to_no_cascade_is_counted_under_other() -> None:
     nobody = {"cascade": None, "served_by": None, "reason": None, "confidence": None}
     counted.settled(fact(ending=Ending.REJECTED, legs=(), baseline_pico=None, **nobody))
     assert sample(counted, "understudy_requests_total", cascade="other", outcome="rejected") == 1
+
+
+def test_how_the_journal_stands_is_asked_when_the_metrics_are_read() -> None:
+    registry = CollectorRegistry()
+    metrics = PairMetrics(registry, ["a"], epoch=lambda: 1000.0)
+    states = [JournalState(10, 20, 400.0, True)]
+    metrics.watch(lambda: states[-1])
+    names = ("unshipped_bytes", "kept_bytes", "oldest_unshipped_seconds", "has_room")
+
+    def read() -> list[float | None]:
+        return [registry.get_sample_value(f"understudy_journal_{name}") for name in names]
+
+    assert read() == [10, 20, 600, 1]
+    states.append(JournalState(0, 5, None, False))
+    assert read() == [0, 5, 0, 0]
 
 
 def test_pairs_of_a_cascade_that_is_gone_make_no_series() -> None:
