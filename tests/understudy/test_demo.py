@@ -66,6 +66,7 @@ def test_the_demo_runs_agrees_with_itself_and_leaves_nothing_running(tmp_path: P
         assert 0 <= pair["confidence"] < 0.8
 
 
+@pytest.mark.full
 def test_a_promise_that_few_questions_cannot_carry_is_not_made(tmp_path: Path) -> None:
     """The phase itself, record, label and calibrate, ends in a refusal, and the demo goes on.
 

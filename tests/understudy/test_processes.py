@@ -269,6 +269,7 @@ def test_a_command_is_not_started_for_a_parent_that_is_gone(tmp_path: Path) -> N
 
 
 def test_the_store_keeps_its_data_and_listens_on_loopback_alone(tmp_path: Path) -> None:
+    before = psutil.Process().children()  # those of other tests' fixtures
     for run in (1, 2):
         (port,) = free_ports(1)
         program, url = valkey_program(port, tmp_path / "valkey")
@@ -280,6 +281,7 @@ def test_the_store_keeps_its_data_and_listens_on_loopback_alone(tmp_path: Path) 
             listening = [
                 connection.laddr.ip
                 for child in psutil.Process().children()
+                if child not in before
                 for connection in child.net_connections("inet")
                 if connection.status == psutil.CONN_LISTEN
             ]
