@@ -54,6 +54,16 @@ def test_everything_is_exported_and_acknowledged(log: Log, place: Place) -> None
     assert len(drained.parts) == 3
 
 
+@pytest.mark.parametrize("changes", [{"time": 1e300}, {"time": -1.0}, {"samples": 2**63}])
+def test_a_record_that_no_table_can_hold_stops_nobody(
+    log: Log, place: Place, changes: dict[str, Any]
+) -> None:
+    fill(log, [pair(1, **changes), pair(2)])
+    drained = run(log, place)
+    assert (drained.pairs, drained.unreadable) == (1, 1)
+    assert pending(log) == 0
+
+
 def test_another_run_exports_what_is_new(log: Log, place: Place) -> None:
     fill(log, [pair(1)])
     run(log, place)
