@@ -4,6 +4,7 @@ Payloads never come here, so that millions of pairs fit; what does not fit in me
 disk.  A pair's ``place`` is the number of its part and its row in it.
 """
 
+import glob
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -90,6 +91,12 @@ select *, case
 end as obstacle
 from pairs
 """
+
+
+def parquet_at(path: Path) -> str:
+    """A Parquet file as queries name it: nothing in its path is a quote or a pattern."""
+    literal = glob.escape(str(path)).replace("'", "''")
+    return f"read_parquet('{literal}')"
 
 
 class Index:

@@ -55,6 +55,14 @@ def test_the_second_of_two_equal_ids_goes(place: Place) -> None:
     assert left_out(card, "records") == {"duplicate_id": 2}
 
 
+@pytest.mark.parametrize("name", ["it's", "[1]", "*"])
+def test_the_folder_may_have_any_name(name: str, tmp_path: Path) -> None:
+    place = place_at(str(tmp_path / name))
+    write_parts(place, [pair(1), pair(2)])
+    consolidated(place, Choice(format=ALL_FORMATS))
+    assert ids_of(place) == [1, 2]
+
+
 def test_of_equal_prompts_the_newest_stays(place: Place) -> None:
     asked = [request(text) for text in ("Say it.", "say  IT.", "Say it!")]
     write_parts(place, [pair(number, request=each) for number, each in enumerate(asked)])
