@@ -17,6 +17,8 @@ from understudy.pairs.drain import Course, Drained, Exporter
 from understudy.pairs.parts import part_paths
 from understudy.pairs.places import Place
 from understudy.pairs.store import Log
+from understudy.pairs.telling import PairsError
+from understudy.pairs.wishes import saved_deletions
 
 AT_ONCE = Course(reclaim_seconds=0)
 
@@ -62,6 +64,30 @@ def test_a_record_that_no_table_can_hold_stops_nobody(
     drained = run(log, place)
     assert (drained.pairs, drained.unreadable) == (1, 1)
     assert pending(log) == 0
+
+
+def test_deletions_outlive_the_redis_that_they_were_written_to(log: Log, place: Place) -> None:
+    log.delete(Deletion(NOON, request_id="req-1"))
+    fill(log, [pair(1)])
+    run(log, place)
+    log.client.flushall()
+    log.delete(Deletion(NOON, request_id="req-2"))
+    fill(log, [pair(2)])
+    run(log, place)
+    assert saved_deletions(place)["assistant"].requests == {"req-1", "req-2"}
+    (_,) = place.matching("deletions/cascade=assistant/*")
+
+
+def test_deletions_that_cannot_be_read_stop_an_export(log: Log, place: Place) -> None:
+    log.delete(Deletion(NOON, request_id="req-1"))
+    fill(log, [pair(1)])
+    run(log, place)
+    (name,) = place.matching("deletions/cascade=assistant/*")
+    for broken in (b"{", b"\xff", b'{"time": 1}'):
+        with place.writing(name) as file:
+            file.write(broken)
+        with pytest.raises(PairsError, match=f"{name}: is no list of deletions"):
+            saved_deletions(place)
 
 
 def test_another_run_exports_what_is_new(log: Log, place: Place) -> None:
