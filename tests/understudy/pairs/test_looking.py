@@ -51,6 +51,13 @@ def test_stats_count_everything_there_is(command: Command, log: Log) -> None:
     assert told["deletions"] == 1
 
 
+def test_tail_shows_what_is_no_text(command: Command, log: Log) -> None:
+    fill(log, [b"\xff", pair(1)])
+    first, second = command.said("tail", "--no-follow", "--json").splitlines()
+    assert first == "\\xff"
+    assert json.loads(second)["id"] == f"{1:032x}"
+
+
 def test_stats_can_be_read_by_people(command: Command, log: Log) -> None:
     fill(log, [pair(1, tenant="[red]team")])
     log.client.xgroup_create(log.key("pairs"), "export", id="0")
