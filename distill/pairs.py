@@ -133,7 +133,16 @@ class _VersionOne(msgspec.Struct):
     splice: _SpliceOne | None = None
 
 
+class Subject(msgspec.Struct, frozen=True):
+    """Whose record it is, as far as it says so."""
+
+    request_id: str = ""
+    tenant: str | None = None
+    time: float = 0.0
+
+
 _version = msgspec.json.Decoder(_Version)
+_subject = msgspec.json.Decoder(Subject)
 _pair = msgspec.json.Decoder(Pair)
 _one = msgspec.json.Decoder(_VersionOne)
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -156,6 +165,14 @@ def read_pair(record: bytes) -> Pair:
     if sum(each is not None for each in (pair.content, pair.sealed, pair.dropped)) != 1:
         raise NoPair("must have one of content, sealed and dropped")
     return pair
+
+
+def subject_of(record: bytes) -> Subject | None:
+    """Whose record that is, of any version, and whether it is readable else or not."""
+    try:
+        return _subject.decode(record)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
 
 
 def _from_one(record: bytes) -> bytes:

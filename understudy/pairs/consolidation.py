@@ -35,6 +35,7 @@ from understudy.pairs.places import Place
 from understudy.pairs.sealed import Seals
 from understudy.pairs.selecting import Selected, select
 from understudy.pairs.telling import PairsError
+from understudy.pairs.unreadable import purge_unreadable
 
 _FILTERS = (
     "other_cascade", "other_reason", "other_time", "other_student_version", "other_confidence",
@@ -70,6 +71,7 @@ def consolidate_parts(task: Task, watcher: Watcher) -> Card:
 
     Raises PairsError and OSError.
     """
+    purge_unreadable(task.parts, task.wishes)
     paths = part_paths(task.parts)
     if not paths:
         raise PairsError(f"{task.parts.root}: has no parts: export some first")
