@@ -107,9 +107,11 @@ def _written_beside(path: str) -> Iterator[Any]:
             file.flush()
             os.fsync(file.fileno())
         os.replace(beside, path)
-    except BaseException:
+    except BaseException as error:
         with suppress(OSError):
             os.unlink(beside)
+        if isinstance(error, OSError) and error.filename is None:  # a write does not know its file
+            error.filename = path
         raise
     sync_folder(folder)
 

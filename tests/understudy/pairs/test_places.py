@@ -1,3 +1,4 @@
+import errno
 import os
 from pathlib import Path
 
@@ -45,6 +46,13 @@ def break_off(place: Place, name: str, data: bytes) -> None:
     with place.writing(name) as file:
         file.write(data)
         raise KeyError
+
+
+def test_a_full_disk_is_told_with_the_file(tmp_path: Path) -> None:
+    place = place_at(str(tmp_path))
+    with pytest.raises(OSError, match="No space") as full, place.writing("a.txt"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert full.value.filename == place.path("a.txt")
 
 
 def test_a_file_that_breaks_off_is_never_there(either: Place) -> None:
