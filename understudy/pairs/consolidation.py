@@ -11,7 +11,7 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -71,6 +71,27 @@ def consolidate_parts(task: Task, watcher: Watcher) -> Card:
 
     Raises PairsError and OSError.
     """
+    with _alone(task.parts):
+        return _consolidated(task, watcher)
+
+
+@contextmanager
+def _alone(place: Place) -> Iterator[None]:
+    """Rows are told by their numbers, which change where another takes deleted ones out."""
+    if not place.is_local or not os.path.isdir(place.root):
+        yield
+        return
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(_locked(Path(place.root)))
+        except BlockingIOError:
+            raise PairsError(
+                f"{place.root}: another consolidation is at work there: consolidate again after it"
+            ) from None
+        yield
+
+
+def _consolidated(task: Task, watcher: Watcher) -> Card:
     purge_unreadable(task.parts, task.wishes)
     paths = part_paths(task.parts)
     if not paths:

@@ -1,5 +1,7 @@
+import fcntl
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +104,19 @@ def test_a_part_that_was_cut_off_or_is_somebody_elses_is_named(place: Place) -> 
         pq.write_table(pa.table({"id": ["1"]}), file)
     with pytest.raises(PairsError, match=f"{path}: is no whole part: it lacks answer"):
         consolidated(place)
+
+
+def test_parts_are_consolidated_by_one_at_a_time(place: Place) -> None:
+    write_parts(place, [pair(1)])
+    descriptor = os.open(place.root, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        with pytest.raises(PairsError, match="another consolidation is at work"):
+            consolidated(place)
+    finally:
+        os.close(descriptor)
+    consolidated(place)
+    assert ids_of(place) == [1]
 
 
 def test_of_equal_prompts_the_newest_stays(place: Place) -> None:
