@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from math import isfinite
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +19,8 @@ class Deletion:
     def __post_init__(self) -> None:
         if (self.request_id is None) == (self.tenant is None):
             raise ValueError("a deletion names a request or a tenant")
+        if not isfinite(self.time):
+            raise ValueError("a deletion has a time")
 
 
 @dataclass(slots=True)

@@ -10,6 +10,9 @@ from typing import Annotated, Any
 import msgspec
 
 SCHEMA_VERSION = 2
+# What counts something fits into a column of a table, and a time is of a year of four digits.
+_Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+_Time = Annotated[float, msgspec.Meta(ge=0, lt=253_402_300_800)]
 _NULL = msgspec.Raw(b"null")
 
 
@@ -49,8 +52,8 @@ class Splice:
     """The answer goes on from the draft's first words: it is nobody's, and no training target."""
 
     handover: str
-    after_tokens: int
-    after_characters: int
+    after_tokens: _Count
+    after_characters: _Count
 
 
 class Content(msgspec.Struct, frozen=True):
@@ -80,7 +83,7 @@ class Pair:
     """
 
     id: str
-    time: float
+    time: _Time
     cascade: str
     request_id: str
     student_version: str
@@ -98,7 +101,7 @@ class Pair:
     merit: float | None = None
     signals: Mapping[str, float | None] = field(default_factory=dict)
     propensity: float = 1.0
-    samples: int = 1
+    samples: _Count = 1
     legs: tuple[Leg, ...] = ()
     draft_complete: bool = False
     splice: Splice | None = None
@@ -106,7 +109,7 @@ class Pair:
     dropped: str | None = None
     content: Content | None = None
     sealed: str | None = None
-    written_version: Annotated[int, msgspec.Meta(ge=1)] = SCHEMA_VERSION
+    written_version: Annotated[int, msgspec.Meta(ge=1, le=SCHEMA_VERSION)] = SCHEMA_VERSION
 
 
 class _Version(msgspec.Struct):
@@ -115,7 +118,7 @@ class _Version(msgspec.Struct):
 
 class _SpliceOne(msgspec.Struct):
     handover: str
-    after_tokens: int
+    after_tokens: _Count
     released: str
 
 
@@ -130,7 +133,16 @@ class _VersionOne(msgspec.Struct):
     splice: _SpliceOne | None = None
 
 
+class Subject(msgspec.Struct, frozen=True):
+    """Whose record it is, as far as it says so."""
+
+    request_id: str = ""
+    tenant: str | None = None
+    time: float = 0.0
+
+
 _version = msgspec.json.Decoder(_Version)
+_subject = msgspec.json.Decoder(Subject)
 _pair = msgspec.json.Decoder(Pair)
 _one = msgspec.json.Decoder(_VersionOne)
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -153,6 +165,14 @@ def read_pair(record: bytes) -> Pair:
     if sum(each is not None for each in (pair.content, pair.sealed, pair.dropped)) != 1:
         raise NoPair("must have one of content, sealed and dropped")
     return pair
+
+
+def subject_of(record: bytes) -> Subject | None:
+    """Whose record that is, of any version, and whether it is readable else or not."""
+    try:
+        return _subject.decode(record)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
 
 
 def _from_one(record: bytes) -> bytes:

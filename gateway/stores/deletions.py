@@ -5,6 +5,7 @@ the deletion.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from math import isnan
 
 import msgspec
 
@@ -56,6 +57,8 @@ class Deletions:
                 try:
                     until = float(fields.get(b"time", b""))
                 except ValueError:
+                    continue
+                if isnan(until):  # it would stand above all others and concern nothing
                     continue
                 tenants = self._tenants.setdefault(cascade, {})
                 name = tenant.decode("utf-8", "replace")

@@ -75,6 +75,13 @@ class Journal:
             self._events.pair_lost(cascade, "too_large", trouble)
             return False
         size = len(head) + len(body)
+        bound = self._holdings.max_bytes
+        if size + HEADER_BYTES > bound:  # it says nothing of the room that there is for others
+            told = f"{size} bytes, and UNDERSTUDY_JOURNAL_MAX_BYTES is {bound}"
+            self._events.pair_lost(
+                cascade, "too_large", Trouble(str(self.folder.path), strerror=told)
+            )
+            return False
         self._usual_size += (size - self._usual_size) / 16
         lost = self._write_or_make_room(head, body, size)
         if lost is not None:

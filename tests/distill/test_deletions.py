@@ -25,6 +25,12 @@ def test_a_wish_concerns_a_request_for_ever_and_a_tenant_until_it_was_made(
     assert len(wishes) == 2
 
 
+@pytest.mark.parametrize("time", [float("nan"), float("inf")])
+def test_a_wish_has_a_time(time: float) -> None:
+    with pytest.raises(ValueError, match="has a time"):
+        Deletion(time, tenant="team")
+
+
 @pytest.mark.parametrize("named", [{}, {"request_id": "r", "tenant": "t"}])
 def test_a_wish_names_one_thing(named: dict[str, str]) -> None:
     with pytest.raises(ValueError, match="a request or a tenant"):

@@ -51,6 +51,18 @@ def test_both_versions_of_a_pair_say_the_same() -> None:
         encoded(pair()).replace(b"What", b"\xffhat"),
         encoded(pair())[:-1],
         encoded(pair(time="noon")),
+        encoded(pair(time=1e300)),
+        encoded(pair(time=-1e13)),
+        encoded(pair(samples=10**30)),
+        encoded(pair(written_version=10**30)),
+        encoded(
+            pair(splice={"handover": "continue", "after_tokens": 10**30, "after_characters": 1})
+        ),
+        encoded(
+            pair_of_version_one(
+                splice={"handover": "continue", "after_tokens": -1, "released": "It is"}
+            )
+        ),
         encoded(pair(schema_version=3)),
         encoded(pair_of_version_one(may_train=None)),
         b"[" * 100_000,

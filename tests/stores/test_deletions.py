@@ -56,6 +56,12 @@ def test_a_deletion_is_of_a_request_or_of_a_tenant_up_to_its_time(
     assert not deletions.has("b", json.dumps(told).encode())
 
 
+def test_a_time_that_is_no_number_takes_nothing_back() -> None:
+    deletions = Deletions()
+    deletions.learn("a", [entry(tenant="t", time=time) for time in ("5", "nan")])
+    assert deletions.has("a", b'{"tenant": "t", "time": 5.0}')
+
+
 def test_the_last_deletion_of_a_tenant_counts_and_reading_goes_on_behind_it() -> None:
     deletions = Deletions()
     assert deletions.next_of("a") == "-"

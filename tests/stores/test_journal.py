@@ -182,6 +182,14 @@ def test_a_record_too_large_for_the_format_is_lost_and_raises_nothing(
         assert one.journal.has_room
 
 
+def test_a_record_larger_than_the_journal_may_be_leaves_room_for_others(tmp_path: Path) -> None:
+    with journal_in(tmp_path, 1024) as one:
+        assert not one.journal.append("a", record(1, 100_000))
+        assert one.events.lost == [("a", "too_large")]
+        assert one.journal.has_room
+        assert one.journal.append("a", record(2, 100))
+
+
 class Disk:
     """Takes so many bytes more, and then fails."""
 

@@ -11,7 +11,7 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -29,12 +29,13 @@ from distill.rows import Format, Manner
 from understudy.pairs.choice import Choice
 from understudy.pairs.converting import Converted, Parts, convert
 from understudy.pairs.files import write_lines, write_records
-from understudy.pairs.index import Index
-from understudy.pairs.parts import COMPRESSION, part_paths
+from understudy.pairs.index import Index, opened_index
+from understudy.pairs.parts import COMPRESSION, cascade_of, opened_part, part_paths
 from understudy.pairs.places import Place
 from understudy.pairs.sealed import Seals
 from understudy.pairs.selecting import Selected, select
 from understudy.pairs.telling import PairsError
+from understudy.pairs.unreadable import purge_unreadable
 
 _FILTERS = (
     "other_cascade", "other_reason", "other_time", "other_student_version", "other_confidence",
@@ -70,16 +71,41 @@ def consolidate_parts(task: Task, watcher: Watcher) -> Card:
 
     Raises PairsError and OSError.
     """
+    with _alone(task.parts):
+        return _consolidated(task, watcher)
+
+
+@contextmanager
+def _alone(place: Place) -> Iterator[None]:
+    """Rows are told by their numbers, which change where another takes deleted ones out."""
+    if not place.is_local or not os.path.isdir(place.root):
+        yield
+        return
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(_locked(Path(place.root)))
+        except BlockingIOError:
+            raise PairsError(
+                f"{place.root}: another consolidation is at work there: consolidate again after it"
+            ) from None
+        yield
+
+
+def _consolidated(task: Task, watcher: Watcher) -> Card:
+    purge_unreadable(task.parts, task.wishes)
     paths = part_paths(task.parts)
     if not paths:
         raise PairsError(f"{task.parts.root}: has no parts: export some first")
+    cascades = sorted({cascade_of(path) for path in paths})
+    if task.cascade not in (None, *cascades):
+        told = ", ".join(cascades)
+        raise PairsError(f"--cascade: there are no parts of {task.cascade!r}, but of {told}")
     task.parts.sweep()
-    with _work_folder(task.parts) as folder:
-        index = Index(folder, task.choice.memory_limit)
-        try:
-            return _Consolidation(task, index, Parts(task.parts, paths, task.seals), watcher).run()
-        finally:
-            index.close()
+    with (
+        _work_folder(task.parts) as folder,
+        opened_index(folder, task.choice.memory_limit) as index,
+    ):
+        return _Consolidation(task, index, Parts(task.parts, paths, task.seals), watcher).run()
 
 
 @contextmanager
@@ -247,8 +273,8 @@ class _Consolidation:
         found = self.index.rows("select part, list(row) from pairs where is_deleted group by part")
         for number, rows in found:
             path = self.parts.paths[number]
-            with place.reading(path) as file:
-                table = pq.ParquetFile(file).read()
+            with opened_part(place, path) as part:
+                table = part.read()
             gone = pa.array(rows, pa.int64())
             kept = table.filter(pc.invert(pc.is_in(pa.array(range(table.num_rows)), gone)))
             if kept.num_rows:

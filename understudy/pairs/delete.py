@@ -6,7 +6,7 @@ from cyclopts import Parameter
 from rich.console import Console
 
 from distill.deletions import Deletion, Deletions
-from distill.pairs import NoPair, read_pair
+from distill.pairs import subject_of
 from understudy.pairs.store import PAGE_ENTRIES, Log, Source, StreamName, now, opened
 from understudy.pairs.telling import PairsError, perform
 
@@ -68,11 +68,8 @@ def remove(log: Log, stream: StreamName, deletion: Deletion) -> int:
     found: list[str] = []
     removed = 0
     for entry in log.entries(stream):
-        try:
-            pair = read_pair(entry.pair or b"")
-        except NoPair:
-            continue
-        if wishes.concern(pair.request_id, pair.tenant, pair.time):
+        subject = subject_of(entry.pair or b"")
+        if subject and wishes.concern(subject.request_id, subject.tenant, subject.time):
             found.append(entry.id)
         if len(found) >= PAGE_ENTRIES:
             removed += log.client.xdel(log.key(stream), *found)

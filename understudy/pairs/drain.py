@@ -11,21 +11,20 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-import msgspec
 from redis.exceptions import ResponseError
 
 from distill.deletions import Deletions
-from distill.pairs import NoPair, read_pair
+from distill.pairs import NoPair, read_pair, subject_of
 from understudy.pairs.parts import Buffer
 from understudy.pairs.places import Place
 from understudy.pairs.store import Entry, Log, entry_of
 from understudy.pairs.tail import entries_in
 from understudy.pairs.trimming import trim
+from understudy.pairs.unreadable import keep_unreadable
 from understudy.pairs.wishes import save_deletions
 
 READ_ENTRIES = 500
 DEFAULT_GROUP = "export"
-UNREADABLE = "unreadable"
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,15 +138,19 @@ class Exporter:
         for entry in entries:
             self._entries.append(entry.id)
             self.drained.taken += 1
+            record = entry.pair or b""
+            subject = subject_of(record)
+            if subject and self._deletions.concern(
+                subject.request_id, subject.tenant, subject.time
+            ):
+                self.drained.deleted += 1
+                continue
             try:
-                pair = read_pair(entry.pair or b"")
+                pair = read_pair(record)
             except NoPair:
                 self._unreadable.append(entry)
                 continue
-            if self._deletions.concern(pair.request_id, pair.tenant, pair.time):
-                self.drained.deleted += 1
-                continue
-            self._buffer.add(pair, entry.id, len(entry.pair or b""))
+            self._buffer.add(pair, entry.id, len(record))
             if self._buffer.is_full:
                 self._write()
         progress(self.drained)
@@ -171,11 +174,7 @@ class Exporter:
         """Keep what no reader understands beside the parts: it may be a newer version's."""
         if not self._unreadable:
             return
-        path = f"{UNREADABLE}/cascade={self._log.cascade}/entries-{name}.jsonl"
-        with self._place.writing(path) as file:
-            for entry in self._unreadable:
-                text = None if entry.pair is None else entry.pair.decode(errors="backslashreplace")
-                file.write(msgspec.json.encode({"entry": entry.id, "pair": text}) + b"\n")
+        keep_unreadable(self._place, self._log.cascade, name, self._unreadable)
         self.drained.unreadable += len(self._unreadable)
         self._unreadable = []
 

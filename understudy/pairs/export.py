@@ -17,6 +17,8 @@ from understudy.pairs.places import place_at
 from understudy.pairs.store import Source, opened
 from understudy.pairs.telling import perform
 
+MOST_SECONDS = 366 * 86_400.0
+
 
 def export(
     where: str,
@@ -25,7 +27,7 @@ def export(
     choice: Choice | None = None,
     group: str = DEFAULT_GROUP,
     trim: Annotated[bool, Parameter(negative=())] = False,
-    reclaim_seconds: Annotated[float, Parameter(validator=Number(gte=0))] = 300.0,
+    reclaim_seconds: Annotated[float, Parameter(validator=Number(gte=0, lte=MOST_SECONDS))] = 300.0,
     consolidate: bool = True,
     as_json: Annotated[bool, Parameter(name="--json", negative=())] = False,
 ) -> int:

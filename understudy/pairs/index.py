@@ -4,8 +4,10 @@ Payloads never come here, so that millions of pairs fit; what does not fit in me
 disk.  A pair's ``place`` is the number of its part and its row in it.
 """
 
+import glob
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +92,12 @@ select *, case
 end as obstacle
 from pairs
 """
+
+
+def parquet_at(path: Path) -> str:
+    """A Parquet file as queries name it: nothing in its path is a quote or a pattern."""
+    literal = glob.escape(str(path)).replace("'", "''")
+    return f"read_parquet('{literal}')"
 
 
 class Index:
@@ -181,3 +189,25 @@ class Index:
     def close(self) -> None:
         """Let go of the file."""
         self.db.close()
+
+
+@contextmanager
+def opened_index(folder: Path, memory_limit: str) -> Iterator[Index]:
+    """An index in a folder, closed at the end.
+
+    Raises PairsError where the limit is none or too little, or the disk fails.
+    """
+    try:
+        index = Index(folder, memory_limit)
+        try:
+            yield index
+        finally:
+            index.close()
+    except duckdb.OutOfMemoryException:
+        raise PairsError(
+            f"--memory-limit: {memory_limit} is too little for so many pairs, or the disk beside "
+            "the parts is full: say more, or make room there"
+        ) from None
+    except duckdb.IOException as error:
+        words = str(error).splitlines()[0].removeprefix("IO Error: ")
+        raise PairsError(f"{folder.parent}: {words}") from None

@@ -4,6 +4,7 @@ A file is there whole or not at all.  On this machine it is written beside its p
 disk and renamed; elsewhere fsspec's transaction shows it once it is complete.
 """
 
+import glob
 import os
 import posixpath
 import secrets
@@ -24,6 +25,8 @@ PARTIAL = ".partial"
 PARTIAL_SECONDS = 86_400.0
 # Prompts and answers are for their owner.
 _FILE_MODE, _FOLDER_MODE = 0o600, 0o700
+# What DuckDB reads as something else in the path of its own file.
+_NOT_IN_PATHS = frozenset("?\\")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +63,7 @@ class Place:
 
     def matching(self, pattern: str) -> list[str]:
         """Names of the files that match a pattern, in order."""
-        found = self.filesystem.glob(self.path(pattern))
+        found = self.filesystem.glob(posixpath.join(glob.escape(self.root), pattern))
         start = len(self.root.rstrip("/")) + 1
         return sorted(str(path)[start:] for path in found)
 
@@ -86,7 +89,10 @@ def place_at(where: str) -> Place:
         filesystem, root = fsspec.core.url_to_fs(where)
     except (ImportError, ValueError) as error:
         raise PairsError(f"{where}: {error}") from None
-    return Place(filesystem, root)
+    place = Place(filesystem, root)
+    if place.is_local and not _NOT_IN_PATHS.isdisjoint(root):
+        raise PairsError(f"{where}: choose a folder whose path has no ? and no \\ in it")
+    return place
 
 
 @contextmanager
@@ -101,9 +107,11 @@ def _written_beside(path: str) -> Iterator[Any]:
             file.flush()
             os.fsync(file.fileno())
         os.replace(beside, path)
-    except BaseException:
+    except BaseException as error:
         with suppress(OSError):
             os.unlink(beside)
+        if isinstance(error, OSError) and error.filename is None:  # a write does not know its file
+            error.filename = path
         raise
     sync_folder(folder)
 

@@ -12,7 +12,7 @@ from typing import Any
 from distill.causes import Cause
 from distill.rows import Format
 from understudy.pairs.choice import Choice
-from understudy.pairs.index import Index
+from understudy.pairs.index import Index, parquet_at
 
 # What is shown first is less than the 10 MiB that ``datasets`` reads at first.
 LEADING_BYTES = 8 * 2**20
@@ -31,8 +31,10 @@ class Selected:
 
     def rows_of(self, *, is_holdout: bool) -> Iterator[list[bytes]]:
         """The lines of one side, in order, some at a time."""
+        if self.lines is None:
+            return
         reader: Any = self.index.db.sql(
-            f"select l.line from read_parquet('{self.lines}') l "  # noqa: S608
+            f"select l.line from {parquet_at(self.lines)} l "  # noqa: S608
             f"join {self.table} t on t.place = l.place "
             f"where t.cause is null and t.is_holdout = {is_holdout} "
             "order by t.lead desc, t.time, t.id"
@@ -76,7 +78,7 @@ def _among_lines(table: str, lines: Path) -> str:
         f"create table {table} as select p.place, p.part, p.row, p.id, p.time, p.tenant, "  # noqa: S608
         "p.prompt_hash, p.is_holdout, l.shape, octet_length(l.line) as size, l.prompt_characters, "
         "l.target_characters, null::varchar as cause, false as lead "
-        f"from read_parquet('{lines}') l join pairs p on p.place = l.place"
+        f"from {parquet_at(lines)} l join pairs p on p.place = l.place"
     )
 
 

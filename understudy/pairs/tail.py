@@ -44,7 +44,7 @@ def tail(
         with opened(source or Source()) as log:
             for entry in entries_of(log, stream, lines, is_followed=follow):
                 if as_json:
-                    print((entry.pair or b"null").decode(), flush=True)
+                    print((entry.pair or b"null").decode(errors="backslashreplace"), flush=True)
                 else:
                     console.print(line_of(entry), soft_wrap=True)
         return 0

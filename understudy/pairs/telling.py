@@ -44,5 +44,7 @@ def words_of_redis(error: RedisError) -> str:
     root = root_of(error)
     if isinstance(root, OSError):
         return words_of(root) or type(root).__name__
-    # Of a pipeline it is "Command # 1 (XADD, the pair) of pipeline caused error: OOM command not …"
-    return str(error).rpartition("caused error: ")[2] or type(error).__name__
+    # Of a pipeline it is "Command # 1 (XADD, the pair) of pipeline caused error: OOM …",
+    # of sentinels "No master found for 'pairs' : <redis.client…", with all options of the clients.
+    words = str(error).rpartition("caused error: ")[2].partition(" : <redis.")[0]
+    return words or type(error).__name__

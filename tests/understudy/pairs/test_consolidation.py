@@ -1,9 +1,12 @@
+import fcntl
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import fsspec
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -53,6 +56,67 @@ def test_the_second_of_two_equal_ids_goes(place: Place) -> None:
     card = consolidated(place)
     assert ids_of(place) == [1, 2, 3]
     assert left_out(card, "records") == {"duplicate_id": 2}
+
+
+@pytest.mark.parametrize("name", ["it's", "[1]", "*"])
+def test_the_folder_may_have_any_name(name: str, tmp_path: Path) -> None:
+    place = place_at(str(tmp_path / name))
+    write_parts(place, [pair(1), pair(2)])
+    consolidated(place, Choice(format=ALL_FORMATS))
+    assert ids_of(place) == [1, 2]
+
+
+@pytest.mark.parametrize("limit", ["1KB", "1MB"])
+def test_too_little_memory_is_said(place: Place, limit: str) -> None:
+    write_parts(place, [pair(number) for number in range(50)])
+    with pytest.raises(PairsError, match=f"--memory-limit: {limit} is too little"):
+        consolidated(place, Choice(memory_limit=limit))
+
+
+def test_a_cascade_without_parts_is_refused_and_the_old_set_stays(place: Place) -> None:
+    write_parts(place, [pair(1)])
+    consolidated(place)
+    with pytest.raises(PairsError, match="no parts of 'assitant', but of assistant"):
+        consolidated(place, cascade="assitant")
+    assert ids_of(place) == [1]
+
+
+@pytest.mark.parametrize("data", [b"", b"garbage" * 100, b"PAR1" + bytes(100) + b"PAR1"])
+def test_a_part_that_is_none_is_named(place: Place, data: bytes) -> None:
+    write_parts(place, [pair(1)], [pair(2)])
+    broken = part_paths(place)[1]
+    with place.writing(broken) as file:
+        file.write(data)
+    with pytest.raises(PairsError, match=f"{broken}: is no whole part"):
+        consolidated(place)
+
+
+def test_a_part_that_was_cut_off_or_is_somebody_elses_is_named(place: Place) -> None:
+    write_parts(place, [pair(1)])
+    (path,) = part_paths(place)
+    with place.reading(path) as file:
+        whole = file.read()
+    with place.writing(path) as file:
+        file.write(whole[:-100])
+    with pytest.raises(PairsError, match=f"{path}: is no whole part"):
+        consolidated(place)
+    with place.writing(path) as file:
+        pq.write_table(pa.table({"id": ["1"]}), file)
+    with pytest.raises(PairsError, match=f"{path}: is no whole part: it lacks answer"):
+        consolidated(place)
+
+
+def test_parts_are_consolidated_by_one_at_a_time(place: Place) -> None:
+    write_parts(place, [pair(1)])
+    descriptor = os.open(place.root, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        with pytest.raises(PairsError, match="another consolidation is at work"):
+            consolidated(place)
+    finally:
+        os.close(descriptor)
+    consolidated(place)
+    assert ids_of(place) == [1]
 
 
 def test_of_equal_prompts_the_newest_stays(place: Place) -> None:

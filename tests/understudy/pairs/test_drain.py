@@ -12,11 +12,15 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from distill.deletions import Deletion
 from tests.fakes.pair_log import fill
 from tests.fakes.pairs import NOON, encoded, pair, pair_of_version_one
+from tests.understudy.pairs.making import consolidated
 from understudy.pairs import drain, parts
+from understudy.pairs.delete import remove
 from understudy.pairs.drain import Course, Drained, Exporter
 from understudy.pairs.parts import part_paths
 from understudy.pairs.places import Place
 from understudy.pairs.store import Log
+from understudy.pairs.telling import PairsError
+from understudy.pairs.wishes import saved_deletions
 
 AT_ONCE = Course(reclaim_seconds=0)
 
@@ -52,6 +56,60 @@ def test_everything_is_exported_and_acknowledged(log: Log, place: Place) -> None
     assert numbers(place) == list(range(25))
     assert pending(log) == 0
     assert len(drained.parts) == 3
+
+
+@pytest.mark.parametrize("changes", [{"time": 1e300}, {"time": -1.0}, {"samples": 2**63}])
+def test_a_record_that_no_table_can_hold_stops_nobody(
+    log: Log, place: Place, changes: dict[str, Any]
+) -> None:
+    fill(log, [pair(1, **changes), pair(2)])
+    drained = run(log, place)
+    assert (drained.pairs, drained.unreadable) == (1, 1)
+    assert pending(log) == 0
+
+
+def test_deletions_outlive_the_redis_that_they_were_written_to(log: Log, place: Place) -> None:
+    log.delete(Deletion(NOON, request_id="req-1"))
+    fill(log, [pair(1)])
+    run(log, place)
+    log.client.flushall()
+    log.delete(Deletion(NOON, request_id="req-2"))
+    fill(log, [pair(2)])
+    run(log, place)
+    assert saved_deletions(place)["assistant"].requests == {"req-1", "req-2"}
+    (_,) = place.matching("deletions/cascade=assistant/*")
+
+
+def test_deletions_that_cannot_be_read_stop_an_export(log: Log, place: Place) -> None:
+    log.delete(Deletion(NOON, request_id="req-1"))
+    fill(log, [pair(1)])
+    run(log, place)
+    (name,) = place.matching("deletions/cascade=assistant/*")
+    for broken in (b"{", b"\xff", b'{"time": 1}'):
+        with place.writing(name) as file:
+            file.write(broken)
+        with pytest.raises(PairsError, match=f"{name}: is no list of deletions"):
+            saved_deletions(place)
+
+
+def test_what_nobody_can_read_is_deleted_all_the_same(log: Log, place: Place) -> None:
+    later = [pair(number, schema_version=3) for number in (1, 3)]
+    fill(log, [*later, pair(2, samples="many"), pair(4), b"nonsense"])
+    assert run(log, place, Course(group="before")).unreadable == 4
+    wishes = [Deletion(NOON, request_id=f"req-{number}") for number in (1, 2)]
+    for wish in wishes:
+        log.delete(wish)
+    drained = run(log, place)
+    assert (drained.deleted, drained.unreadable) == (2, 2)
+    assert sum(remove(log, "pairs", wish) for wish in wishes) == 2
+    consolidated(place, wishes=dict(saved_deletions(place)))
+    kept = []
+    for name in place.matching("unreadable/cascade=assistant/*"):
+        with place.reading(name) as file:
+            kept.append(file.read())
+    told = b"".join(kept)
+    for word, times in ((b"req-1", 0), (b"req-2", 0), (b"req-3", 2), (b"nonsense", 2)):
+        assert told.count(word) == times
 
 
 def test_another_run_exports_what_is_new(log: Log, place: Place) -> None:

@@ -28,6 +28,15 @@ def test_export_makes_parts_and_a_data_set(command: Command, log: Log, tmp_path:
     assert json.loads(card)["source"]["records"] == 30
 
 
+def test_the_time_after_which_others_count_as_dead_is_finite(
+    command: Command, log: Log, tmp_path: Path
+) -> None:
+    fill(log, [pair(1)])
+    for seconds in ("inf", "1e30"):
+        with pytest.raises(SystemExit):
+            command.status("export", str(tmp_path / "out"), "--reclaim-seconds", seconds)
+
+
 def test_a_worker_leaves_the_data_set_to_another(
     command: Command, log: Log, tmp_path: Path
 ) -> None:

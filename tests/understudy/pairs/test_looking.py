@@ -51,6 +51,19 @@ def test_stats_count_everything_there_is(command: Command, log: Log) -> None:
     assert told["deletions"] == 1
 
 
+def test_tail_shows_what_is_no_text(command: Command, log: Log) -> None:
+    fill(log, [b"\xff", pair(1)])
+    first, second = command.said("tail", "--no-follow", "--json").splitlines()
+    assert first == "\\xff"
+    assert json.loads(second)["id"] == f"{1:032x}"
+
+
+def test_memory_counts_a_long_pair_among_short_ones(command: Command, log: Log) -> None:
+    short = [pair(number) for number in range(200)]
+    fill(log, [*short[:100], pair(500, request={"messages": ["x" * 2**21]}), *short[100:]])
+    assert json.loads(command.said("stats", "--json"))["memory_bytes"] > 2**21
+
+
 def test_stats_can_be_read_by_people(command: Command, log: Log) -> None:
     fill(log, [pair(1, tenant="[red]team")])
     log.client.xgroup_create(log.key("pairs"), "export", id="0")

@@ -1,3 +1,4 @@
+import errno
 import os
 from pathlib import Path
 
@@ -27,10 +28,31 @@ def test_a_file_is_there_once_it_is_whole(either: Place) -> None:
         assert file.read() == b"half and half"
 
 
+@pytest.mark.parametrize("name", ["it's", "[1]", "*", "{a,b}", "a b", "#1"])
+def test_a_folder_may_have_any_name(name: str, tmp_path: Path) -> None:
+    for each in (name, "other"):
+        with place_at(str(tmp_path / each)).writing("a/b.txt") as file:
+            file.write(b"")
+    assert place_at(str(tmp_path / name)).matching("*/b.txt") == ["a/b.txt"]
+
+
+@pytest.mark.parametrize("name", ["why?", "a\\b"])
+def test_what_no_index_can_lie_in_is_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(PairsError, match="choose a folder"):
+        place_at(str(tmp_path / name))
+
+
 def break_off(place: Place, name: str, data: bytes) -> None:
     with place.writing(name) as file:
         file.write(data)
         raise KeyError
+
+
+def test_a_full_disk_is_told_with_the_file(tmp_path: Path) -> None:
+    place = place_at(str(tmp_path))
+    with pytest.raises(OSError, match="No space") as full, place.writing("a.txt"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert full.value.filename == place.path("a.txt")
 
 
 def test_a_file_that_breaks_off_is_never_there(either: Place) -> None:

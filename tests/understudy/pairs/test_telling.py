@@ -23,6 +23,10 @@ def raising(error: BaseException) -> Callable[[], int]:
             "Redis: OOM not allowed",
         ),
         (ResponseError("WRONGTYPE Operation"), "Redis: WRONGTYPE Operation: see UNDERSTUDY_REDIS"),
+        (
+            RedisError("No master found for 'pairs' : <redis.client.Redis(secret)> - Timeout()"),
+            "Redis: No master found for 'pairs': see UNDERSTUDY_REDIS",
+        ),
         (RedisError(), "Redis: RedisError"),
         (PermissionError(13, "Permission denied", "/out"), "/out: Permission denied"),
         (OSError("it broke"), "it broke"),
