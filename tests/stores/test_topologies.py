@@ -192,7 +192,8 @@ async def test_a_user_that_may_do_just_what_is_needed_is_enough(
     store: StoreServer, tmp_path: Path
 ) -> None:
     rights = (
-        "on >s3cret ~understudy:* +xadd +xrange +xdel +xlen +xtrim +memory|usage +info +client|id"
+        "on >s3cret ~understudy:* +xadd +xrange +xdel +xlen +xtrim +memory|usage +time +info"
+        " +client|id"
     )
     with store.client() as client:
         try:
