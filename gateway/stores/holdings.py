@@ -56,7 +56,13 @@ class Holdings:
     def find_orphans(self) -> list[Folder]:
         """Directories that nobody holds; their locks are taken."""
         held = {folder.path for folder in self.folders}
-        found = (self._adopted(path) for path in sorted(self._root.iterdir()) if path not in held)
+        try:
+            paths = sorted(self._root.iterdir())
+        except OSError as error:
+            self._tell(self._root, trouble_of(error, self._root))
+            return []
+        self._failing.discard(self._root)
+        found = (self._adopted(path) for path in paths if path not in held)
         return [folder for folder in found if folder is not None]
 
     def take(self, orphans: Iterable[Folder]) -> None:

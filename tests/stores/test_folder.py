@@ -1,8 +1,10 @@
 """Directories that are found, adopted, damaged and removed, also under several processes' hands."""
 
+import errno
 import fcntl
 import json
 import os
+import shutil
 import threading
 import zlib
 from pathlib import Path
@@ -168,6 +170,20 @@ def test_a_directory_that_cannot_be_used_is_told_once_and_stops_nothing(tmp_path
         (trouble,) = one.events.troubles
         assert (trouble.place, "format 2" in (trouble.strerror or "")) == (str(place), True)
     assert path.read_bytes() == newer
+
+
+def test_a_state_directory_that_is_gone_is_told_once_and_stops_nothing(tmp_path: Path) -> None:
+    with journal_in(tmp_path) as one:
+        shutil.rmtree(tmp_path / "journals")
+        for _ in range(3):
+            assert one.holdings.find_orphans() == []
+        assert [trouble.errno for trouble in one.events.troubles] == [errno.ENOENT]
+        (tmp_path / "journals").mkdir()
+        left_behind(tmp_path)
+        assert len(one.holdings.find_orphans()) == 1
+        shutil.rmtree(tmp_path / "journals")
+        assert one.holdings.find_orphans() == []
+        assert [trouble.errno for trouble in one.events.troubles] == [errno.ENOENT] * 2
 
 
 @pytest.mark.parametrize("cut", [1, 5, 30, 60])
