@@ -261,11 +261,14 @@ class Shipper:
     async def _without_deleted(self, folder: Folder, records: Sequence[Placed]) -> Sequence[Placed]:
         """Those that nobody asked to be deleted; the others are blanked where they stand."""
         deletions = self._store.deletions
-        gone = [one for one in records if deletions.has(one.frame.cascade, one.frame.record)]
-        for placed in gone:
+        left = []
+        for placed in records:
+            if not deletions.has(placed.frame.cascade, placed.frame.record):
+                left.append(placed)
+                continue
             await asyncio.to_thread(folder.blank, placed)
             self._events.pairs_deleted(placed.frame.cascade, 1)
-        return [one for one in records if one not in gone] if gone else records
+        return left
 
     async def _forget_deleted(self) -> None:
         """Remove everywhere what is to be deleted and was not looked for yet."""
