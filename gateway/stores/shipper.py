@@ -255,6 +255,9 @@ class Shipper:
             for folder in self._holdings.folders:
                 folder.progress.met(taker.identity, taker.cascades)
             self._note_durable(taker)
+        if added.takers:  # all servers, for all cascades were asked of
+            is_evicting = any(taker.is_evicting for taker in added.takers)
+            self._events.store_seen(is_evicting=is_evicting)
         self._to_blank |= added.newly_deleted
         await self._forget_deleted()
 

@@ -20,6 +20,7 @@ class RememberingEvents:
     failed_cascades: list[str | None] = field(default_factory=list)
     troubles: list[Trouble] = field(default_factory=list)
     is_durable: bool | None = None
+    is_evicting: bool | None = None
     ends: int = 0
 
     def pair_written(self, cascade: str) -> None:
@@ -49,6 +50,9 @@ class RememberingEvents:
 
     def store_changed(self, *, is_durable: bool) -> None:
         self.is_durable = is_durable
+
+    def store_seen(self, *, is_evicting: bool) -> None:
+        self.is_evicting = is_evicting
 
     def store_failed(self, error: str, trouble: Trouble, cascade: str | None = None) -> None:
         self.failures.append(error)
