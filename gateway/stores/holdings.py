@@ -39,7 +39,7 @@ class Holdings:
         self._root.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
         for path in sorted(self._root.iterdir()):
             if (folder := self._adopted(path)) is not None:
-                self.folders.append(folder)
+                self.take([folder])
                 return
         self.folders.append(created(self._root, new_name, events))
 

@@ -55,6 +55,13 @@ def test_directories_of_dead_processes_are_adopted_and_removed_once_shipped(
         assert [each.path for each in one.holdings.folders] == [one.holdings.own.path]
 
 
+def test_the_directory_that_a_process_goes_on_with_is_told_too(tmp_path: Path) -> None:
+    place = left_behind(tmp_path)
+    with journal_in(tmp_path) as one:
+        assert one.holdings.own.path == place
+        assert one.events.adopted == [str(place)]
+
+
 def test_directories_that_somebody_holds_are_left_alone(tmp_path: Path) -> None:
     with journal_in(tmp_path) as one, journal_in(tmp_path) as other:
         assert one.holdings.find_orphans() == []
