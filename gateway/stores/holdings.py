@@ -9,10 +9,12 @@ from pathlib import Path
 from gateway.ports import PairEvents, Trouble
 from gateway.stores.folder import (
     DIRECTORY_MODE,
+    LOCK,
     Folder,
     NewerFormat,
     adopted,
     created,
+    is_lockless,
     trouble_of,
 )
 from gateway.stores.progress import Lane
@@ -140,7 +142,13 @@ class Holdings:
     def _adopted(self, path: Path) -> Folder | None:
         """One directory, if nobody holds it, and it can be used."""
         try:
-            return adopted(path, self._events)
+            folder = adopted(path, self._events)
+            if folder is None and is_lockless(path):
+                words = (
+                    f"records without a file {LOCK!r}: when nobody writes there, make an empty one"
+                )
+                self._tell(path, Trouble(str(path), strerror=words))
+            return folder
         except OSError as error:
             self._tell(path, trouble_of(error, path))
         except NewerFormat as error:

@@ -141,6 +141,17 @@ def test_a_directory_without_a_lock_goes_if_it_is_empty_and_stays_if_it_is_not(
     assert (full / "something").exists()
 
 
+def test_records_without_a_lock_are_told_for_nobody_ships_them(tmp_path: Path) -> None:
+    place = left_behind(tmp_path)
+    (place / LOCK).unlink()
+    with journal_in(tmp_path) as one:
+        for _ in range(3):
+            assert one.holdings.find_orphans() == []
+        (trouble,) = one.events.troubles
+        assert (trouble.place, LOCK in (trouble.strerror or "")) == (str(place), True)
+    assert segments(tmp_path)
+
+
 def test_a_name_that_is_taken_or_adopted_before_it_is_locked_is_not_used(tmp_path: Path) -> None:
     (tmp_path / "taken").mkdir()
     names = iter(["taken", "free"])
