@@ -3,6 +3,7 @@
 import asyncio
 import os
 import random
+import shutil
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -283,6 +284,13 @@ def _warn(observer: Observer, settings: Settings, cascades: Sequence[LoadedCasca
                 observer.log.warning("no_price", cascade=cascade.name, role=role)
     for variable in unknown_variables():
         observer.log.warning("unknown_setting", variable=variable)
+    volume = shutil.disk_usage(settings.state_dir).total
+    if settings.journal_max_bytes > volume:
+        observer.log.warning(
+            "doubtful_setting",
+            message=f"{spelled('journal_max_bytes')}: {settings.journal_max_bytes} bytes, and the "
+            f"volume of the state directory has {volume}: choose less than that",
+        )
     if settings.redis_url is None:
         observer.log.warning(
             "no_store", message="no UNDERSTUDY_REDIS_URL: pairs stay in the journal"

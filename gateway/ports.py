@@ -161,6 +161,9 @@ class PairEvents(Protocol):
     def store_changed(self, *, is_durable: bool) -> None:
         """Whether the store says of records that they are on its disk."""
 
+    def store_seen(self, *, is_evicting: bool) -> None:
+        """Whether the store throws streams away when it is full; told every few seconds."""
+
     def store_failed(self, error: str, trouble: Trouble, cascade: str | None = None) -> None:
         """Records could not be taken to the store; it will be tried again.
 

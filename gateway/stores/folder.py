@@ -253,6 +253,14 @@ def adopted(path: Path, events: PairEvents) -> Folder | None:
         raise
 
 
+def is_lockless(path: Path) -> bool:
+    """Whether it has records and no lock, so that no process takes it.  Raises OSError."""
+    try:
+        return path.is_dir() and not (path / LOCK).exists() and bool(numbers_in(path))
+    except FileNotFoundError:  # its holder has just removed it
+        return False
+
+
 def created(root: Path, new_name: Callable[[], str], events: PairEvents) -> Folder:
     """A directory of this process alone below ``root``.  Raises OSError."""
     for _ in range(_ATTEMPTS):

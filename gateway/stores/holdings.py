@@ -9,10 +9,12 @@ from pathlib import Path
 from gateway.ports import PairEvents, Trouble
 from gateway.stores.folder import (
     DIRECTORY_MODE,
+    LOCK,
     Folder,
     NewerFormat,
     adopted,
     created,
+    is_lockless,
     trouble_of,
 )
 from gateway.stores.progress import Lane
@@ -39,7 +41,7 @@ class Holdings:
         self._root.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
         for path in sorted(self._root.iterdir()):
             if (folder := self._adopted(path)) is not None:
-                self.folders.append(folder)
+                self.take([folder])
                 return
         self.folders.append(created(self._root, new_name, events))
 
@@ -56,7 +58,13 @@ class Holdings:
     def find_orphans(self) -> list[Folder]:
         """Directories that nobody holds; their locks are taken."""
         held = {folder.path for folder in self.folders}
-        found = (self._adopted(path) for path in sorted(self._root.iterdir()) if path not in held)
+        try:
+            paths = sorted(self._root.iterdir())
+        except OSError as error:
+            self._tell(self._root, trouble_of(error, self._root))
+            return []
+        self._failing.discard(self._root)
+        found = (self._adopted(path) for path in paths if path not in held)
         return [folder for folder in found if folder is not None]
 
     def take(self, orphans: Iterable[Folder]) -> None:
@@ -134,7 +142,13 @@ class Holdings:
     def _adopted(self, path: Path) -> Folder | None:
         """One directory, if nobody holds it, and it can be used."""
         try:
-            return adopted(path, self._events)
+            folder = adopted(path, self._events)
+            if folder is None and is_lockless(path):
+                words = (
+                    f"records without a file {LOCK!r}: when nobody writes there, make an empty one"
+                )
+                self._tell(path, Trouble(str(path), strerror=words))
+            return folder
         except OSError as error:
             self._tell(path, trouble_of(error, path))
         except NewerFormat as error:

@@ -34,12 +34,14 @@ class Reply:
     """``entries`` has the id or the error of each record, ``deletions`` entries or an error.
 
     ``is_durable`` is None where it was not asked.  ``connection`` is the server's number for it;
-    None where it does not let this user ask.
+    None where it does not let this user ask.  ``is_evicting``: when it is full it throws keys away
+    that have no time to live, such as streams.
     """
 
     identity: Identity
     connection: int | None
     has_replicas: bool
+    is_evicting: bool
     entries: Sequence[bytes | Exception]
     deletions: dict[str, Sequence[Entry] | Exception]
     is_durable: bool | None
@@ -50,6 +52,7 @@ async def ask(client: Redis, question: Question) -> Reply:
     async with client.pipeline(transaction=False) as pipeline:
         pipeline.info("server")
         pipeline.info("replication")
+        pipeline.info("memory")
         pipeline.client_id()
         for placed in question.records:
             key = stream_key(*placed.stream)
@@ -58,7 +61,7 @@ async def ask(client: Redis, question: Question) -> Reply:
             pipeline.xrange(deletions_key(cascade), min=start, count=DELETIONS_PAGE)
         if question.is_durable_wanted:
             pipeline.execute_command("WAITAOF", 1, 0, DURABLE_MILLISECONDS)
-        server, replication, number, *replies = await pipeline.execute(raise_on_error=False)
+        server, replication, memory, number, *replies = await pipeline.execute(raise_on_error=False)
     is_durable = None
     if question.is_durable_wanted:
         is_durable = _is_confirmed(replies.pop())
@@ -67,6 +70,7 @@ async def ask(client: Redis, question: Question) -> Reply:
         identity=Identity(_told(server, "run_id"), _told(replication, "master_replid")),
         connection=number if isinstance(number, int) else None,
         has_replicas=_told(replication, "connected_slaves") not in ("", "0"),
+        is_evicting=_told(memory, "maxmemory_policy").startswith("allkeys-"),
         entries=replies[:count],
         deletions=dict(zip(question.deletions, replies[count:], strict=True)),
         is_durable=is_durable,

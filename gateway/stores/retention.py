@@ -32,7 +32,8 @@ async def enforce(
             key = stream_key(kind, cascade)
             try:
                 if bounds.max_age_seconds is not None:
-                    oldest = max(0, int((epoch() - bounds.max_age_seconds) * 1000))
+                    now = min(epoch(), await _time_of_store(store, cascade))
+                    oldest = max(0, int((now - bounds.max_age_seconds) * 1000))
                     count = await _trim(store, cascade, key, "MINID", oldest)
                     _tell(events, cascade, "age", count)
                 if bounds.max_bytes is not None:
@@ -40,6 +41,12 @@ async def enforce(
                     _tell(events, cascade, "size", count)
             except StoreFailed as error:
                 events.store_failed(error.failure.kind, error.failure.trouble, cascade)
+
+
+async def _time_of_store(store: Store, cascade: str) -> float:
+    """Entries are dated by the store: one gateway with a clock ahead of it must not trim them."""
+    seconds, microseconds = await store.command(cascade, "TIME")
+    return float(int(seconds) + int(microseconds) / 1e6)
 
 
 async def _shrink(store: Store, cascade: str, key: str, most: int) -> int:

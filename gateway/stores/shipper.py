@@ -18,7 +18,7 @@ from gateway.stores.failures import Failure
 from gateway.stores.folder import Folder, trouble_of
 from gateway.stores.holdings import Holdings
 from gateway.stores.journal import Journal
-from gateway.stores.progress import Lane, Position, Stream
+from gateway.stores.progress import Identity, Lane, Position, Stream
 from gateway.stores.reading import Batch, Limits, Placed, read_batch
 from gateway.stores.store import Added, Store, Taker
 
@@ -66,6 +66,8 @@ class Shipper:
         self._last_confirmed = 0.0
         self._last_look: float | None = None
         self._is_unconfirmed = False
+        # In a cluster one server may say so and another not.
+        self._durable: dict[Identity, bool] = {}
         # Directories that could not be read, and those in which deletions were looked for.
         self._troubled: dict[Path, _Waiting] = {}
         self._searched: set[Path] = set()
@@ -224,10 +226,15 @@ class Shipper:
     def _note_durable(self, taker: Taker) -> None:
         """What a server has on its disk it has of all directories."""
         if taker.is_durable is not None:
-            self._events.store_changed(is_durable=taker.is_durable)
+            self._durable[taker.identity] = taker.is_durable
+            self._tell_durable()
         if taker.is_final:
             for folder in self._holdings.folders:
                 folder.progress.confirm(taker.identity)
+
+    def _tell_durable(self) -> None:
+        if self._durable:
+            self._events.store_changed(is_durable=all(self._durable.values()))
 
     def _postpone(self, stream: Stream, failure: Failure) -> None:
         waiting = self._waiting.setdefault(stream, _Waiting(Backoff(self._chances.dice), 0.0))
@@ -255,17 +262,26 @@ class Shipper:
             for folder in self._holdings.folders:
                 folder.progress.met(taker.identity, taker.cascades)
             self._note_durable(taker)
+        if added.takers:  # all servers, for all cascades were asked of
+            is_evicting = any(taker.is_evicting for taker in added.takers)
+            self._events.store_seen(is_evicting=is_evicting)
+            there = {taker.identity for taker in added.takers}
+            self._durable = {one: told for one, told in self._durable.items() if one in there}
+            self._tell_durable()
         self._to_blank |= added.newly_deleted
         await self._forget_deleted()
 
     async def _without_deleted(self, folder: Folder, records: Sequence[Placed]) -> Sequence[Placed]:
         """Those that nobody asked to be deleted; the others are blanked where they stand."""
         deletions = self._store.deletions
-        gone = [one for one in records if deletions.has(one.frame.cascade, one.frame.record)]
-        for placed in gone:
+        left = []
+        for placed in records:
+            if not deletions.has(placed.frame.cascade, placed.frame.record):
+                left.append(placed)
+                continue
             await asyncio.to_thread(folder.blank, placed)
             self._events.pairs_deleted(placed.frame.cascade, 1)
-        return [one for one in records if one not in gone] if gone else records
+        return left
 
     async def _forget_deleted(self) -> None:
         """Remove everywhere what is to be deleted and was not looked for yet."""

@@ -37,13 +37,15 @@ class Taker:
 
     ``is_durable``: all that it took is on its disk; None where it was not asked, or the connection
     that could be asked is gone.  ``is_final``: and
-    no replica, which may not have all of it, could take its place.
+    no replica, which may not have all of it, could take its place.  ``is_evicting``: it throws
+    streams away when it is full.
     """
 
     identity: Identity
     cascades: frozenset[str]
     is_durable: bool | None
     is_final: bool
+    is_evicting: bool
 
 
 @dataclass(slots=True)
@@ -219,7 +221,7 @@ class Store:
             is_same = before is not None and before == reply.connection
         is_durable = reply.is_durable if is_same else None
         is_final = is_durable is True and not reply.has_replicas
-        return Taker(reply.identity, cascades, is_durable, is_final)
+        return Taker(reply.identity, cascades, is_durable, is_final, reply.is_evicting)
 
     async def _look_again(self, failure: Failure, cascades: set[str], address: Address) -> None:
         if failure.moved_to is not None:

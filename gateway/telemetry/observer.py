@@ -102,6 +102,15 @@ class Observer:
                 "stays in the journal for a time. Give it appendonly yes, and Redis 7.2 or Valkey",
             )
 
+    def store_seen(self, *, is_evicting: bool) -> None:
+        """Whether the store throws streams away when it is full."""
+        if self.metrics.pairs.store_seen(is_evicting=is_evicting) and is_evicting:
+            self.log.error(
+                "store_evicts",
+                message="the store throws all pairs of a cascade away when it is full: set its "
+                "maxmemory-policy to noeviction",
+            )
+
     def store_failed(self, error: str, trouble: Trouble, cascade: str | None = None) -> None:
         """Pairs could not be taken to the store; it will be tried again."""
         self.metrics.pairs.store_failed()

@@ -24,6 +24,7 @@ class PairMetrics:
         self._cascades = frozenset(cascades)
         self._epoch = epoch
         self._is_durable: bool | None = None
+        self._is_evicting = False
         self._define_pairs()
         self._define_journal()
 
@@ -83,6 +84,9 @@ class PairMetrics:
             "understudy_store_durable",
             "1 where the store says of pairs that they are on its disk.",
         )
+        self._evicts = self._gauge(
+            "understudy_store_evicts", "1 where the store throws pairs away when it is full."
+        )
         self._store_errors = Counter(
             "understudy_store_errors_total",
             "Failed attempts to write to the store; each is tried again.",
@@ -129,6 +133,13 @@ class PairMetrics:
         is_news = self._is_durable is not is_durable
         self._is_durable = is_durable
         self._durable.set(is_durable)
+        return is_news
+
+    def store_seen(self, *, is_evicting: bool) -> bool:
+        """Whether the store throws pairs away when it is full; gives whether that is news."""
+        is_news = self._is_evicting is not is_evicting
+        self._is_evicting = is_evicting
+        self._evicts.set(is_evicting)
         return is_news
 
     def store_failed(self) -> None:

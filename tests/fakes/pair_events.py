@@ -19,8 +19,13 @@ class RememberingEvents:
     failures: list[str] = field(default_factory=list)
     failed_cascades: list[str | None] = field(default_factory=list)
     troubles: list[Trouble] = field(default_factory=list)
-    is_durable: bool | None = None
+    durability: list[bool] = field(default_factory=list)
+    is_evicting: bool | None = None
     ends: int = 0
+
+    @property
+    def is_durable(self) -> bool | None:
+        return self.durability[-1] if self.durability else None
 
     def pair_written(self, cascade: str) -> None:
         self.written.append(cascade)
@@ -48,7 +53,10 @@ class RememberingEvents:
         self.adopted.append(place)
 
     def store_changed(self, *, is_durable: bool) -> None:
-        self.is_durable = is_durable
+        self.durability.append(is_durable)
+
+    def store_seen(self, *, is_evicting: bool) -> None:
+        self.is_evicting = is_evicting
 
     def store_failed(self, error: str, trouble: Trouble, cascade: str | None = None) -> None:
         self.failures.append(error)

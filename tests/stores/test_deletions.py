@@ -8,7 +8,7 @@ import pytest
 from gateway.stores import pipeline as pipeline_module
 from gateway.stores import store as store_module
 from gateway.stores.deletions import Deletions
-from gateway.stores.reading import all_records
+from gateway.stores.reading import Placed, all_records
 from gateway.stores.redis_keys import deletions_key, pairs_key
 from tests.fakes.valkey import StoreServer, store_server
 from tests.stores.opening import record, segments
@@ -97,6 +97,26 @@ async def test_a_record_that_is_known_to_be_deleted_is_never_shipped_and_blanked
         assert b"sesame" not in contents(tmp_path)
         assert one.events.deleted == [("a", 1)]
         assert one.holdings.unshipped_bytes == 0
+
+
+async def test_what_is_to_be_deleted_is_told_from_the_rest_without_comparing_all_with_all(
+    store: StoreServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared: list[object] = []
+
+    def compare(one: Placed, other: object) -> bool:
+        compared.append(other)
+        return one is other
+
+    delete(store, request_id="r1")
+    async with shipping(store.url, tmp_path) as one:
+        await one.rounds(1)
+        for number in range(20):
+            one.journal.append("a", record(number, request_id=f"r{number % 2}"))
+        monkeypatch.setattr(Placed, "__eq__", compare)
+        await one.rounds(2)
+        assert stored(store.client()) == list(range(0, 20, 2))
+    assert not compared, "a batch has a thousand records, and requests wait meanwhile"
 
 
 async def test_a_deletion_reaches_what_is_shipped_and_kept_and_what_waits(

@@ -1,8 +1,10 @@
 """Directories that are found, adopted, damaged and removed, also under several processes' hands."""
 
+import errno
 import fcntl
 import json
 import os
+import shutil
 import threading
 import zlib
 from pathlib import Path
@@ -51,6 +53,13 @@ def test_directories_of_dead_processes_are_adopted_and_removed_once_shipped(
         one.holdings.tidy(NOW, 3600)
         assert not place.exists()
         assert [each.path for each in one.holdings.folders] == [one.holdings.own.path]
+
+
+def test_the_directory_that_a_process_goes_on_with_is_told_too(tmp_path: Path) -> None:
+    place = left_behind(tmp_path)
+    with journal_in(tmp_path) as one:
+        assert one.holdings.own.path == place
+        assert one.events.adopted == [str(place)]
 
 
 def test_directories_that_somebody_holds_are_left_alone(tmp_path: Path) -> None:
@@ -132,6 +141,17 @@ def test_a_directory_without_a_lock_goes_if_it_is_empty_and_stays_if_it_is_not(
     assert (full / "something").exists()
 
 
+def test_records_without_a_lock_are_told_for_nobody_ships_them(tmp_path: Path) -> None:
+    place = left_behind(tmp_path)
+    (place / LOCK).unlink()
+    with journal_in(tmp_path) as one:
+        for _ in range(3):
+            assert one.holdings.find_orphans() == []
+        (trouble,) = one.events.troubles
+        assert (trouble.place, LOCK in (trouble.strerror or "")) == (str(place), True)
+    assert segments(tmp_path)
+
+
 def test_a_name_that_is_taken_or_adopted_before_it_is_locked_is_not_used(tmp_path: Path) -> None:
     (tmp_path / "taken").mkdir()
     names = iter(["taken", "free"])
@@ -168,6 +188,20 @@ def test_a_directory_that_cannot_be_used_is_told_once_and_stops_nothing(tmp_path
         (trouble,) = one.events.troubles
         assert (trouble.place, "format 2" in (trouble.strerror or "")) == (str(place), True)
     assert path.read_bytes() == newer
+
+
+def test_a_state_directory_that_is_gone_is_told_once_and_stops_nothing(tmp_path: Path) -> None:
+    with journal_in(tmp_path) as one:
+        shutil.rmtree(tmp_path / "journals")
+        for _ in range(3):
+            assert one.holdings.find_orphans() == []
+        assert [trouble.errno for trouble in one.events.troubles] == [errno.ENOENT]
+        (tmp_path / "journals").mkdir()
+        left_behind(tmp_path)
+        assert len(one.holdings.find_orphans()) == 1
+        shutil.rmtree(tmp_path / "journals")
+        assert one.holdings.find_orphans() == []
+        assert [trouble.errno for trouble in one.events.troubles] == [errno.ENOENT] * 2
 
 
 @pytest.mark.parametrize("cut", [1, 5, 30, 60])

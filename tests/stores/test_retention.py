@@ -1,4 +1,5 @@
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -63,6 +64,16 @@ async def test_records_beyond_their_age_go_from_both_streams_of_that_cascade(
     assert length(server, "b") == 2
     assert events.expired == [("a", "age", 150), ("a", "age", 150)]
     events = await enforced(server, {"a": Retention(max_age_seconds=5 * DAY)}, 10 * DAY)
+    assert events.expired == []
+
+
+async def test_a_gateway_whose_clock_is_ahead_takes_nothing_for_old(server: StoreServer) -> None:
+    with server.client() as client:
+        client.xadd(stream_key(StreamKind.PAIRS, "a"), {"pair": "{}"})
+    a_year_from_now = time.time() + 365 * DAY
+    events = await enforced(server, {"a": Retention(max_age_seconds=DAY)}, a_year_from_now)
+    assert length(server, "a") == 1
+    assert events.failures == []
     assert events.expired == []
 
 

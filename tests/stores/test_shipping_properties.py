@@ -66,7 +66,7 @@ class MoodyStore:
             self.unsynced.clear()
         names = frozenset({placed.frame.cascade for placed in records} | set(cascades))
         identity = Identity(str(self.starts), "")
-        added.takers.append(Taker(identity, names, is_durable, is_durable))
+        added.takers.append(Taker(identity, names, is_durable, is_durable, False))
         return added
 
     async def remove_condemned(self) -> dict[str, int]:

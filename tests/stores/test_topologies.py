@@ -65,6 +65,29 @@ async def test_each_cascade_s_records_go_to_the_node_with_its_slot(
         assert segments(tmp_path) == []  # each node said that it has its part on disk
 
 
+async def test_one_node_without_a_disk_is_told_and_not_contradicted_by_the_others(
+    nodes: list[StoreServer], tmp_path: Path
+) -> None:
+    safe, unsafe = cascade_of(nodes, 0), cascade_of(nodes, 2)
+    with nodes[2].client() as client:
+        client.config_set("appendonly", "no")
+    async with shipping(nodes[0].url, tmp_path) as one:
+        one.journal.append(unsafe, record(0))
+        await one.rounds(2)
+        for number in range(3):
+            one.journal.append(safe, record(number))
+            await one.rounds(2)
+        assert stored(nodes[0].client(), safe) == [0, 1, 2]
+        assert one.events.durability[0] is False
+        assert True not in one.events.durability
+        with nodes[2].client() as client:
+            client.config_set("appendonly", "yes")
+            wait_until(lambda: not client.info("persistence")["aof_rewrite_in_progress"])
+        one.journal.append(unsafe, record(1))
+        await one.rounds(2)
+        assert one.events.is_durable
+
+
 async def test_a_node_that_is_down_holds_up_only_its_own_cascades(
     nodes: list[StoreServer], tmp_path: Path
 ) -> None:
@@ -192,7 +215,8 @@ async def test_a_user_that_may_do_just_what_is_needed_is_enough(
     store: StoreServer, tmp_path: Path
 ) -> None:
     rights = (
-        "on >s3cret ~understudy:* +xadd +xrange +xdel +xlen +xtrim +memory|usage +info +client|id"
+        "on >s3cret ~understudy:* +xadd +xrange +xdel +xlen +xtrim +memory|usage +time +info"
+        " +client|id"
     )
     with store.client() as client:
         try:

@@ -145,6 +145,18 @@ def test_the_log_holds_no_prompt_no_answer_and_no_key(
     assert "uncalibrated" in log
 
 
+def test_a_bound_that_its_volume_has_no_room_for_is_told_at_start(
+    tmp_path: Path, urls: tuple[str, str, ScriptedModel, ScriptedModel]
+) -> None:
+    student_url, teacher_url, _, _ = urls
+    too_much = {"UNDERSTUDY_JOURNAL_MAX_BYTES": str(2**60)}
+    with gateway_process(tmp_path, student_url, teacher_url) as gateway:
+        assert "doubtful_setting" not in gateway.log_path.read_text()
+    with gateway_process(tmp_path, student_url, teacher_url, **too_much) as gateway:
+        (doubt,) = [line for line in gateway.log() if line["event"] == "doubtful_setting"]
+    assert "UNDERSTUDY_JOURNAL_MAX_BYTES" in doubt["message"]
+
+
 SERVE = ("serve", "--config", "good.yaml")
 
 

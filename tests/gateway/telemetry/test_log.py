@@ -153,6 +153,9 @@ def test_what_becomes_of_pairs_and_their_journal_is_told_and_counted() -> None:
     observer.store_changed(is_durable=True)
     observer.store_changed(is_durable=False)
     observer.store_changed(is_durable=False)
+    observer.store_seen(is_evicting=False)
+    observer.store_seen(is_evicting=True)
+    observer.store_seen(is_evicting=True)
     try:
         raise RuntimeError("detail")
     except RuntimeError:
@@ -165,6 +168,7 @@ def test_what_becomes_of_pairs_and_their_journal_is_told_and_counted() -> None:
         "journal_damaged",
         "journal_failed",
         "store_not_durable",
+        "store_evicts",
         "bug",
     ]
     assert (told[0]["cause"], told[0]["count"]) == ("age", 3)
@@ -182,6 +186,7 @@ def test_what_becomes_of_pairs_and_their_journal_is_told_and_counted() -> None:
     assert sample("understudy_pairs_deleted_total", cascade="a") == 2
     assert sample("understudy_journal_damaged_total", kind="torn") == 1
     assert sample("understudy_store_durable") == 0
+    assert sample("understudy_store_evicts") == 1
 
 
 class Full(io.BytesIO):
