@@ -15,7 +15,7 @@ from understudy.pairs.consolidate import consolidated, show, task_for
 from understudy.pairs.drain import DEFAULT_GROUP, Course, Drained, Exporter
 from understudy.pairs.places import place_at
 from understudy.pairs.store import Source, opened
-from understudy.pairs.telling import perform
+from understudy.pairs.telling import PairsError, perform
 
 MOST_SECONDS = 366 * 86_400.0
 
@@ -54,6 +54,11 @@ def export(
     source, choice = source or Source(), choice or Choice()
 
     def work() -> int:
+        if not consolidate and choice != Choice():
+            raise PairsError(
+                "--no-consolidate makes no data set: leave out what says how to make one, and say "
+                "it to pairs consolidate"
+            )
         place = place_at(where)
         task = task_for(place, source, choice) if consolidate else None  # bad options come first
         with opened(source) as log, _spinner() as progress:

@@ -46,6 +46,16 @@ def test_a_worker_leaves_the_data_set_to_another(
     assert not (tmp_path / "out" / "dataset").exists()
 
 
+def test_a_worker_takes_no_wishes_for_a_data_set(
+    command: Command, log: Log, tmp_path: Path
+) -> None:
+    fill(log, [pair(1)])
+    wishes = ["--no-consolidate", "--format", "dpo"]
+    assert command.status("export", str(tmp_path), *wishes) == CANNOT
+    assert "pairs consolidate" in command.error
+    assert not list(tmp_path.iterdir())
+
+
 def test_consolidate_needs_no_redis(
     log: Log, command: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
