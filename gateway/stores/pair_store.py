@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gateway.ports import JournalState, PairEvents, StreamKind
+from gateway.stores.cancelling import goes_on, pause
 from gateway.stores.deletions import Deletions
 from gateway.stores.holdings import Holdings
 from gateway.stores.journal import Journal, JournalOptions
 from gateway.stores.reading import oldest_time
 from gateway.stores.retention import RETENTION_SECONDS, Retention, enforce
 from gateway.stores.servers import Servers
-from gateway.stores.shipper import Chances, Shipper, goes_on
+from gateway.stores.shipper import Chances, Shipper
 from gateway.stores.store import Store
 from gateway.stores.store_url import StoreUrl
 
@@ -119,7 +120,7 @@ class PairStore:
         last_adoption = self._chances.clock()
         while goes_on():
             await self.tidy()
-            await asyncio.sleep(TIDY_SECONDS)
+            await pause(TIDY_SECONDS)
             if self._chances.clock() - last_adoption >= ADOPT_SECONDS:
                 last_adoption = self._chances.clock()
                 # Not in a thread: who is cancelled there would hold locks that nobody knows of.
@@ -133,7 +134,7 @@ class PairStore:
         }
         while self._store is not None and bounded and goes_on():
             await enforce(self._store, bounded, self._chances.epoch, self._events)
-            await asyncio.sleep(RETENTION_SECONDS)
+            await pause(RETENTION_SECONDS)
 
     async def _keep_going(self, work: Callable[[], Awaitable[None]]) -> None:
         """Start it again should it ever end: the journal must not fill up in silence."""
@@ -142,4 +143,4 @@ class PairStore:
                 return await work()  # it returns once this task is cancelled
             except Exception:  # noqa: BLE001  # the listener logs it
                 self._events.shipping_ended()
-                await asyncio.sleep(RESTART_SECONDS)
+                await pause(RESTART_SECONDS)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from gateway.ports import Clock, PairEvents
 from gateway.stores.backoff import Backoff
+from gateway.stores.cancelling import goes_on, pause
 from gateway.stores.deletions import Deletions, blank_matching
 from gateway.stores.failures import Failure
 from gateway.stores.folder import Folder, trouble_of
@@ -76,9 +77,7 @@ class Shipper:
     async def run(self) -> None:
         """Ship until cancelled."""
         while goes_on():
-            pause = await self.ship_round()
-            if pause:
-                await asyncio.sleep(pause)
+            await pause(await self.ship_round())
 
     async def flush(self, seconds: float) -> None:
         """Ship what is left, for at most ``seconds``; what remains is in the journal."""
@@ -304,16 +303,6 @@ class Shipper:
                 self._to_blank.discard(cascade)
         for cascade, count in (await self._store.remove_condemned()).items():
             self._events.pairs_deleted(cascade, count)
-
-
-def goes_on() -> bool:
-    """Whether nobody has cancelled this task.
-
-    Python 3.11's wait_for, which the Redis client uses, may swallow a cancellation that comes just
-    as a write ends: then nothing but the task's own count remembers it.
-    """
-    task = asyncio.current_task()
-    return task is None or not task.cancelling()
 
 
 def _first_failed(records: Sequence[Placed], added: Added) -> Mapping[Stream, Position]:

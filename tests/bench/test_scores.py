@@ -3,8 +3,6 @@ import pytest
 from bench import scores
 from bench.scores import TOKENS, TREES, time_score
 
-MOST_MICROSECONDS = 150
-
 
 def test_what_is_measured_is_a_long_draft_and_two_ensembles(
     monkeypatch: pytest.MonkeyPatch,
@@ -16,9 +14,3 @@ def test_what_is_measured_is_a_long_draft_and_two_ensembles(
     assert 0 < found.judged_us_least <= found.judged_us
     assert found.signals_us > 0
     assert found.rule_us > 0
-
-
-@pytest.mark.full
-def test_judging_a_draft_takes_less_than_150_microseconds() -> None:
-    """Processor time, and the quietest of many rounds: others on the machine do not count."""
-    assert time_score().judged_us_least < MOST_MICROSECONDS

@@ -1,4 +1,5 @@
 import asyncio
+import contextlib
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
@@ -150,6 +151,23 @@ async def test_what_ends_by_a_bug_is_started_again(
     async with pairs.running():
         await until(lambda: len(calls) > 6)
     assert events.ends == 3
+
+
+async def test_a_cancellation_that_gets_lost_does_not_hold_up_the_end(
+    store: StoreServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = asyncio.Event()
+
+    async def enforce(*_: object) -> None:
+        begun.set()
+        with contextlib.suppress(asyncio.CancelledError):  # as Python 3.11's wait_for may
+            await asyncio.sleep(60)
+
+    monkeypatch.setattr(pair_store_module, "enforce", enforce)
+    pairs, _ = pair_store(tmp_path, store.url, {"a": Retention(max_bytes=2**20)})
+    async with asyncio.timeout(20):
+        async with pairs.running():
+            await begun.wait()
 
 
 async def test_a_store_that_is_away_holds_up_neither_append_nor_the_end(tmp_path: Path) -> None:

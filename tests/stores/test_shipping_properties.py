@@ -129,6 +129,7 @@ def test_nothing_is_lost_whatever_the_store_does(seed: int) -> None:
 
 
 @pytest.mark.full
+@pytest.mark.timeout(600)
 def test_nothing_is_lost_in_many_more_lives() -> None:
     for seed in range(100, 200):
         with tempfile.TemporaryDirectory() as folder:

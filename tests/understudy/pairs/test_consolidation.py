@@ -145,6 +145,7 @@ def test_the_newest_that_can_be_learnt_from_stays(place: Place) -> None:
     assert ids_of(place) == [1]
 
 
+@pytest.mark.timeout(600)  # with --full there are ten times the examples
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 4)), min_size=1, max_size=30))
 def test_every_id_and_every_prompt_is_there_once_however_often_they_were_exported(
