@@ -1,7 +1,7 @@
 """Every escalation that was delivered in full is in the export exactly once, whatever fails.
 
 A real gateway process, a real Valkey with its append-only file, the official client.  One round of
-each fault in every run, twenty with --full; and a proof that the test can fail.
+three faults in every run, twenty of each with --full; and a proof that the test can fail.
 """
 
 import shutil
@@ -88,7 +88,16 @@ def scene(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Scene]:
         yield Scene(tmp_path, store, student_url, teacher_url, is_full)
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "terminated"])
+in_full = pytest.mark.full  # each fault alone takes seconds to set up
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        pytest.param(signal.SIGKILL, id="killed"),
+        pytest.param(signal.SIGTERM, id="terminated", marks=in_full),
+    ],
+)
 def test_pairs_survive_a_gateway_that_is(scene: Scene, how: signal.Signals) -> None:
     for number in scene.rounds:
         with scene.gateway() as gateway, load_on(gateway.url, scene.delivered):
@@ -116,7 +125,14 @@ def fill(scene: Scene) -> None:
     fill_store(scene.store)
 
 
-@pytest.mark.parametrize("fault", [kill, take_away, fill])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param(kill, marks=in_full),
+        pytest.param(take_away, marks=in_full),
+        pytest.param(fill),
+    ],
+)
 def test_pairs_survive_what_the_store_suffers(scene: Scene, fault: Callable[[Scene], None]) -> None:
     with scene.gateway() as gateway:
         for _ in scene.rounds:
