@@ -1,6 +1,7 @@
 """What every test shares: the --full switch, how properties are searched, a certificate."""
 
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
@@ -27,6 +28,9 @@ def pytest_configure(config: pytest.Config) -> None:
     examples = EXAMPLES_IN_FULL if config.getoption("--full") else EXAMPLES
     settings.register_profile("understudy", deadline=None, derandomize=True, max_examples=examples)
     settings.load_profile("understudy")
+    # A shell has what it starts in the background ignore Ctrl-C, and tests and their children too.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
