@@ -42,11 +42,11 @@ def main(arguments: Sequence[str] | None = None, known: Sequence[Scenario] = SCE
     options = parser.parse_args(arguments)
     if options.scenario == SCORE:
         return _score(options)
-    if options.scenario == EXPORT:
-        return _export(options)
     plan = _plan(options, known)
     if options.at_most_us is not None and not plan.whole.scenarios:
         parser.error(f"--at-most-us is about requests: leave out --scenario {options.scenario}")
+    if options.scenario == EXPORT:
+        return _export(options)
     console = Console(stderr=True)
     before = signal.signal(signal.SIGTERM, _stop)
     try:

@@ -182,20 +182,3 @@ class _Timed(msgspec.Struct):
 
 
 _timed = msgspec.json.Decoder(_Timed)
-
-
-def all_records(state_dir: Path) -> Iterator[Frame]:
-    """Every record in the journals below a state directory, for whoever looks at them from outside.
-
-    Whether they are shipped makes no difference; the directories need not be locked.
-    """
-    for folder in sorted((state_dir / JOURNALS).iterdir()):
-        numbers = segment_numbers(folder)
-        sizes = [(number, segment_path(folder, number).stat().st_size) for number in numbers]
-        start, until = Position(0, 0), Position(2**62, 0)
-        while True:
-            batch = read_batch(Stretch(folder, sizes, start, until), lambda _: True)
-            yield from (placed.frame for placed in batch.records)
-            if batch.end == start:
-                break
-            start = batch.end

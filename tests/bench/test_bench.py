@@ -140,6 +140,7 @@ def test_wrong_replies_are_no_measurement(
         ["--open-streams", "1025"],
         ["--scenario", "stream", "--at-most-us", "1"],
         ["--scenario", "outage", "--at-most-us", "1"],
+        ["--scenario", "export", "--at-most-us", "1"],
     ],
 )
 def test_numbers_out_of_range_are_refused(arguments: list[str]) -> None:

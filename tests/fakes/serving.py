@@ -17,7 +17,7 @@ from gateway.app import Gateway, build_gateway, create_app
 from gateway.cascades import load_cascades
 from gateway.keys import load_keys
 from gateway.settings import Settings
-from gateway.stores.reading import all_records
+from tests.fakes.journals import all_records
 from tests.fakes.upstream import ScriptedModel
 
 STUDENT_PRICE = {"input": 0.02, "cached_input": 0.01, "output": 0.06}

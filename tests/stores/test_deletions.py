@@ -8,8 +8,9 @@ import pytest
 from gateway.stores import pipeline as pipeline_module
 from gateway.stores import store as store_module
 from gateway.stores.deletions import Deletions
-from gateway.stores.reading import Placed, all_records
+from gateway.stores.reading import Placed
 from gateway.stores.redis_keys import deletions_key, pairs_key
+from tests.fakes.journals import all_records
 from tests.fakes.valkey import StoreServer, store_server
 from tests.stores.opening import record, segments
 from tests.stores.shipping import Shipping, shipping, stored

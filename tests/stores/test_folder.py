@@ -15,8 +15,8 @@ from gateway.ports import StreamKind
 from gateway.stores import folder as folder_module
 from gateway.stores.folder import LOCK, PROGRESS, Folder, NewerFormat, adopted, created
 from gateway.stores.progress import Position, Stream
-from gateway.stores.reading import all_records
 from gateway.stores.segment import HEADER_BYTES, MAGIC
+from tests.fakes.journals import all_records
 from tests.fakes.pair_events import RememberingEvents
 from tests.stores.opening import NOW, Opened, journal_in, opened, record, segments
 

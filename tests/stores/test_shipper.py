@@ -9,21 +9,11 @@ import pytest
 from gateway.ports import StreamKind, Trouble
 from gateway.stores.reading import Limits
 from gateway.stores.redis_keys import deletions_key, pairs_key
-from tests.fakes.valkey import StoreServer, server_binaries, store_server
+from tests.fakes.valkey import StoreServer, store_server
 from tests.stores.opening import record, segments
 from tests.stores.shipping import KEEP_SECONDS, begin, shipping, stored, until
 
 KEY = "understudy:{a}:pairs"
-
-
-@pytest.fixture(params=["valkey", "redis"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[StoreServer]:
-    binary = server_binaries()[request.param]
-    if binary is None:
-        pytest.skip("no redis-server here: the suite ran against Valkey alone")
-    (tmp_path / "store").mkdir()
-    with store_server(tmp_path / "store", binary) as server:
-        yield server
 
 
 @pytest.fixture

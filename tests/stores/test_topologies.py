@@ -21,7 +21,6 @@ from tests.fakes.valkey import (
     knows,
     sentinels,
     server_binaries,
-    store_server,
 )
 from tests.stores.opening import record, segments
 from tests.stores.shipping import shipping, stored
@@ -199,16 +198,6 @@ async def test_without_any_sentinel_records_wait(tmp_path: Path) -> None:
         (trouble,) = one.events.troubles
         assert trouble.place.startswith("127.0.0.1:")
         assert trouble.strerror == "Connection refused"
-
-
-@pytest.fixture(params=["valkey", "redis"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[StoreServer]:
-    binary = server_binaries()[request.param]
-    if binary is None:
-        pytest.skip("no redis-server here: the suite ran against Valkey alone")
-    (tmp_path / "store").mkdir()
-    with store_server(tmp_path / "store", binary) as server:
-        yield server
 
 
 async def test_a_user_that_may_do_just_what_is_needed_is_enough(
