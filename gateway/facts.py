@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from routing.bill import Entry
 from routing.money import Usage, total_of
 from routing.streaming import Doubt
 from routing.vocabulary import (
@@ -41,7 +42,8 @@ class Leg:
 
     ``usage`` is None where nobody knows what the server did, ``cost_pico`` also where it has no
     price; ``error`` is the code of what went wrong, or None; ``detail`` is for whoever has to find
-    the cause.
+    the cause.  ``started`` is by the gateway's steady clock.  ``is_estimated``: the tokens were
+    counted from what was received, because the server did not say.
     """
 
     role: Role
@@ -50,6 +52,12 @@ class Leg:
     seconds: float
     error: str | None = None
     detail: str | None = None
+    started: float = 0.0
+    is_estimated: bool = False
+
+    def entry(self, kind: Kind) -> Entry:
+        """Its line of the bill."""
+        return Entry(self.role, kind, self.usage, self.cost_pico, self.is_estimated)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +107,11 @@ class RequestSettled:
     def cost_pico(self) -> int | None:
         """What the request cost in all, in pico-dollars; None where a part of it is unknown."""
         return total_of([leg.cost_pico for leg in self.legs])
+
+    @property
+    def entries(self) -> Sequence[Entry]:
+        """The request's lines of the bill, one for each leg."""
+        return [leg.entry(self.kind_of(leg)) for leg in self.legs]
 
     def kind_of(self, leg: Leg) -> Kind:
         """Whether a leg's tokens reached the client or were thrown away.

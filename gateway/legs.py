@@ -98,7 +98,8 @@ class Legs:
         ``one`` and ``others`` are the parts of what it used.
         """
         last = replace(self.made.pop(), usage=one, cost_pico=cost_of(one, model.price))
-        spare = Leg(model.role, others, cost_of(others, model.price), last.seconds, SPARE)
+        cost = cost_of(others, model.price)
+        spare = replace(last, usage=others, cost_pico=cost, error=SPARE)
         self.made += [last, spare]
 
     def _bar(self) -> Denied | None:
@@ -115,7 +116,7 @@ class Legs:
     ) -> None:
         """Note one call that is over."""
         cost, seconds = cost_of(usage, model.price), self.clock() - started
-        self.made.append(Leg(model.role, usage, cost, seconds, error, detail))
+        self.made.append(Leg(model.role, usage, cost, seconds, error, detail, started))
 
 
 class OpenLeg:

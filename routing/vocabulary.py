@@ -39,11 +39,33 @@ class Degraded(StrEnum):
 
 
 class Kind(StrEnum):
-    """What became of the tokens that a call cost: read, thrown away, or learnt from."""
+    """What the tokens of a call were paid for.
+
+    ``served``: words that reached the client.  ``wasted``: drafts, or parts of them, that were
+    thrown away.  ``retry``: calls that failed, so that another had to be made in their place.
+    ``shadow``: drafts that were never meant to be served.  ``audit``: learnt from, off the request
+    path.
+    """
 
     SERVED = "served"
     WASTED = "wasted"
+    RETRY = "retry"
+    SHADOW = "shadow"
     AUDIT = "audit"
+
+
+class Basis(StrEnum):
+    """What an estimate of the teacher's cost rests on.
+
+    ``measured``: the teacher itself answered.  ``sample``: how much the teacher writes was learnt
+    from drafts that were kept, chosen at random.  ``escalations``: from those that were not kept,
+    which are no random sample.  ``prices``: from nothing; as though it wrote as much.
+    """
+
+    MEASURED = "measured"
+    SAMPLE = "sample"
+    ESCALATIONS = "escalations"
+    PRICES = "prices"
 
 
 class Need(StrEnum):

@@ -1,11 +1,9 @@
 """Every metric, once.  Names and meanings are in docs/metrics.md, kept in step by a test.
 
 Labels come from closed sets: cascade names from the configuration, the rest from enumerations.
-Money is added up in whole pico-dollars and turned into dollars when it is read.
 """
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from prometheus_client import (
     CollectorRegistry,
@@ -16,47 +14,17 @@ from prometheus_client import (
     ProcessCollector,
     generate_latest,
 )
-from prometheus_client.core import CounterMetricFamily
-from prometheus_client.registry import Collector
 
 from gateway.facts import ABORTED, SPARE, DraftCompleted, Ending, Leg, RequestSettled, TeacherProbed
 from gateway.telemetry.family import Family
+from gateway.telemetry.money_metrics import MoneyMetrics
 from gateway.telemetry.pair_metrics import OTHER, PairMetrics
-from routing.money import PICO_PER_USD
 from routing.vocabulary import Kind, Reason, Role
 
 # With these reasons the student's answer was served; a late doubt is one unless it was handed over.
 _KEEPING = frozenset({None, Reason.CONFIDENT, Reason.VALID_STRUCTURE, Reason.LATE_DOUBT})
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
 _CONFIDENCE = tuple(step / 20 for step in range(1, 21))
-
-
-class PicoCounter(Collector):
-    """A counter of US dollars that is exact, because it adds integers."""
-
-    def __init__(
-        self, name: str, documentation: str, labels: Sequence[str], registry: CollectorRegistry
-    ) -> None:
-        self._name = name
-        self._documentation = documentation
-        self._labels = labels
-        self._totals: defaultdict[tuple[str, ...], int] = defaultdict(int)
-        registry.register(self)
-
-    def add(self, labels: tuple[str, ...], pico: int) -> None:
-        """Add whole pico-dollars, at least 0."""
-        self._totals[labels] += pico
-
-    def describe(self) -> Iterable[CounterMetricFamily]:
-        """The metric without samples, so that the registry can refuse a second one of this name."""
-        yield CounterMetricFamily(self._name, self._documentation, labels=self._labels)
-
-    def collect(self) -> Iterator[CounterMetricFamily]:
-        """The metric with all samples, in US dollars."""
-        family = CounterMetricFamily(self._name, self._documentation, labels=self._labels)
-        for labels, pico in self._totals.items():
-            family.add_metric(labels, pico / PICO_PER_USD)
-        yield family
 
 
 class Metrics:
@@ -71,8 +39,8 @@ class Metrics:
         self._define_requests()
         self._define_streams()
         self._define_upstreams()
-        self._define_money()
         self._define_log()
+        self.money = MoneyMetrics(self.registry)
         self.pairs = PairMetrics(self.registry, self._cascades)
         build = self._gauge("understudy_build_info", "Always 1.", "version")
         build.labels(version).set(1)
@@ -191,34 +159,6 @@ class Metrics:
             "code",
         )
 
-    def _define_money(self) -> None:
-        self._tokens = self._counter(
-            "understudy_tokens_total",
-            "Tokens (input, output; cached_input is part of input, reasoning of output).",
-            "cascade",
-            "role",
-            "type",
-        )
-        self._cost = PicoCounter(
-            "understudy_cost_usd_total",
-            "What was paid, by model and by what became of the tokens (served, wasted, audit).",
-            ["cascade", "role", "kind"],
-            self.registry,
-        )
-        self._baseline = PicoCounter(
-            "understudy_baseline_usd_total",
-            "Estimate of what the teacher alone would have cost for the answered requests.",
-            ["cascade"],
-            self.registry,
-        )
-        self._cost_unknown = self._counter(
-            "understudy_cost_unknown_total",
-            "Calls that are in no sum of dollars, by what is missing (usage, price).",
-            "cascade",
-            "role",
-            "cause",
-        )
-
     def _define_log(self) -> None:
         self._log_lines_lost = Counter(
             "understudy_log_lines_lost_total",
@@ -232,7 +172,8 @@ class Metrics:
         self._requests.labels(cascade, fact.ending).inc()
         self._request_seconds.labels(cascade, fact.ending).observe(fact.seconds)
         for leg in fact.legs:
-            self._count_leg(cascade, leg, fact.kind_of(leg))
+            self._count_call(cascade, leg)
+        self.money.settled(cascade, fact)
         is_deferred = fact.reason not in _KEEPING or fact.ending is Ending.ESCALATED
         if fact.confidence is not None:
             verdict = "defer" if is_deferred else "keep"
@@ -243,8 +184,6 @@ class Metrics:
             self._escalations.labels(cascade, fact.reason).inc()
         if fact.degraded is not None:
             self._degraded.labels(cascade, fact.degraded).inc()
-        if fact.baseline_pico is not None:
-            self._baseline.add((cascade,), fact.baseline_pico)
         if fact.is_stream and (fact.doubt is not None or fact.first_byte_seconds is not None):
             self._count_stream(cascade, fact)
 
@@ -258,7 +197,7 @@ class Metrics:
         """An abandoned draft was finished, or was not; what it took is on the bill."""
         outcome = "completed" if fact.leg.error is None else "failed"
         self._drafts_completed.labels(fact.cascade, outcome).inc()
-        self._count_leg(fact.cascade, fact.leg, Kind.AUDIT)
+        self._count_audit(fact.cascade, fact.leg)
 
     def continuation_wanted(self, cascade: str) -> None:
         """Streams of this cascade are to be handed over to a teacher that can go on with them."""
@@ -268,22 +207,15 @@ class Metrics:
         """A teacher was asked to go on from given words; what it took is on the bill."""
         self._teacher_continues.labels(fact.cascade).set(fact.can_continue is True)
         for leg in fact.legs:
-            self._count_leg(fact.cascade, leg, Kind.AUDIT)
+            self._count_audit(fact.cascade, leg)
 
-    def _count_leg(self, cascade: str, leg: Leg, kind: str) -> None:
-        if leg.error != SPARE:
-            self._count_call(cascade, leg)
-        if leg.cost_pico is not None:
-            self._cost.add((cascade, leg.role, kind), leg.cost_pico)
-        else:
-            cause = "usage" if leg.usage is None else "price"
-            self._cost_unknown.labels(cascade, leg.role, cause).inc()
-        if leg.usage is not None:
-            for name in ("input", "output", "cached_input", "reasoning"):
-                if tokens := getattr(leg.usage, name):
-                    self._tokens.labels(cascade, leg.role, name).inc(tokens)
+    def _count_audit(self, cascade: str, leg: Leg) -> None:
+        self._count_call(cascade, leg)
+        self.money.charge(cascade, leg.entry(Kind.AUDIT))
 
     def _count_call(self, cascade: str, leg: Leg) -> None:
+        if leg.error == SPARE:  # a part of the call before
+            return
         self._upstream_seconds.labels(cascade, leg.role).observe(leg.seconds)
         if leg.error == ABORTED:
             self._drafts_aborted.labels(cascade).inc()
