@@ -48,6 +48,7 @@ from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.observer import Observer
 from gateway.upstream.openai import Endpoint, OpenAIModel
 from gateway.upstream.probe import Attempt, probe_until_answered
+from gateway.watching import watch
 from gateway.wire.chat import Dialect
 from gateway.wire.errors import error_body, error_headers, status_of
 from routing.vocabulary import Handover, Role
@@ -139,11 +140,8 @@ def build_gateway(
         started_at=int(time.time()),
         is_pair_due=settings.journal_when_full == "refuse",
     )
-    metrics.open_requests.set_function(lambda: context.open_requests)
-    for one in served.values():
-        if _is_to_continue(one.cascade):
-            metrics.continuation_wanted(one.cascade.name)
     metrics.pairs.watch(pairs.state)
+    watch(context, cascades)
     _warn(observer, settings, cascades)
     return Gateway(
         context=context,

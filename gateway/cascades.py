@@ -1,7 +1,5 @@
 """The cascades, from one YAML file.  Unknown keys are refused; errors name path, value, fix."""
 
-import hashlib
-import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,12 +11,12 @@ from pydantic import AfterValidator, Field, Strict, ValidationError
 
 from gateway.comparing import ComparatorConfig, EmbeddingConfig, JudgeConfig, NormalisedConfig
 from gateway.config_file import ConfigError, explain, read_yaml
+from gateway.policies import read_policy
 from gateway.redaction import Redactor, find_redactor
 from gateway.sections import HttpUrl, Section
-from routing.errors import PolicyError
 from routing.money import Price, pico_per_token
 from routing.policy import Policy, uncalibrated_default
-from routing.policy_file import policy_from_document
+from routing.policy_file import Origin
 from routing.sampling import MAX_SAMPLES, SAMPLING_NAMES, Sampling, is_greedy
 from routing.vocabulary import Handover, Need, Threshold, WhenDenied
 
@@ -28,7 +26,6 @@ NAMED_BY = "which UNDERSTUDY_CONFIG, --config or the command names"
 _Bool = Annotated[bool, Strict()]
 _Int = Annotated[int, Strict()]
 _Float = Annotated[float, Strict()]
-_NO_POLICY = "remove the line to run uncalibrated"
 _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
 
 
@@ -166,7 +163,10 @@ class _File(Section):
 
 @dataclass(frozen=True, slots=True)
 class LoadedCascade:
-    """A cascade's configuration with its policy read, its keys and its redactor looked up."""
+    """A cascade's configuration with its policy read, its keys and its redactor looked up.
+
+    ``origin`` is where the policy comes from, None for the default.
+    """
 
     name: str
     config: CascadeConfig
@@ -175,6 +175,7 @@ class LoadedCascade:
     teacher_key: str | None
     embedder_key: str | None = None
     redactor: Redactor | None = None
+    origin: Origin | None = None
 
 
 def load_cascades(
@@ -224,9 +225,10 @@ def _load_one(
     if isinstance(config.comparator, EmbeddingConfig):
         named["comparator"] = config.comparator.api_key_env
     keys = {role: _key(role, variable, read_secret) for role, variable in named.items()}
-    policy = uncalibrated_default()
+    policy, origin = uncalibrated_default(), None
     if config.policy is not None:
-        policy = _read_policy(folder / config.policy, name, config.student.version)
+        loaded = read_policy(folder / config.policy, name, config.student.version)
+        policy, origin = loaded.policy, loaded.origin
     if config.objective is not None:
         policy = policy.with_threshold(Threshold(config.objective.at_least))
     _check_samples(name, config, policy)
@@ -252,6 +254,7 @@ def _load_one(
         keys["teacher"],
         keys.get("comparator"),
         _redactor(config.pairs),
+        origin,
     )
 
 
@@ -319,24 +322,3 @@ def _no_key_in(variable: str) -> str:
         f"the environment has no {variable!r}: "
         "set it, or remove the line where the server wants no key"
     )
-
-
-def _read_policy(path: Path, cascade: str, student_version: str) -> Policy:
-    try:
-        content = path.read_bytes()
-        return policy_from_document(
-            json.loads(content),
-            version=hashlib.sha256(content).hexdigest()[:12],
-            cascade=cascade,
-            student_version=student_version,
-        )
-    except OSError as error:
-        raise ConfigError(
-            f"policy: {path} cannot be read: {error.strerror}: mend the path, or {_NO_POLICY}"
-        ) from None
-    except PolicyError as error:
-        raise ConfigError(f"policy: {path}: {error}: name another file, or {_NO_POLICY}") from None
-    except ValueError as error:
-        raise ConfigError(
-            f"policy: {path} is not valid JSON: {error}: name another file, or {_NO_POLICY}"
-        ) from None

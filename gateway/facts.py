@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from math import inf
 
 from routing.bill import Entry
 from routing.money import Usage, total_of
@@ -34,6 +35,9 @@ class Ending(StrEnum):
     REJECTED = "rejected"
     FAILED = "failed"
     CANCELLED = "cancelled"
+
+
+ANSWERED = frozenset({Ending.KEPT, Ending.ESCALATED, Ending.DEGRADED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +81,9 @@ class RequestSettled:
     request names.  ``handover`` says what became of an answer that was half out when it fell into
     ``doubt`` or broke off, None where neither happened or where it ended there; ``obstacle`` why it
     was not handed over, where it was to be.  ``first_byte_seconds`` is known of streams alone.
-    ``baseline_pico`` estimates what the teacher alone would have cost.
+    ``baseline_pico`` estimates what the teacher alone would have cost.  ``body_seconds`` is how
+    long the client took to send the request, ``first_tokens`` how many tokens of a stream went out
+    at once with its first byte.
     """
 
     request_id: str
@@ -102,6 +108,38 @@ class RequestSettled:
     denials: Sequence[Denial] = ()
     baseline_pico: int | None = None
     error_code: str | None = None
+    body_seconds: float = 0.0
+    first_tokens: int = 0
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether the client got an answer, degraded or not."""
+        return self.ending in ANSWERED
+
+    @property
+    def gateway_seconds(self) -> float:
+        """The gateway's own part of the time: all but waiting for the client and for models."""
+        return max(0.0, self.seconds - self.body_seconds - _covered(self.legs))
+
+    @property
+    def seconds_per_token(self) -> float | None:
+        """How long each token took that did not go out with a stream's first byte.
+
+        Known of streams that one model wrote to the end; not where a part of its tokens was
+        reasoning, of which nobody knows when it was written.
+        """
+        if self.first_byte_seconds is None or not self.is_answered or self.is_handed_over:
+            return None
+        of_author = [leg for leg in self.legs if leg.role is self.served_by and leg.error is None]
+        usage = of_author[-1].usage if of_author else None
+        if usage is None or usage.reasoning or usage.output <= self.first_tokens:
+            return None
+        return (self.seconds - self.first_byte_seconds) / (usage.output - self.first_tokens)
+
+    @property
+    def is_handed_over(self) -> bool:
+        """Whether both models wrote at an answer that was half out."""
+        return self.handover not in (None, Handover.NEVER)
 
     @property
     def cost_pico(self) -> int | None:
@@ -121,6 +159,19 @@ class RequestSettled:
         is_theirs = leg.role is self.served_by or self.handover is Handover.CONTINUE
         is_out = self.first_byte_seconds is not None and leg.error != ABORTED
         return Kind.SERVED if is_theirs and (leg.error is None or is_out) else Kind.WASTED
+
+
+def _covered(legs: Sequence[Leg]) -> float:
+    """The seconds in which at least one of the calls was open."""
+    if len(legs) == 1:
+        return legs[0].seconds
+    covered, end = 0.0, -inf
+    for leg in sorted(legs, key=lambda leg: leg.started):
+        stop = leg.started + leg.seconds
+        if stop > end:
+            covered += stop - max(leg.started, end)
+            end = stop
+    return covered
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,3 +206,23 @@ class TeacherProbed:
     can_continue: bool | None
     saw: str
     legs: Sequence[Leg]
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyInForce:
+    """A policy decides for a cascade from now on.
+
+    ``threshold`` is the least merit with which whole drafts are kept.  Of a policy that was fitted:
+    ``fitted_at`` is the day, in seconds since 1970, ``disagreement_bound`` the share of kept drafts
+    that may be unacceptable, where that was promised, ``kept_share`` what it expected to keep.
+    The last two are None where the operator chose another threshold, for which they do not hold.
+    """
+
+    cascade: str
+    version: str
+    student_version: str
+    threshold: float
+    is_calibrated: bool
+    fitted_at: float | None = None
+    disagreement_bound: float | None = None
+    kept_share: float | None = None

@@ -149,6 +149,12 @@ class PairEvents(Protocol):
     def pairs_deleted(self, cascade: str, count: int) -> None:
         """So many records went from the journal or the store because somebody asked for it."""
 
+    def pairs_counted(self, cascade: str, stored: int | None, unread: int | None) -> None:
+        """So many pairs are in the store now, and so many of them in no export yet.
+
+        None is unknown; ``unread`` also where nobody ever exported.
+        """
+
     def journal_damaged(self, damage: Damage) -> None:
         """A part of the journal cannot be read."""
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from gateway.answer_stream import Course
 from gateway.api.context import Context, Served
 from gateway.errors import GatewayError, NotRecorded, RequestError, UpstreamRefused
-from gateway.facts import ContentDropped, Ending, RequestSettled
+from gateway.facts import ANSWERED, ContentDropped, Ending, RequestSettled
 from gateway.keys import Tenant
 from gateway.legs import Legs
 from gateway.pairs import Pair, Provenance, Rescue, content_of, pair_record
@@ -27,7 +27,9 @@ class Account:
     chat: Chat | None = None
     served: Served | None = None
     course: Course = field(default_factory=Course)
+    body_seconds: float = 0.0
     first_byte_seconds: float | None = None
+    first_tokens: int = 0
     is_settled: bool = False
 
     @property
@@ -164,7 +166,7 @@ class Account:
         chat, served, course = self.chat, self.served, self.course
         cascade = None if served is None else served.cascade
         verdict = self.legs.verdict
-        is_answered = ending in (Ending.KEPT, Ending.ESCALATED, Ending.DEGRADED)
+        is_answered = ending in ANSWERED
         self.context.observer.settled(
             RequestSettled(
                 request_id=self.request_id,
@@ -189,6 +191,8 @@ class Account:
                 denials=self.legs.denied,
                 baseline_pico=self._baseline() if is_answered else None,
                 error_code=error_code,
+                body_seconds=self.body_seconds,
+                first_tokens=self.first_tokens,
             )
         )
 

@@ -121,9 +121,11 @@ class _Exchange:
         if context.open_requests > limits.open_requests:
             raise Overloaded("This gateway has as many open requests as it may have.")
         refuse_foreign_content(scope)
+        waiting_since = context.clock()
         body = await read_body(
             scope, self._receive, most=limits.body_bytes, seconds=limits.body_seconds
         )
+        account.body_seconds = context.clock() - waiting_since
         group = group_of(header(scope, GROUP_HEADER.encode()))
         chat = account.chat = parse_chat(body, group)
         served = account.served = context.served.get(chat.model)

@@ -119,6 +119,7 @@ class LiveAnswer:
             if events := self._events(part):
                 if account.first_byte_seconds is None:
                     account.first_byte_seconds = account.context.clock() - account.started
+                    account.first_tokens = _tokens_of(part)
                 del part  # not to be kept for as long as a slow reader takes
                 await sender.write(events)
         tell(account, self._stream)
@@ -238,6 +239,11 @@ def tell(account: Account, stream: AnswerStream) -> None:
             finish_draft(account, unfinished, afterwards, later)
         account.insist_on(pair_id)
     account.settle(account.ending, STATUS)
+
+
+def _tokens_of(part: Chunks) -> int:
+    """How many tokens that is; a chunk whose tokens nobody wanted to know is taken for one."""
+    return sum(len(chunk.tokens) or chunk.says_something for chunk in part)
 
 
 def _last_choice(chunks: list[Chunk]) -> Chunk | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from gateway.ports import JournalState, PairEvents, StreamKind
 from gateway.stores.cancelling import goes_on, pause
+from gateway.stores.counting import COUNT_SECONDS, count_pairs
 from gateway.stores.deletions import Deletions
 from gateway.stores.holdings import Holdings
 from gateway.stores.journal import Journal, JournalOptions
@@ -88,7 +89,7 @@ class PairStore:
         self._holdings.take(self._holdings.find_orphans())
         work: list[Callable[[], Awaitable[None]]] = [self._keep_tidy]
         if self._shipper is not None:
-            work += [self._shipper.run, self._retain]
+            work += [self._shipper.run, self._retain, self._count]
         tasks = [asyncio.create_task(self._keep_going(each)) for each in work]
         try:
             yield
@@ -135,6 +136,11 @@ class PairStore:
         while self._store is not None and bounded and goes_on():
             await enforce(self._store, bounded, self._chances.epoch, self._events)
             await pause(RETENTION_SECONDS)
+
+    async def _count(self) -> None:
+        while self._store is not None and goes_on():
+            await count_pairs(self._store, self._events)
+            await pause(COUNT_SECONDS)
 
     async def _keep_going(self, work: Callable[[], Awaitable[None]]) -> None:
         """Start it again should it ever end: the journal must not fill up in silence."""

@@ -11,6 +11,9 @@ None expires.  The braces make a Redis Cluster keep all keys of one cascade in o
 
 from gateway.ports import StreamKind
 
+# The consumer group of `understudy pairs export`, unless another is named there.
+EXPORT_GROUP = "export"
+
 
 def stream_key(kind: StreamKind, cascade: str) -> str:
     """The stream of one cascade's records of a kind."""

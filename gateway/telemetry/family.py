@@ -2,9 +2,9 @@
 
 from typing import Generic, TypeVar
 
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter, Gauge
 
-Metric = TypeVar("Metric", Counter, Histogram)
+Metric = TypeVar("Metric", Counter, Gauge)
 
 
 class Family(Generic[Metric]):
@@ -15,7 +15,7 @@ class Family(Generic[Metric]):
         self._children: dict[tuple[str, ...], Metric] = {}
 
     def labels(self, *labels: str) -> Metric:
-        """The child with these labels."""
+        """The child with these labels; a counter begins at 0 once it was looked up."""
         child = self._children.get(labels)
         if child is None:
             child = self._children[labels] = self._metric.labels(*labels)

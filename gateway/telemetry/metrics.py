@@ -1,29 +1,47 @@
 """Every metric, once.  Names and meanings are in docs/metrics.md, kept in step by a test.
 
-Labels come from closed sets: cascade names from the configuration, the rest from enumerations.
+Labels come from closed sets: cascades and models as configured, the rest from enumerations.
 """
 
 from collections.abc import Mapping, Sequence
 
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    Histogram,
-    PlatformCollector,
-    ProcessCollector,
-    generate_latest,
-)
+from prometheus_client import Counter, Gauge, PlatformCollector, ProcessCollector
 
-from gateway.facts import ABORTED, SPARE, DraftCompleted, Ending, Leg, RequestSettled, TeacherProbed
+from gateway.facts import (
+    ABORTED,
+    SPARE,
+    DraftCompleted,
+    Ending,
+    Leg,
+    RequestSettled,
+    TeacherProbed,
+)
+from gateway.telemetry.call_metrics import SECONDS, CallMetrics
 from gateway.telemetry.family import Family
+from gateway.telemetry.gen_ai_metrics import GenAiMetrics
+from gateway.telemetry.histogram import HistogramFamily
 from gateway.telemetry.money_metrics import MoneyMetrics
 from gateway.telemetry.pair_metrics import OTHER, PairMetrics
-from routing.vocabulary import Kind, Reason, Role
+from gateway.telemetry.policy_metrics import PolicyMetrics
+from gateway.telemetry.registry import Registry
+from routing.vocabulary import Degraded, Handover, Kind, Reason, Role
 
 # With these reasons the student's answer was served; a late doubt is one unless it was handed over.
 _KEEPING = frozenset({None, Reason.CONFIDENT, Reason.VALID_STRUCTURE, Reason.LATE_DOUBT})
-_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
+_DEFERRING = (*(reason for reason in Reason if reason not in _KEEPING), Reason.LATE_DOUBT)
+# Of these one wants to know how long they took: a client's mistake takes no time, and how long a
+# client stays says more of the client.
+_TIMED = frozenset({Ending.KEPT, Ending.ESCALATED, Ending.DEGRADED, Ending.FAILED})
+# How a request may end that named no cascade.
+_ENDINGS_OF_OTHER = (Ending.REJECTED, Ending.FAILED, Ending.CANCELLED)
+_FIRST_BYTE = (
+    0.025, 0.05, 0.1, 0.15, 0.25, 0.35, 0.5, 0.75, 1.0, 1.5, 2.5, 5.0, 10.0, 30.0,
+)  # fmt: skip
+_PER_TOKEN = (
+    0.0025, 0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0,
+)  # fmt: skip
+# The gateway's own time is a fraction of a millisecond where it is well.
+_OWN = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1.0, 5.0)
 _CONFIDENCE = tuple(step / 20 for step in range(1, 21))
 
 
@@ -32,25 +50,22 @@ class Metrics:
 
     def __init__(self, *, version: str, calibrated: Mapping[str, bool]) -> None:
         """``calibrated`` says for each cascade whether its policy was fitted."""
-        self.registry = CollectorRegistry()
+        self.registry = Registry()
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         self._cascades = frozenset(calibrated)
         self._define_requests()
+        self._define_times()
         self._define_streams()
-        self._define_upstreams()
         self._define_log()
+        self.calls = CallMetrics(self.registry, self._cascades)
+        self.gen_ai = GenAiMetrics(self.registry)
         self.money = MoneyMetrics(self.registry)
         self.pairs = PairMetrics(self.registry, self._cascades)
+        self.policies = PolicyMetrics(self.registry, calibrated)
         build = self._gauge("understudy_build_info", "Always 1.", "version")
         build.labels(version).set(1)
-        policy = self._gauge(
-            "understudy_policy_calibrated",
-            "1 where the cascade's policy was fitted, 0 where it is the uncalibrated default.",
-            "cascade",
-        )
-        for cascade, is_calibrated in calibrated.items():
-            policy.labels(cascade).set(is_calibrated)
+        self._begin_at_zero()
 
     def _counter(self, name: str, documentation: str, *labels: str) -> Family[Counter]:
         return Family(Counter(name, documentation, labels, registry=self.registry))
@@ -59,21 +74,13 @@ class Metrics:
         return Gauge(name, documentation, labels, registry=self.registry)
 
     def _histogram(
-        self, name: str, documentation: str, buckets: Sequence[float], *labels: str
-    ) -> Family[Histogram]:
-        metric = Histogram(name, documentation, labels, buckets=buckets, registry=self.registry)
-        return Family(metric)
+        self, name: str, documentation: str, bounds: Sequence[float], *labels: str
+    ) -> HistogramFamily:
+        return HistogramFamily(name, documentation, labels, bounds, self.registry)
 
     def _define_requests(self) -> None:
         self._requests = self._counter(
             "understudy_requests_total", "Requests by how they ended.", "cascade", "outcome"
-        )
-        self._request_seconds = self._histogram(
-            "understudy_request_seconds",
-            "Time from the arrival of a request's headers to its answer's readiness.",
-            _SECONDS,
-            "cascade",
-            "outcome",
         )
         self.open_requests = self._gauge(
             "understudy_open_requests", "Requests that are being answered."
@@ -104,14 +111,35 @@ class Metrics:
             "verdict",
         )
 
-    def _define_streams(self) -> None:
-        self._first_byte_seconds = self._histogram(
-            "understudy_first_byte_seconds",
-            "Time from the arrival of a request's headers to the first byte of its stream.",
-            _SECONDS,
+    def _define_times(self) -> None:
+        self._request_seconds = self._histogram(
+            "understudy_request_seconds",
+            "Time from the arrival of a request's headers to its answer's readiness.",
+            SECONDS,
             "cascade",
             "outcome",
         )
+        self._gateway_seconds = self._histogram(
+            "understudy_gateway_seconds",
+            "The gateway's own part of a request's time: no call was open, and the body was there.",
+            _OWN,
+            "cascade",
+        )
+        self._first_byte_seconds = self._histogram(
+            "understudy_first_byte_seconds",
+            "Time from the arrival of a request's headers to the first byte of its stream.",
+            _FIRST_BYTE,
+            "cascade",
+            "outcome",
+        )
+        self._token_seconds = self._histogram(
+            "understudy_time_per_output_token_seconds",
+            "Time per token of a stream after those that went out with its first byte.",
+            _PER_TOKEN,
+            "cascade",
+        )
+
+    def _define_streams(self) -> None:
         self._late_doubts = self._counter(
             "understudy_late_doubts_total",
             "Streams that fell into doubt when they were half out, by what became of them "
@@ -137,28 +165,6 @@ class Metrics:
             "cascade",
         )
 
-    def _define_upstreams(self) -> None:
-        self._upstream_seconds = self._histogram(
-            "understudy_upstream_seconds",
-            "Time that a model server took.",
-            _SECONDS,
-            "cascade",
-            "role",
-        )
-        self._breaker_open = self._gauge(
-            "understudy_breaker_open",
-            "1 while a model server is left alone after a run of failures.",
-            "cascade",
-            "role",
-        )
-        self._upstream_errors = self._counter(
-            "understudy_upstream_errors_total",
-            "Calls to model servers that gave no answer.",
-            "cascade",
-            "role",
-            "code",
-        )
-
     def _define_log(self) -> None:
         self._log_lines_lost = Counter(
             "understudy_log_lines_lost_total",
@@ -166,11 +172,33 @@ class Metrics:
             registry=self.registry,
         )
 
+    def _begin_at_zero(self) -> None:
+        """``increase()`` does not see a series begin: what is to be seen is there before."""
+        for ending in _ENDINGS_OF_OTHER:
+            self._requests.labels(OTHER, ending)
+        for cascade in self._cascades:
+            for ending in Ending:
+                self._requests.labels(cascade, ending)
+            for reason in _DEFERRING:
+                self._deferrals.labels(cascade, reason)
+                self._escalations.labels(cascade, reason)
+            for degraded in Degraded:
+                self._degraded.labels(cascade, degraded)
+            for handover in Handover:
+                self._late_doubts.labels(cascade, handover)
+            self._drafts_aborted.labels(cascade)
+            for outcome in ("completed", "failed"):
+                self._drafts_completed.labels(cascade, outcome)
+
     def settled(self, fact: RequestSettled) -> None:
         """Count one request."""
         cascade = fact.cascade or OTHER
         self._requests.labels(cascade, fact.ending).inc()
-        self._request_seconds.labels(cascade, fact.ending).observe(fact.seconds)
+        if fact.ending in _TIMED:
+            self._request_seconds.labels(cascade, fact.ending).observe(fact.seconds)
+        if fact.cascade is not None:
+            self._gateway_seconds.labels(cascade).observe(fact.gateway_seconds)
+        self.gen_ai.settled(cascade, fact)
         for leg in fact.legs:
             self._count_call(cascade, leg)
         self.money.settled(cascade, fact)
@@ -189,7 +217,10 @@ class Metrics:
 
     def _count_stream(self, cascade: str, fact: RequestSettled) -> None:
         if fact.first_byte_seconds is not None:
-            self._first_byte_seconds.labels(cascade, fact.ending).observe(fact.first_byte_seconds)
+            outcome = _flowing_as(fact)
+            self._first_byte_seconds.labels(cascade, outcome).observe(fact.first_byte_seconds)
+        if (seconds := fact.seconds_per_token) is not None:
+            self._token_seconds.labels(cascade).observe(seconds)
         if fact.doubt is not None and fact.handover is not None:
             self._late_doubts.labels(cascade, fact.handover).inc()
 
@@ -214,17 +245,12 @@ class Metrics:
         self.money.charge(cascade, leg.entry(Kind.AUDIT))
 
     def _count_call(self, cascade: str, leg: Leg) -> None:
+        self.gen_ai.called(cascade, leg)
         if leg.error == SPARE:  # a part of the call before
             return
-        self._upstream_seconds.labels(cascade, leg.role).observe(leg.seconds)
+        self.calls.made(cascade, leg)
         if leg.error == ABORTED:
             self._drafts_aborted.labels(cascade).inc()
-        elif leg.error is not None:
-            self._upstream_errors.labels(cascade, leg.role, leg.error).inc()
-
-    def breaker_changed(self, cascade: str, role: Role, *, is_open: bool) -> None:
-        """A model server is left alone from now on, or no longer."""
-        self._breaker_open.labels(cascade, role).set(is_open)
 
     def log_line_lost(self) -> None:
         """A log line could not be written."""
@@ -232,4 +258,12 @@ class Metrics:
 
     def exposition(self) -> bytes:
         """All of it in Prometheus' text format."""
-        return generate_latest(self.registry)
+        return self.registry.exposition()
+
+
+def _flowing_as(fact: RequestSettled) -> Ending:
+    """What a stream was when it ended, had nothing gone wrong: clients leave when they have read
+    enough, and that says nothing of the time they waited."""
+    if fact.served_by is Role.TEACHER:
+        return Ending.ESCALATED
+    return Ending.DEGRADED if fact.degraded is not None else Ending.KEPT

@@ -3,7 +3,13 @@
 from structlog.typing import FilteringBoundLogger
 
 from gateway.errors import GatewayError
-from gateway.facts import ContentDropped, DraftCompleted, RequestSettled, TeacherProbed
+from gateway.facts import (
+    ContentDropped,
+    DraftCompleted,
+    PolicyInForce,
+    RequestSettled,
+    TeacherProbed,
+)
 from gateway.ports import Damage, Trouble
 from gateway.telemetry.log import log_probed, log_settled
 from gateway.telemetry.metrics import Metrics
@@ -34,9 +40,13 @@ class Observer:
     def breaker_changed(self, cascade: str, role: Role, failure: GatewayError | None) -> None:
         """A model server is left alone from now on, after this failure; with None no longer."""
         is_open = failure is not None
-        self.metrics.breaker_changed(cascade, role, is_open=is_open)
+        self.metrics.calls.breaker_changed(cascade, role, is_open=is_open)
         last = {} if failure is None else {"error": failure.code, "detail": failure.detail()}
         self.log.warning("breaker", cascade=cascade, role=role, open=is_open, **last)
+
+    def policy_in_force(self, fact: PolicyInForce) -> None:
+        """A policy decides from now on."""
+        self.metrics.policies.in_force(fact)
 
     def content_dropped(self, fact: ContentDropped) -> None:
         """A pair is written without its content."""
@@ -72,6 +82,10 @@ class Observer:
         """Pairs went from journal or store because somebody asked for it."""
         self.metrics.pairs.deleted(cascade, count)
         self.log.info("pairs_deleted", cascade=cascade, count=count)
+
+    def pairs_counted(self, cascade: str, stored: int | None, unread: int | None) -> None:
+        """So many pairs are in the store, and so many of them in no export yet."""
+        self.metrics.pairs.counted(cascade, stored, unread)
 
     def journal_damaged(self, damage: Damage) -> None:
         """A part of the journal cannot be read."""

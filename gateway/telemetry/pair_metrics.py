@@ -12,6 +12,9 @@ from gateway.ports import Clock, JournalState
 from gateway.telemetry.family import Family
 
 OTHER = "other"
+CAUSES_OF_LOSS = ("journal_full", "write_failed", "too_large", "journal_shortened")
+CAUSES_OF_EXPIRY = ("age", "size")
+CAUSES_OF_DROPPED_CONTENT = ("redactor_failed",)
 
 
 class PairMetrics:
@@ -27,6 +30,7 @@ class PairMetrics:
         self._is_evicting = False
         self._define_pairs()
         self._define_journal()
+        self._begin_at_zero()
 
     def _define_pairs(self) -> None:
         self._written = self._counter(
@@ -57,6 +61,14 @@ class PairMetrics:
             "understudy_pairs_deleted_total",
             "Pairs that went from journal or store because somebody asked for it.",
             "cascade",
+        )
+
+        self._stored = self._gauge_of_cascade(
+            "understudy_pairs_stored", "Pairs that are in the store; all replicas say the same."
+        )
+        self._unread = self._gauge_of_cascade(
+            "understudy_pairs_unread",
+            "Pairs in the store that no export of the default group has finished with yet.",
         )
 
     def _define_journal(self) -> None:
@@ -93,6 +105,23 @@ class PairMetrics:
             registry=self._registry,
         )
 
+    def _begin_at_zero(self) -> None:
+        """``increase()`` does not see a series begin: what is to be seen is there before."""
+        for is_torn in (True, False):
+            self._damaged.labels(_kind_of_damage(is_torn=is_torn))
+        for cause in CAUSES_OF_LOSS:
+            self._lost.labels(OTHER, cause)
+        for cascade in self._cascades:
+            self._written.labels(cascade)
+            self._shipped.labels(cascade)
+            self._deleted.labels(cascade)
+            for cause in CAUSES_OF_LOSS:
+                self._lost.labels(cascade, cause)
+            for cause in CAUSES_OF_EXPIRY:
+                self._expired.labels(cascade, cause)
+            for cause in CAUSES_OF_DROPPED_CONTENT:
+                self._content_dropped.labels(cascade, cause)
+
     def watch(self, state: Callable[[], JournalState]) -> None:
         """How the journal stands is asked of it whenever somebody reads the metrics."""
         self._unshipped_bytes.set_function(lambda: state().unshipped_bytes)
@@ -124,9 +153,17 @@ class PairMetrics:
         """So many pairs went because somebody asked for it."""
         self._deleted.labels(self._known(cascade)).inc(count)
 
+    def counted(self, cascade: str, stored: int | None, unread: int | None) -> None:
+        """So many are in the store, and so many of them in no export; None is unknown."""
+        for gauge, count in ((self._stored, stored), (self._unread, unread)):
+            if count is None:
+                gauge.remove(cascade)
+            else:
+                gauge.labels(cascade).set(count)
+
     def damaged(self, *, is_torn: bool) -> None:
         """A range of the journal cannot be read."""
-        self._damaged.labels("torn" if is_torn else "damaged").inc()
+        self._damaged.labels(_kind_of_damage(is_torn=is_torn)).inc()
 
     def store_changed(self, *, is_durable: bool) -> bool:
         """Whether pairs are on the store's disk; gives whether that is news."""
@@ -158,3 +195,10 @@ class PairMetrics:
 
     def _gauge(self, name: str, documentation: str) -> Gauge:
         return Gauge(name, documentation, registry=self._registry)
+
+    def _gauge_of_cascade(self, name: str, documentation: str) -> Gauge:
+        return Gauge(name, documentation, ("cascade",), registry=self._registry)
+
+
+def _kind_of_damage(*, is_torn: bool) -> str:
+    return "torn" if is_torn else "damaged"

@@ -51,6 +51,11 @@ class OpenAIModel:
         # It knows no limit of its own: max_concurrent refuses where a pool would queue.
         self._http = HttpClient(endpoint.base_url.rstrip("/") + "/chat/completions", headers)
 
+    @property
+    def max_calls(self) -> int:
+        """How many calls may be open."""
+        return self._endpoint.max_concurrent
+
     def close(self) -> None:
         """Close the connections."""
         self._http.close()

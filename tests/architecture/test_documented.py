@@ -14,7 +14,8 @@ SETTINGS_PAGE = "docs/operating.md"
 
 METRICS = "gateway/telemetry/"
 METRICS_PAGE = "docs/metrics.md"
-METRIC = re.compile(r"\bunderstudy_[a-z0-9_]*[a-z0-9]\b")
+# OpenTelemetry's attributes begin with gen_ai too, and are labels here.
+METRIC = re.compile(r"\b(?:understudy|gen_ai_client|gen_ai_server)_[a-z0-9_]*[a-z0-9]\b")
 
 
 def settings_of(source: Module) -> set[str]:
@@ -104,6 +105,18 @@ def test_undocumented_metric_is_found() -> None:
     assert differences(metrics_of(source), metrics_in(page, ()), "page") == [
         "understudy_a_total is not in page",
         "page has understudy_b_seconds, which does not exist",
+    ]
+
+
+def test_undocumented_metric_of_opentelemetrys_is_found() -> None:
+    source = module(
+        METRICS + "gen_ai_metrics.py",
+        "A = Histogram('gen_ai_server_x_seconds', 'X.', ['gen_ai_request_model', 'error_type'])\n",
+    )
+    page = "| `gen_ai_client_y_seconds` | `gen_ai_request_model` |"
+    assert differences(metrics_of(source), metrics_in(page, ()), "page") == [
+        "gen_ai_server_x_seconds is not in page",
+        "page has gen_ai_client_y_seconds, which does not exist",
     ]
 
 

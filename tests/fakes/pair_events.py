@@ -14,6 +14,7 @@ class RememberingEvents:
     lost: list[tuple[str | None, str]] = field(default_factory=list)
     expired: list[tuple[str, str, int]] = field(default_factory=list)
     deleted: list[tuple[str, int]] = field(default_factory=list)
+    counted: list[tuple[str, int | None, int | None]] = field(default_factory=list)
     damaged: list[Damage] = field(default_factory=list)
     adopted: list[str] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
@@ -42,6 +43,9 @@ class RememberingEvents:
 
     def pairs_deleted(self, cascade: str, count: int) -> None:
         self.deleted.append((cascade, count))
+
+    def pairs_counted(self, cascade: str, stored: int | None, unread: int | None) -> None:
+        self.counted.append((cascade, stored, unread))
 
     def journal_damaged(self, damage: Damage) -> None:
         self.damaged.append(damage)

@@ -32,6 +32,7 @@ def in_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pair_store_module, "TIDY_SECONDS", 0.01)
     monkeypatch.setattr(pair_store_module, "ADOPT_SECONDS", 0.0)
     monkeypatch.setattr(pair_store_module, "RESTART_SECONDS", 0.0)
+    monkeypatch.setattr(pair_store_module, "COUNT_SECONDS", 0.01)
 
 
 _numbers = itertools.count()
@@ -68,6 +69,16 @@ async def test_records_are_shipped_and_nothing_is_left_at_the_end(
     assert stored(store.client()) == [1, 2]
     assert journals(tmp_path) == []
     assert pairs.state().unshipped_bytes == 0
+
+
+async def test_what_is_in_the_store_is_counted_again_and_again(
+    store: StoreServer, tmp_path: Path
+) -> None:
+    pairs, events = pair_store(tmp_path, store.url)
+    async with pairs.running():
+        await until(lambda: events.counted[-1:] == [("a", 0, None)])
+        assert pairs.append("a", record(1))
+        await until(lambda: events.counted[-1:] == [("a", 1, None)])
 
 
 async def test_without_a_store_records_stay_for_the_next_process(

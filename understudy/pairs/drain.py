@@ -15,6 +15,7 @@ from redis.exceptions import ResponseError
 
 from distill.deletions import Deletions
 from distill.pairs import NoPair, read_pair, subject_of
+from gateway.stores.redis_keys import EXPORT_GROUP
 from understudy.pairs.parts import Buffer
 from understudy.pairs.places import Place
 from understudy.pairs.store import Entry, Log, entry_of
@@ -24,7 +25,6 @@ from understudy.pairs.unreadable import keep_unreadable
 from understudy.pairs.wishes import save_deletions
 
 READ_ENTRIES = 500
-DEFAULT_GROUP = "export"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Course:
     ``is_trimmed``: what every group has acknowledged goes from the stream.
     """
 
-    group: str = DEFAULT_GROUP
+    group: str = EXPORT_GROUP
     reclaim_seconds: float = 300.0
     is_trimmed: bool = False
 

@@ -10,9 +10,10 @@ from cyclopts.validators import Number
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from gateway.stores.redis_keys import EXPORT_GROUP
 from understudy.pairs.choice import Choice
 from understudy.pairs.consolidate import consolidated, show, task_for
-from understudy.pairs.drain import DEFAULT_GROUP, Course, Drained, Exporter
+from understudy.pairs.drain import Course, Drained, Exporter
 from understudy.pairs.places import place_at
 from understudy.pairs.store import Source, opened
 from understudy.pairs.telling import PairsError, perform
@@ -25,7 +26,7 @@ def export(
     *,
     source: Source | None = None,
     choice: Choice | None = None,
-    group: str = DEFAULT_GROUP,
+    group: str = EXPORT_GROUP,
     trim: Annotated[bool, Parameter(negative=())] = False,
     reclaim_seconds: Annotated[float, Parameter(validator=Number(gte=0, lte=MOST_SECONDS))] = 300.0,
     consolidate: bool = True,

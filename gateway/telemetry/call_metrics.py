@@ -1,0 +1,102 @@
+"""The metrics of calls to models: how long they take, how they fail, how many are open.
+
+They are in docs/metrics.md with all the others.
+"""
+
+from collections.abc import Callable, Iterable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge
+
+from gateway.errors import (
+    UpstreamBusy,
+    UpstreamFailed,
+    UpstreamMalformed,
+    UpstreamMisconfigured,
+    UpstreamRefused,
+    UpstreamTimeout,
+    UpstreamUnavailable,
+)
+from gateway.facts import ABORTED, CANCELLED, Leg
+from gateway.telemetry.family import Family
+from gateway.telemetry.histogram import HistogramFamily
+from routing.vocabulary import Role
+
+# How calls fail.  What the gateway gave up itself is no failure.
+FAILURES = (
+    *(
+        str(error.code)
+        for error in (
+            UpstreamTimeout,
+            UpstreamUnavailable,
+            UpstreamFailed,
+            UpstreamBusy,
+            UpstreamMisconfigured,
+            UpstreamMalformed,
+            UpstreamRefused,
+        )
+    ),
+    CANCELLED,
+)
+# Models take from a few hundredths of a second for a label to minutes for a long answer.
+SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
+
+
+class CallMetrics:
+    """What metrics.py has of calls to models.  Failures begin at 0, so that the first is seen."""
+
+    def __init__(self, registry: CollectorRegistry, cascades: Iterable[str]) -> None:
+        self._seconds = HistogramFamily(
+            "understudy_upstream_seconds",
+            "Time that a model server took.",
+            ("cascade", "role"),
+            SECONDS,
+            registry,
+        )
+        self._errors = Family(
+            Counter(
+                "understudy_upstream_errors_total",
+                "Calls to model servers that gave no answer.",
+                ("cascade", "role", "code"),
+                registry=registry,
+            )
+        )
+        self._breaker_open = Family(
+            Gauge(
+                "understudy_breaker_open",
+                "1 while a model server is left alone after a run of failures.",
+                ("cascade", "role"),
+                registry=registry,
+            )
+        )
+        self._open = Gauge(
+            "understudy_upstream_open_calls",
+            "Calls to a model server that are open.",
+            ("cascade", "role"),
+            registry=registry,
+        )
+        self._most = Gauge(
+            "understudy_upstream_max_calls",
+            "How many calls to a model server may be open: beyond that it is not asked.",
+            ("cascade", "role"),
+            registry=registry,
+        )
+        for cascade in cascades:
+            for role in Role:
+                self._breaker_open.labels(cascade, role)
+                for code in FAILURES:
+                    self._errors.labels(cascade, role, code)
+
+    def made(self, cascade: str, leg: Leg) -> None:
+        """A call is over."""
+        self._seconds.labels(cascade, leg.role).observe(leg.seconds)
+        if leg.error is not None and leg.error != ABORTED:
+            self._errors.labels(cascade, leg.role, leg.error).inc()
+
+    def breaker_changed(self, cascade: str, role: Role, *, is_open: bool) -> None:
+        """A model server is left alone from now on, or no longer."""
+        self._breaker_open.labels(cascade, role).set(is_open)
+
+    def watch(self, cascade: str, role: Role, open_calls: Callable[[], int], most: int) -> None:
+        """How many calls are open is asked whenever somebody reads the metrics."""
+        self._open.labels(cascade, role).set_function(open_calls)
+        self._most.labels(cascade, role).set(most)

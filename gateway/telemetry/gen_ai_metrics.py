@@ -1,0 +1,99 @@
+"""OpenTelemetry's metrics of generative AI, as Prometheus spells them.
+
+They say again, for tools that know nothing else, what the gateway's own metrics say better;
+docs/metrics.md tells how names, labels and buckets map, and where they differ.  Towards its clients
+the gateway is the server of one model, the cascade; towards the model servers it is a client.
+"""
+
+from prometheus_client import CollectorRegistry
+
+from gateway.facts import SPARE, Leg, RequestSettled
+from gateway.telemetry.histogram import HistogramFamily
+from gateway.telemetry.pair_metrics import OTHER
+from routing.vocabulary import Role
+
+CHAT = "chat"
+# What is asked speaks OpenAI's protocol, whoever it is; what answers is no provider OTel lists.
+CLIENT_PROVIDER = "openai"
+SERVER_PROVIDER = "understudy"
+# The value for an error without a name of its own; the gateway's metrics have the names.
+ERROR = "_OTHER"
+NO_ERROR = ""
+
+# The boundaries that the semantic conventions advise.
+_DURATIONS = tuple(0.01 * 2**step for step in range(14))
+_TOKENS = tuple(4**step for step in range(14))
+_FIRST_TOKEN = (
+    0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0,
+)  # fmt: skip
+_PER_TOKEN = (0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5)
+
+_LABELS = ("gen_ai_operation_name", "gen_ai_provider_name", "gen_ai_request_model")
+
+
+class GenAiMetrics:
+    """What metrics.py has of OpenTelemetry's."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._models: dict[tuple[str, Role], str] = {}
+        self._client_tokens = HistogramFamily(
+            "gen_ai_client_token_usage",
+            "Number of input and output tokens used by calls to model servers.",
+            (*_LABELS, "gen_ai_token_type"),
+            _TOKENS,
+            registry,
+        )
+        self._client_seconds = HistogramFamily(
+            "gen_ai_client_operation_duration_seconds",
+            "Duration of calls to model servers.",
+            (*_LABELS, "error_type"),
+            _DURATIONS,
+            registry,
+        )
+        self._server_seconds = HistogramFamily(
+            "gen_ai_server_request_duration_seconds",
+            "Duration of requests.",
+            (*_LABELS, "error_type"),
+            _DURATIONS,
+            registry,
+        )
+        self._first_token = HistogramFamily(
+            "gen_ai_server_time_to_first_token_seconds",
+            "Time to the first token of answers that were streamed.",
+            _LABELS,
+            _FIRST_TOKEN,
+            registry,
+        )
+        self._per_token = HistogramFamily(
+            "gen_ai_server_time_per_output_token_seconds",
+            "Time per output token after the first one of answers that were streamed.",
+            _LABELS,
+            _PER_TOKEN,
+            registry,
+        )
+
+    def named(self, cascade: str, role: Role, model: str) -> None:
+        """The server of one of a cascade's models knows it by this name."""
+        self._models[cascade, role] = model
+
+    def settled(self, cascade: str, fact: RequestSettled) -> None:
+        """Count one request."""
+        labels = (CHAT, SERVER_PROVIDER, cascade)
+        error = NO_ERROR if fact.is_answered else ERROR
+        self._server_seconds.labels(*labels, error).observe(fact.seconds)
+        if fact.first_byte_seconds is None or not fact.is_answered:
+            return
+        self._first_token.labels(*labels).observe(fact.first_byte_seconds)
+        if (seconds := fact.seconds_per_token) is not None:
+            self._per_token.labels(*labels).observe(seconds)
+
+    def called(self, cascade: str, leg: Leg) -> None:
+        """Count one call to a model."""
+        labels = (CHAT, CLIENT_PROVIDER, self._models.get((cascade, leg.role), OTHER))
+        if leg.error != SPARE:
+            error = NO_ERROR if leg.error is None else ERROR
+            self._client_seconds.labels(*labels, error).observe(leg.seconds)
+        usage = leg.usage
+        if usage is not None and (usage.input or usage.output):
+            self._client_tokens.labels(*labels, "input").observe(usage.input)
+            self._client_tokens.labels(*labels, "output").observe(usage.output)

@@ -1,0 +1,71 @@
+"""Connects the metrics with what they show of the parts: policies, calls, the journal."""
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+
+from gateway.api.context import Context
+from gateway.cascades import LoadedCascade
+from gateway.facts import PolicyInForce
+from gateway.legs import Model
+from gateway.telemetry.metrics import Metrics
+from gateway.upstream.openai import OpenAIModel
+from routing.vocabulary import Handover
+
+_DISAGREEMENT = "disagreement"
+
+
+def watch(context: Context, cascades: Iterable[LoadedCascade]) -> None:
+    """Have the metrics of a gateway show what is asked of its parts."""
+    observer = context.observer
+    metrics = observer.metrics
+    metrics.open_requests.set_function(lambda: context.open_requests)
+    for loaded in cascades:
+        observer.policy_in_force(policy_in_force(loaded))
+        cascade = context.served[loaded.name].cascade
+        if cascade.streaming.handover is Handover.CONTINUE:
+            metrics.continuation_wanted(loaded.name)
+        for model, name in (
+            (cascade.student, loaded.config.student.model),
+            (cascade.teacher, loaded.config.teacher.model),
+        ):
+            metrics.gen_ai.named(loaded.name, model.role, name)
+            _watch_calls(metrics, loaded.name, model)
+
+
+def _watch_calls(metrics: Metrics, cascade: str, model: Model) -> None:
+    chat = model.chat
+    if isinstance(chat, OpenAIModel):
+        metrics.calls.watch(cascade, model.role, lambda: chat.open_calls, chat.max_calls)
+
+
+def policy_in_force(loaded: LoadedCascade) -> PolicyInForce:
+    """What is told of a cascade's policy.
+
+    A threshold that the operator chose has no promise, and keeps another share.
+    """
+    origin, policy = loaded.origin, loaded.policy
+    fitted_at = promised = kept_share = None
+    if origin is not None:
+        fitted_at = datetime.fromisoformat(origin.date).replace(tzinfo=UTC).timestamp()
+        if loaded.config.objective is None:
+            target = origin.basis.target
+            promised = target.value if target.kind == _DISAGREEMENT else None
+            kept_share = _share(origin.evidence)
+    return PolicyInForce(
+        cascade=loaded.name,
+        version=policy.version,
+        student_version=loaded.config.student.version,
+        threshold=policy.threshold.value,
+        is_calibrated=policy.is_calibrated,
+        fitted_at=fitted_at,
+        disagreement_bound=promised,
+        kept_share=kept_share,
+    )
+
+
+def _share(evidence: Mapping[str, object]) -> float | None:
+    """The policy file's evidence is for people, and may say anything."""
+    share = evidence.get("kept_share")
+    if isinstance(share, bool) or not isinstance(share, int | float):
+        return None
+    return float(share) if 0 <= share <= 1 else None

@@ -1,0 +1,120 @@
+"""However long a gateway runs, its metrics stay a page that Prometheus reads at once."""
+
+import itertools
+import time
+from collections import Counter
+
+from gateway.facts import (
+    ABORTED,
+    SPARE,
+    DraftCompleted,
+    Ending,
+    Leg,
+    PolicyInForce,
+    RequestSettled,
+    TeacherProbed,
+)
+from gateway.ports import JournalState
+from gateway.telemetry.call_metrics import FAILURES
+from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.pair_metrics import (
+    CAUSES_OF_DROPPED_CONTENT,
+    CAUSES_OF_EXPIRY,
+    CAUSES_OF_LOSS,
+)
+from routing.money import Usage
+from routing.streaming import Doubt
+from routing.vocabulary import Confidence, Degraded, Handover, Kind, Reason, Role
+
+CASCADES = tuple(f"cascade-with-a-long-name-{number}" for number in range(5))
+MOST_SERIES = 3000
+MOST_SECONDS = 0.020
+USAGE = Usage(input=1000, output=100, cached_input=400, reasoning=0)
+ANY = {"request_id": "r", "status": 200, "is_stream": True, "first_byte_seconds": 0.2}
+
+
+def series(page: bytes) -> set[bytes]:
+    """Names and labels of all samples."""
+    return {line.rpartition(b" ")[0] for line in page.splitlines() if not line.startswith(b"#")}
+
+
+def legs() -> list[Leg]:
+    """Calls that end in every way, with each part of the bill known or unknown."""
+    ends = (None, ABORTED, SPARE, *FAILURES)
+    bills = ((None, None), (Usage(0, 9, 0, 4), None), (USAGE, 5))
+    return [
+        Leg(role, usage, cost, 0.1, error, is_estimated=is_estimated)
+        for role, error, (usage, cost), is_estimated in itertools.product(
+            Role, ends, bills, (False, True)
+        )
+    ]
+
+
+def requests(cascade: str) -> list[RequestSettled]:
+    """Requests that end in every way, for every reason."""
+    doubt = Doubt(32, Reason.LOW_CONFIDENCE, Confidence(0.1))
+    made = []
+    for ending, role in itertools.product(Ending, (None, *Role)):
+        told = {"ending": ending, "cascade": cascade, "served_by": role, "seconds": 0.9}
+        told |= ANY | {"baseline_pico": 7, "confidence": Confidence(0.9)}
+        reasons = itertools.product((None, *Reason), (None, *Degraded))
+        made += [RequestSettled(**told, reason=why, degraded=how) for why, how in reasons]
+        told["legs"] = legs()
+        made += [RequestSettled(**told, doubt=doubt, handover=each) for each in (None, *Handover)]
+    return made
+
+
+def fill_cascade(metrics: Metrics, cascade: str) -> None:
+    """Have everything happen in a cascade that can."""
+    for role in Role:
+        metrics.gen_ai.named(cascade, role, f"{cascade}/{role}-model")
+        metrics.calls.watch(cascade, role, lambda: 256, 256)
+        metrics.calls.breaker_changed(cascade, role, is_open=True)
+    for fact in requests(cascade):
+        metrics.settled(fact)
+    for leg in legs():
+        metrics.draft_completed(DraftCompleted(cascade, leg))
+        for kind in Kind:
+            metrics.money.charge(cascade, leg.entry(kind))
+    metrics.continuation_wanted(cascade)
+    metrics.teacher_probed(TeacherProbed(cascade, 1, True, "as seen", legs()))
+    metrics.policies.in_force(PolicyInForce(cascade, "0123456789ab", "s-1", 0.8, True, 1e9, 1, 1))
+    metrics.pairs.written(cascade)
+    for cause in CAUSES_OF_DROPPED_CONTENT:
+        metrics.pairs.content_dropped(cascade, cause)
+    metrics.pairs.counted(cascade, 10**9, 10**9)
+
+
+def worst_case() -> Metrics:
+    """Five cascades, and everything that can happen has."""
+    metrics = Metrics(version="1.2.3", calibrated=dict.fromkeys(CASCADES, True))
+    metrics.pairs.watch(lambda: JournalState(10**9, 10**9, 1.0, True))
+    for cascade in CASCADES:
+        fill_cascade(metrics, cascade)
+    for ending in (Ending.REJECTED, Ending.FAILED, Ending.CANCELLED):
+        metrics.settled(RequestSettled("r", ending, 400, 0.1))
+    for gone in (*CASCADES, "a cascade that is gone"):
+        metrics.pairs.shipped(gone)
+        metrics.pairs.deleted(gone, 1)
+        for cause in CAUSES_OF_LOSS:
+            metrics.pairs.lost(gone, cause)
+        for cause in CAUSES_OF_EXPIRY:
+            metrics.pairs.expired(gone, cause, 1)
+    return metrics
+
+
+def test_the_worst_case_is_a_page_of_at_most_so_many_series() -> None:
+    found = series(worst_case().exposition())
+    by_name = Counter(each.partition(b"{")[0].decode() for each in found)
+    assert len(found) <= MOST_SERIES, by_name.most_common(20)
+    assert len(found) > MOST_SERIES / 2  # or it is no worst case
+
+
+def test_a_scrape_of_the_worst_case_takes_no_time() -> None:
+    metrics = worst_case()
+    taken = []
+    for _ in range(10):
+        began = time.process_time()
+        metrics.exposition()
+        taken.append(time.process_time() - began)
+    assert min(taken) < MOST_SECONDS
