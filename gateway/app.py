@@ -12,6 +12,7 @@ from importlib.metadata import version
 
 import msgspec
 from fastapi import FastAPI, Request, Response
+from fastapi.telemetry import TelemetryConfig
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -46,6 +47,7 @@ from gateway.stores.store_url import BadStoreUrl, StoreUrl, parse_store_url
 from gateway.telemetry.log import new_log
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.observer import Observer
+from gateway.tracing import tracing_of
 from gateway.upstream.openai import Endpoint, OpenAIModel
 from gateway.upstream.probe import Attempt, probe_until_answered
 from gateway.watching import watch
@@ -57,6 +59,8 @@ CHAT_PATH = "/v1/chat/completions"
 BODY_SECONDS = 30.0
 PROBE_RETRY_SECONDS = 30.0
 DAY_SECONDS = 86_400.0
+# FastAPI has spans and logs of its own, with messages of exceptions; ours are told from facts.
+NO_TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}
 
 
 @dataclass(slots=True)
@@ -75,6 +79,8 @@ class Gateway:
         async with self.pairs.running():
             yield
             await self._end_background()
+            last_spans = asyncio.create_task(self.context.tracing.close())
+        await last_spans
         for model in self.models:
             model.close()
 
@@ -139,6 +145,7 @@ def build_gateway(
         dice=random.random,
         started_at=int(time.time()),
         is_pair_due=settings.journal_when_full == "refuse",
+        tracing=tracing_of(settings, cascades, metrics.registry, log),
     )
     metrics.pairs.watch(pairs.state)
     watch(context, cascades)
@@ -349,6 +356,7 @@ def create_ops_app(gateway: Gateway) -> FastAPI:
 def _bare_app(gateway: Gateway, lifespan: Callable[[FastAPI], object] | None) -> FastAPI:
     app = FastAPI(
         title="Understudy",
+        telemetry=NO_TELEMETRY,
         openapi_url=None,
         redirect_slashes=False,
         lifespan=lifespan,  # type: ignore[arg-type]

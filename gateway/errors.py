@@ -253,3 +253,7 @@ class UpstreamRefused(GatewayError):
         super().__init__(message, param=param)
         self.upstream_status = upstream_status
         self.is_too_long = is_too_long
+
+    def detail(self) -> str:
+        """For the log: without the server's words, which may quote the prompt."""
+        return f"The model server refused the request with status {self.upstream_status}."

@@ -83,7 +83,7 @@ class RequestSettled:
     was not handed over, where it was to be.  ``first_byte_seconds`` is known of streams alone.
     ``baseline_pico`` estimates what the teacher alone would have cost.  ``body_seconds`` is how
     long the client took to send the request, ``first_tokens`` how many tokens of a stream went out
-    at once with its first byte.
+    at once with its first byte.  ``trace_id`` is None where nobody traces.
     """
 
     request_id: str
@@ -110,6 +110,7 @@ class RequestSettled:
     error_code: str | None = None
     body_seconds: float = 0.0
     first_tokens: int = 0
+    trace_id: str | None = None
 
     @property
     def is_answered(self) -> bool:

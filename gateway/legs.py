@@ -6,7 +6,8 @@ from dataclasses import dataclass, field, replace
 
 from gateway.errors import UpstreamError, UpstreamRefused
 from gateway.facts import ABORTED, CANCELLED, SPARE, Denial, Leg
-from gateway.ports import ChatModel, ChatStream, Clock, PairLog
+from gateway.ports import CallSpan, ChatModel, ChatStream, Clock, PairLog, Trace
+from gateway.trace_context import UNTRACED
 from gateway.wire.chat import Chat, Prefix
 from gateway.wire.chunk import Chunk
 from gateway.wire.completion import Completion
@@ -46,6 +47,7 @@ class Legs:
     verdict: Verdict | None = None
     may_escalate: bool = True
     due_in: PairLog | None = None
+    trace: Trace = UNTRACED
 
     def reserve(self, model: Model) -> Grant:
         """Say whether a model may be asked now; a Granted must be followed by a call."""
@@ -53,24 +55,26 @@ class Legs:
         grant = bar or model.chat.reserve()
         if isinstance(grant, Denied):
             self.denied.append(Denial(model.role, _WHY_NOT[grant.degraded]))
+        self.trace.reserved(model.role, grant)
         return grant
 
     async def ask(self, model: Model, chat: Chat) -> Completion:
         """Ask a model and note what came of it.  Raises what the model raises."""
-        started = self.clock()
+        started, span = self.clock(), self.trace.call(model.role)
         usage: Usage | None = None
         error: str | None = CANCELLED
         detail: str | None = None
         try:
-            completion = await model.chat.complete(chat)
+            completion = await model.chat.complete(chat, span.headers)
             usage, error = completion.usage, None
+            span.answered(completion.body, [one.finish_reason for one in completion.choices])
             return completion
         except (UpstreamError, UpstreamRefused) as failure:
             error, detail = failure.code, failure.detail()
             usage = None if failure.is_usage_unknown else NOTHING_USED
             raise
         finally:
-            self.note(model, started, usage, error, detail)
+            span.over(self.note(model, started, usage, error, detail))
 
     async def stream(
         self, model: Model, chat: Chat, prefix: Prefix | None = None, until: float | None = None
@@ -79,18 +83,18 @@ class Legs:
 
         It has failed where it has not begun by ``until``, of the running loop's clock.
         """
-        started = self.clock()
+        started, span = self.clock(), self.trace.call(model.role)
         usage: Usage | None = None
         error, detail = CANCELLED, None
         try:
-            stream = await model.chat.stream(chat, prefix, until)
+            stream = await model.chat.stream(chat, prefix, until, span.headers)
         except BaseException as failure:
             if isinstance(failure, UpstreamError | UpstreamRefused):
                 error, detail = failure.code or error, failure.detail()
                 usage = None if failure.is_usage_unknown else NOTHING_USED
-            self.note(model, started, usage, error, detail)
+            span.over(self.note(model, started, usage, error, detail))
             raise
-        return OpenLeg(self, model, stream, started)
+        return OpenLeg(self, model, stream, started, span)
 
     def tell_apart(self, model: Model, one: Usage, others: Usage) -> None:
         """Note the last call as two: the draft that counts, and those that were written beside it.
@@ -113,17 +117,22 @@ class Legs:
         usage: Usage | None,
         error: str | None,
         detail: str | None = None,
-    ) -> None:
+    ) -> Leg:
         """Note one call that is over."""
         cost, seconds = cost_of(usage, model.price), self.clock() - started
-        self.made.append(Leg(model.role, usage, cost, seconds, error, detail, started))
+        leg = Leg(model.role, usage, cost, seconds, error, detail, started)
+        self.made.append(leg)
+        return leg
 
 
 class OpenLeg:
     """A call whose answer is still coming.  ``close`` it: then it is noted, and the server free."""
 
-    def __init__(self, legs: Legs, model: Model, stream: ChatStream, started: float) -> None:
+    def __init__(
+        self, legs: Legs, model: Model, stream: ChatStream, started: float, span: CallSpan
+    ) -> None:
         self.model = model
+        self._span = span
         self._legs = legs
         self._stream = stream
         self._started = started
@@ -162,7 +171,8 @@ class OpenLeg:
 
     def hand_on(self, legs: Legs) -> None:
         """Note what came so far as given up; what is still to come will be noted in other legs."""
-        self._legs.note(self.model, self._started, self._stream.usage, ABORTED)
+        span, self._span = self._span, self._span.handed_on()
+        span.over(self._legs.note(self.model, self._started, self._stream.usage, ABORTED))
         self._before = self._stream.usage
         self._legs, self._started = legs, legs.clock()
 
@@ -173,7 +183,9 @@ class OpenLeg:
             self._is_closed = True
             self._stream.close(cause)
             usage = _rest_of(self._stream.usage, self._before)
-            self._legs.note(self.model, self._started, usage, code, detail)
+            if self._stream.opening:
+                self._span.answered(self._stream.opening, [self._stream.finish_reason])
+            self._span.over(self._legs.note(self.model, self._started, usage, code, detail))
 
 
 def _rest_of(usage: Usage | None, before: Usage | None) -> Usage | None:

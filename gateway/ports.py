@@ -1,15 +1,16 @@
 """What the life of a request needs of the world.  Adapters fit these; nothing inherits them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+from gateway.facts import Leg, RequestSettled
 from gateway.wire.chat import Chat, Prefix
 from gateway.wire.chunk import Chunk
 from gateway.wire.completion import Completion
 from routing.money import Usage
-from routing.vocabulary import Grant
+from routing.vocabulary import Grant, Role
 
 
 class ChatStream(Protocol):
@@ -22,6 +23,14 @@ class ChatStream(Protocol):
     @property
     def is_over(self) -> bool:
         """Whether the answer is whole."""
+
+    @property
+    def opening(self) -> bytes:
+        """The first chunk that said something, as the server sent it; empty before that."""
+
+    @property
+    def finish_reason(self) -> str | None:
+        """Why the answer ended, in the server's word; None before that."""
 
     async def read(self, until: float | None = None) -> Sequence[Chunk] | None:
         """The chunks that came, at least one; none at the end of the answer.
@@ -47,16 +56,70 @@ class ChatModel(Protocol):
     def can_continue(self) -> bool:
         """Whether it was seen to go on from the first words of an answer."""
 
-    async def complete(self, chat: Chat) -> Completion:
-        """Ask it.  Raises UpstreamError where it fails, UpstreamRefused where it refuses."""
+    async def complete(self, chat: Chat, headers: bytes = b"") -> Completion:
+        """Ask it.  Raises UpstreamError where it fails, UpstreamRefused where it refuses.
+
+        ``headers`` are lines that this request has beside those of all, each with its end.
+        """
 
     async def stream(
-        self, chat: Chat, prefix: Prefix | None = None, until: float | None = None
+        self,
+        chat: Chat,
+        prefix: Prefix | None = None,
+        until: float | None = None,
+        headers: bytes = b"",
     ) -> ChatStream:
         """Ask it for an answer as it comes, from ``prefix`` on.  Raises as ``complete`` does.
 
         One that does not begin by ``until``, of the running loop's clock, has failed.
         """
+
+
+class CallSpan(Protocol):
+    """The span of one call to a model; ``headers`` are lines that tell the server of it."""
+
+    @property
+    def headers(self) -> bytes:
+        """Lines of a request's head, each with its end."""
+
+    def answered(self, body: bytes, finish_reasons: Sequence[str | None]) -> None:
+        """The server answered: ``body`` is its reply, or a chunk of it."""
+
+    def over(self, leg: Leg) -> None:
+        """The call is over, and this is what it came to."""
+
+    def handed_on(self) -> "CallSpan":
+        """What is still to come of this call, off the request path."""
+
+
+class Trace(Protocol):
+    """The spans of one request; ``id`` is None where nobody traces."""
+
+    @property
+    def id(self) -> str | None:
+        """The trace's id, 32 hexadecimal digits."""
+
+    def admitted(self, cascade: str) -> None:
+        """The request is understood; its plan is made now."""
+
+    def reserved(self, role: Role, grant: Grant) -> None:
+        """Whether a model may be asked."""
+
+    def call(self, role: Role) -> CallSpan:
+        """A model is asked."""
+
+    def end(self, fact: RequestSettled | None) -> None:
+        """The last byte has left; None where nothing is known of the request."""
+
+
+class Tracing(Protocol):
+    """Who makes spans of requests, or hands on what clients say of theirs."""
+
+    def begin(self, headers: Iterable[tuple[bytes, bytes]]) -> Trace:
+        """A request came, with these headers; names are in lower case."""
+
+    async def close(self) -> None:
+        """Send what is not sent, within a bound; then send no more."""
 
 
 class Clock(Protocol):

@@ -15,7 +15,7 @@ PREFIX = "UNDERSTUDY_"
 # These are set by the environment alone.
 WITHOUT_OPTION = frozenset({
     "drain_seconds", "journal_fsync_seconds", "journal_keep_seconds", "journal_max_bytes",
-    "journal_when_full", "max_body_bytes", "max_open_requests", "pairs_keys",
+    "journal_when_full", "max_body_bytes", "max_open_requests", "pairs_keys", "tracing",
 })  # fmt: skip
 Port = Annotated[int, Field(ge=0, le=65535)]
 
@@ -92,6 +92,11 @@ class Settings(BaseSettings):
         default=30, ge=0, le=3600, description="How long open requests may go on after SIGTERM."
     )
 
+    tracing: bool = Field(
+        default=False,
+        description="Send spans to an OpenTelemetry collector, which the variables `OTEL_*` name.",
+    )
+
     @property
     def is_loopback(self) -> bool:
         """Whether only this machine can reach the gateway."""
@@ -139,3 +144,8 @@ def unknown_variables() -> list[str]:
 def read_secret(variable: str) -> str | None:
     """The value of an environment variable that the cascades' file names, or None."""
     return os.environ.get(variable)
+
+
+def standard_variable(name: str) -> str | None:
+    """The value of one of OpenTelemetry's variables, which its SDK reads too; None where empty."""
+    return os.environ.get(name, "").strip() or None

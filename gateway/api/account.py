@@ -31,6 +31,7 @@ class Account:
     first_byte_seconds: float | None = None
     first_tokens: int = 0
     is_settled: bool = False
+    fact: RequestSettled | None = None
 
     @property
     def complete_drafts(self) -> float:
@@ -102,6 +103,8 @@ class Account:
         self.legs.may_escalate = self.tenant is None or self.tenant.may_escalate
         if self.is_pair_due:
             self.legs.due_in = self.context.pairs
+        if self.served is not None:
+            self.legs.trace.admitted(self.served.cascade.name)
 
     def log_pair(self, rescue: Rescue) -> str | None:
         """Write a pair to the journal, where that is allowed; its id, None where there is none."""
@@ -168,7 +171,7 @@ class Account:
         verdict = self.legs.verdict
         is_answered = ending in ANSWERED
         self.context.observer.settled(
-            RequestSettled(
+            fact := RequestSettled(
                 request_id=self.request_id,
                 ending=ending,
                 status=status,
@@ -193,8 +196,10 @@ class Account:
                 error_code=error_code,
                 body_seconds=self.body_seconds,
                 first_tokens=self.first_tokens,
+                trace_id=self.legs.trace.id,
             )
         )
+        self.fact = fact
 
     def _handover(self) -> Handover | None:
         if self.course.splice is not None:

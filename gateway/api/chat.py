@@ -94,7 +94,7 @@ class _Exchange:
             context=context,
             request_id=request_id(scope, context.new_id()),
             started=context.clock(),
-            legs=Legs(context.clock),
+            legs=Legs(context.clock, trace=context.tracing.begin(scope["headers"])),
         )
 
     async def run(self) -> None:
@@ -113,6 +113,8 @@ class _Exchange:
         except asyncio.CancelledError:  # this process is stopping and has waited long enough
             await self._fail(ShuttingDown("The gateway is shutting down."), Ending.CANCELLED)
             raise
+        finally:
+            account.legs.trace.end(account.fact)
 
     async def _admitted(self) -> tuple[Chat, Served]:
         context, scope, account = self._context, self._scope, self._account

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from gateway.answer import Cascade
 from gateway.keys import Keys
 from gateway.pairs import Source
-from gateway.ports import Clock, PairLog
+from gateway.ports import Clock, PairLog, Tracing
 from gateway.safekeeping import Safekeeping
 from gateway.telemetry.observer import Observer
+from gateway.trace_context import PassingOn
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,7 @@ class Context:
     dice: Callable[[], float]
     started_at: int
     is_pair_due: bool = False
+    tracing: Tracing = field(default_factory=PassingOn)
     background: set[asyncio.Task[None]] = field(default_factory=set)
     is_draining: bool = False
     open_requests: int = field(default=0)

@@ -10,7 +10,8 @@ import msgspec
 import structlog
 
 from gateway.facts import ABORTED, SPARE, RequestSettled, TeacherProbed
-from routing.money import usd
+from routing.money import total_of, usd
+from routing.vocabulary import Kind
 
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 _encoder = msgspec.json.Encoder(enc_hook=str)
@@ -92,6 +93,8 @@ def log_settled(log: structlog.typing.FilteringBoundLogger, fact: RequestSettled
         cost_usd=None if cost_pico is None else usd(cost_pico),
         tokens=sum(leg.usage.input + leg.usage.output for leg in fact.legs if leg.usage),
         error=fact.error_code,
+        **_of_bill(fact),
+        **({} if fact.trace_id is None else {"trace_id": fact.trace_id}),
         **_of_stream(fact),
         **_failures(fact),
     )
@@ -117,6 +120,24 @@ def log_probed(log: structlog.typing.FilteringBoundLogger, fact: TeacherProbed) 
         message=_CONTINUATIONS[fact.can_continue],
         saw=fact.saw,
     )
+
+
+def _of_bill(fact: RequestSettled) -> dict[str, object]:
+    """What was paid for what, where not all of it was served, and whether it is an estimate."""
+    told: dict[str, object] = {}
+    entries = fact.entries
+    kinds = dict.fromkeys(entry.kind for entry in entries)
+    if kinds.keys() - {Kind.SERVED}:
+        costs = {
+            kind: total_of([entry.cost_pico for entry in entries if entry.kind is kind])
+            for kind in kinds
+        }
+        told["cost_by_kind"] = {
+            kind: None if cost is None else usd(cost) for kind, cost in costs.items()
+        }
+    if any(entry.is_estimated for entry in entries):
+        told["estimated"] = True
+    return told
 
 
 def _of_stream(fact: RequestSettled) -> dict[str, object]:

@@ -288,25 +288,27 @@ class HttpClient:
         self._resolved_at = float("-inf")
         self._resolving = asyncio.Lock()
 
-    async def post(self, body: bytes, *, seconds: float, most: int) -> tuple[int, bytes]:
-        """Status and body of the whole answer.
+    async def post(
+        self, body: bytes, *, seconds: float, most: int, headers: bytes = b""
+    ) -> tuple[int, bytes]:
+        """Status and body of the whole answer; ``headers`` are lines of this request alone.
 
         Raises Unreachable, BrokenOff, TooLarge beyond ``most`` bytes, and TimeoutError once that
         many seconds have passed since the request was sent.
         """
         connection = await self._connection()
         try:
-            connection.send(self._request(body), seconds=seconds, most=most)
+            connection.send(self._request(body, headers), seconds=seconds, most=most)
             answer = await connection.whole()
             return connection.status, answer
         finally:
             self.give_back(connection)
 
-    async def stream(self, body: bytes, *, seconds: float) -> Reply:
+    async def stream(self, body: bytes, *, seconds: float, headers: bytes = b"") -> Reply:
         """The answer as it comes, once its status is known.  Raises as ``post`` does."""
         connection = await self._connection()
         try:
-            connection.send(self._request(body), seconds=seconds, most=None)
+            connection.send(self._request(body, headers), seconds=seconds, most=None)
             await connection.head()
             return Reply(self, connection)
         except BaseException:
@@ -330,8 +332,8 @@ class HttpClient:
         if self._sweep is None:
             self._sweep = connection.loop.call_later(IDLE_SECONDS, self._close_idle)
 
-    def _request(self, body: bytes) -> bytes:
-        return b"%b%d\r\n\r\n%b" % (self._target.head, len(body), body)
+    def _request(self, body: bytes, headers: bytes) -> bytes:
+        return b"%b%d\r\n%b\r\n%b" % (self._target.head, len(body), headers, body)
 
     async def _connection(self) -> _Connection:
         settling: list[_Connection] = []

@@ -89,13 +89,17 @@ class OpenAIModel:
         else:
             self.breaker.abandoned()
 
-    async def complete(self, chat: Chat) -> Completion:
-        """Ask the model.  Raises UpstreamError where it fails, UpstreamRefused where it refuses."""
+    async def complete(self, chat: Chat, headers: bytes = b"") -> Completion:
+        """Ask the model.  Raises UpstreamError where it fails, UpstreamRefused where it refuses.
+
+        ``headers`` are lines that this request has beside those of all, each with its end.
+        """
         body = upstream_body(chat, self._endpoint.dialect)
         started = self._begin()
         try:
+            seconds = self._endpoint.timeout_seconds
             status, reply = await self._http.post(
-                body, seconds=self._endpoint.timeout_seconds, most=MAX_REPLY_BYTES
+                body, seconds=seconds, most=MAX_REPLY_BYTES, headers=headers
             )
             if status != 200:
                 raise fault_of_status(status, reply)
@@ -111,14 +115,18 @@ class OpenAIModel:
         return completion
 
     async def stream(
-        self, chat: Chat, prefix: Prefix | None = None, until: float | None = None
+        self,
+        chat: Chat,
+        prefix: Prefix | None = None,
+        until: float | None = None,
+        headers: bytes = b"",
     ) -> UpstreamStream:
         """Ask the model for an answer as it comes.  Raises as ``complete`` does."""
         body = upstream_stream_body(chat, self._endpoint.dialect, prefix)
         started = self._begin()
         try:
             async with asyncio.timeout_at(until):
-                reply = await self._open(body)
+                reply = await self._open(body, headers)
         except NETWORK_ERRORS as failure:
             error = fault_of(failure)
             self.ended(started, error)
@@ -134,8 +142,9 @@ class OpenAIModel:
             is_evidence_wanted=self._endpoint.dialect.is_evidence_wanted,
         )
 
-    async def _open(self, body: bytes) -> Reply:
-        reply = await self._http.stream(body, seconds=self._endpoint.timeout_seconds)
+    async def _open(self, body: bytes, headers: bytes) -> Reply:
+        seconds = self._endpoint.timeout_seconds
+        reply = await self._http.stream(body, seconds=seconds, headers=headers)
         if reply.status == 200:
             return reply
         try:

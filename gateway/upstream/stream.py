@@ -40,7 +40,8 @@ class Watch(Protocol):
 class UpstreamStream:
     """One streamed answer, which ``watch`` hears of.
 
-    ``usage`` is what the server has said so far of what the answer costs, if anything.
+    ``usage`` is what the server has said so far of what the answer costs, if anything; ``opening``
+    the first chunk that said something, as it came, and ``finish_reason`` why the answer ended.
     """
 
     def __init__(
@@ -54,6 +55,8 @@ class UpstreamStream:
     ) -> None:
         self.usage: Usage | None = None
         self.is_over = False
+        self.opening = b""
+        self.finish_reason: str | None = None
         self._is_evidence_wanted = is_evidence_wanted
         self._reply = reply
         self._clock = clock
@@ -62,7 +65,6 @@ class UpstreamStream:
         self._splitter = EventSplitter()
         self._has_begun = False
         self._has_choice = False
-        self._has_finish = False
         self._bytes = 0
         self._is_done = False
         self._is_closed = False
@@ -86,7 +88,9 @@ class UpstreamStream:
                 if chunks is None:
                     return None
         except NETWORK_ERRORS as failure:
-            if self._has_finish:  # the answer is whole, and only its bill may be missing
+            if (
+                self.finish_reason is not None
+            ):  # the answer is whole, and only its bill may be missing
                 return self._end()
             error = fault_of(failure)
             self._close(error)
@@ -139,7 +143,7 @@ class UpstreamStream:
             with suppress(ValueError, RecursionError):  # half an event says nothing
                 self._take_in([rest], chunks)
                 return chunks  # what is still missing then is told the next time
-        if self._has_choice and not self._has_finish:
+        if self._has_choice and self.finish_reason is None:
             raise UpstreamUnavailable(
                 "The model server broke off its answer.", is_usage_unknown=True
             )
@@ -160,10 +164,11 @@ class UpstreamStream:
             if chunk.usage is not None:
                 self.usage = chunk.usage
             self._has_choice |= chunk.has_choice
-            self._has_finish |= chunk.finish_reason is not None
+            if chunk.finish_reason is not None:
+                self.finish_reason = chunk.finish_reason
             chunks.append(chunk)
             if not self._has_begun and chunk.says_something:
-                self._has_begun = True
+                self._has_begun, self.opening = True, chunk.body
                 self._watch.began()
 
     def _end(self) -> Sequence[Chunk]:

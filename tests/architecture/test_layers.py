@@ -104,6 +104,22 @@ RULES = (
         "an adapter knows its own outside thing: here, metrics and logs",
     ),
     Rule(
+        ("bench/*", "distill/*", "evaluation/*", "gateway/*", "understudy/*"),
+        ("opentelemetry", "gateway.telemetry.span_sender", "gateway.telemetry.tracing"),
+        "the SDK is an extra, and loaded where UNDERSTUDY_TRACING is set and nowhere else",
+        except_in=("gateway/telemetry/span_sender.py", "gateway/telemetry/tracing.py"),
+        module_level_only=True,
+    ),
+    Rule(
+        ("bench/*", "distill/*", "evaluation/*", "gateway/*", "understudy/*"),
+        ("opentelemetry", "gateway.telemetry.span_sender", "gateway.telemetry.tracing"),
+        "one place decides whether requests are traced",
+        except_in=(
+            "gateway/telemetry/span_sender.py", "gateway/telemetry/tracing.py",
+            "gateway/tracing.py",
+        ),
+    ),
+    Rule(
         ("gateway/answer*.py", "gateway/audit/worker.py"),
         (
             *WEB, *HTTP_CLIENTS, "redis", "os", "logging", "structlog", "prometheus_client",
@@ -294,6 +310,9 @@ BAD = [
     ("gateway/stores/pairs.py", "import httpx"),
     ("gateway/telemetry/metrics.py", "from gateway.upstream.openai import Client"),
     ("gateway/answer.py", "import httpx"),
+    ("gateway/api/chat.py", "from opentelemetry import trace"),
+    ("gateway/legs.py", "def ask():\n    from opentelemetry import trace"),
+    ("gateway/tracing.py", "from gateway.telemetry.tracing import SpanTracing"),
     ("gateway/legs.py", "import aiohttp"),
     ("gateway/legs.py", "from httptools import HttpResponseParser"),
     ("gateway/app.py", "import aiohappyeyeballs"),
@@ -358,6 +377,8 @@ def test_every_rule_is_broken_by_a_bad_import(rule: Rule) -> None:
         ("gateway/app.py", "from .wire import sse\nfrom . import errors"),
         ("gateway/settings.py", "import os\nHOME = os.environ.get('HOME')"),
         ("gateway/telemetry/log.py", "import os\nPID = os.getpid()"),
+        ("gateway/telemetry/tracing.py", "from opentelemetry.trace import Span"),
+        ("gateway/tracing.py", "def choose():\n    from opentelemetry.sdk.trace import Tracer"),
         ("understudy/__main__.py", "def serve():\n    from gateway.app import create_app"),
         ("understudy/demo/run.py", "from understudy.demo.tasks import TASKS"),
         ("routing/money.py", "def price(input, output):\n    return input + output"),

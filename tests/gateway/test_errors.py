@@ -7,6 +7,7 @@ import ssl
 import pytest
 
 from gateway.errors import UpstreamUnavailable, root_of, words_of
+from gateway.wire.errors import read_refusal
 
 REFUSED = ConnectionRefusedError(errno.ECONNREFUSED, "Connect call failed ('10.0.0.1', 80)")
 
@@ -50,3 +51,9 @@ def test_the_detail_of_a_failed_call_ends_in_the_system_s_words() -> None:
     assert failure.detail().endswith("(ConnectionRefusedError: Connection refused)")
     failure.__cause__ = ValueError("odd")
     assert failure.detail().endswith("(ValueError)")
+
+
+def test_the_detail_of_a_refusal_leaves_the_server_s_words_out() -> None:
+    refusal = read_refusal(400, b'{"error": {"message": "I cannot read: my prompt"}}')
+    assert "my prompt" in refusal.message
+    assert refusal.detail() == "The model server refused the request with status 400."

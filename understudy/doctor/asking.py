@@ -12,7 +12,7 @@ import msgspec
 
 from gateway.app import build_model
 from gateway.cascades import LoadedCascade
-from gateway.errors import GatewayError, root_of, words_of
+from gateway.errors import GatewayError, UpstreamRefused, root_of, words_of
 from gateway.legs import Legs, Model
 from gateway.upstream.openai import OpenAIModel
 from gateway.upstream.probe import QUESTION, Continuation, probe
@@ -117,6 +117,8 @@ async def _ask(question: Question, ask: Callable[[Model], Awaitable[_T]]) -> _T 
     try:
         async with asyncio.timeout(question.seconds):
             return await ask(model)
+    except UpstreamRefused as refusal:  # of a question that is no secret
+        return Fault(refusal.message)
     except GatewayError as failure:
         return Fault(failure.detail())
     except TimeoutError:

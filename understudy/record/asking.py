@@ -224,7 +224,8 @@ class Panel:
 
 
 def _unanswered(who: str, item: Item, failure: UpstreamError | UpstreamRefused) -> Unanswered:
-    return Unanswered(f"{who}:{failure.code}", f"{item.id}: {who}: {failure.detail()}")
+    said = failure.message if isinstance(failure, UpstreamRefused) else failure.detail()
+    return Unanswered(f"{who}:{failure.code}", f"{item.id}: {who}: {said}")
 
 
 def _digest(config: ModelConfig, version: str = "") -> str:
