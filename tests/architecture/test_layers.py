@@ -23,7 +23,10 @@ HTTP_CLIENTS = ("aiohappyeyeballs", "httptools", "aiohttp", "httpx", "pyreqwest"
 TRAINING = ("peft", "torch", "transformers", "trl")
 FITTING = ("matplotlib", "numpy", "scipy", "sklearn")
 ANSWERS = ("gateway.answer", "gateway.answer_stream")
-ABOVE_THE_GATEWAY = ("bench", "distill", "evaluation", "tests", "understudy")
+ABOVE_THE_GATEWAY = ("bench", "distill", "evaluation", "grafana", "tests", "understudy")
+# What draws pictures of dashboards needs a plotter; what makes them needs the SDK alone.
+DASHBOARDS = frozenset({"grafana", "grafana_foundation_sdk"})
+DRAWING = frozenset({"matplotlib", "numpy"})
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,10 @@ RULES = (
         "vLLM is a server that deploy/ starts and we talk to over HTTP",
     ),
     Rule(
-        ("bench/*", "distill/*", "evaluation/*", "gateway/*", "routing/*", "understudy/*"),
+        (
+            "bench/*", "distill/*", "evaluation/*", "gateway/*", "grafana/*", "routing/*",
+            "understudy/*",
+        ),
         ("tests",),
         "what ships must not need the tests",
     ),
@@ -211,6 +217,21 @@ def impure_routing(source: Module) -> Iterator[str]:
             yield f"{source.path}:{node.lineno} is asynchronous: routing never waits"
 
 
+def foreign_dashboards(source: Module) -> Iterator[str]:
+    """Whatever grafana/ takes from anywhere but the SDK, the standard library and itself."""
+    if source.package != "grafana":
+        return
+    allowed = DASHBOARDS | sys.stdlib_module_names
+    if source.path.startswith("grafana/pictures/"):
+        allowed |= DRAWING
+    for imported in imports(source):
+        if imported.target.partition(".")[0] not in allowed:
+            yield (
+                f"{source.path}:{imported.line} imports {imported.target}: dashboards know the "
+                "gateway by its metrics alone"
+            )
+
+
 def environment_readers(source: Module) -> Iterator[str]:
     """Places in gateway/ but settings.py that read the environment."""
     if source.package != "gateway" or source.path == "gateway/settings.py":
@@ -267,6 +288,7 @@ def faults(source: Module, known: frozenset[str]) -> list[str]:
     return [
         *forbidden_imports(source),
         *impure_routing(source),
+        *foreign_dashboards(source),
         *environment_readers(source),
         *own_root_imports(source, known),
         *sibling_commands(source),
@@ -349,6 +371,12 @@ BAD = [
     ("distill/train.py", "from vllm import LLM"),
     ("understudy/__main__.py", "from gateway.app import create_app"),
     ("understudy/check.py", "from understudy.serve import serve"),
+    ("grafana/cost.py", "from routing.vocabulary import Kind"),
+    ("grafana/cost.py", "import matplotlib.pyplot"),
+    ("grafana/boards.py", "import yaml"),
+    ("grafana/pictures/answers.py", "import httpx"),
+    ("grafana/pictures/answers.py", "from tests.fakes import upstream"),
+    ("gateway/app.py", "import grafana.boards"),
 ]
 
 
@@ -375,6 +403,8 @@ def test_every_rule_is_broken_by_a_bad_import(rule: Rule) -> None:
         ("bench/clients.py", "from gateway.upstream.http1 import HttpClient"),
         ("gateway/app.py", "from gateway import errors\nfrom gateway.settings import Settings"),
         ("gateway/app.py", "from .wire import sse\nfrom . import errors"),
+        ("grafana/panels.py", "import json\nfrom grafana_foundation_sdk.builders import stat"),
+        ("grafana/pictures/drawing.py", "from matplotlib.figure import Figure"),
         ("gateway/settings.py", "import os\nHOME = os.environ.get('HOME')"),
         ("gateway/telemetry/log.py", "import os\nPID = os.getpid()"),
         ("gateway/telemetry/tracing.py", "from opentelemetry.trace import Span"),

@@ -1,0 +1,1 @@
+"""Dashboards as code: what the metrics say to those who pay, and to those who operate."""

@@ -1,0 +1,1 @@
+"""Pictures of the dashboards without a Grafana: a Prometheus' answers, drawn panel by panel."""

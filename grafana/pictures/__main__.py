@@ -1,0 +1,54 @@
+"""``python -m grafana.pictures``: draw every dashboard from a Prometheus that scrapes gateways."""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from grafana.pictures.answers import Prometheus
+from grafana.pictures.page import drawn
+
+DASHBOARDS = Path(__file__).parents[1] / "dashboards"
+OUT = Path(__file__).parents[2] / "docs" / "pictures"
+
+
+def draw_all(prometheus: Prometheus, end: float, seconds: float, out: Path) -> list[Path]:
+    """Draw each committed dashboard as it is at ``end``, with the ``seconds`` before it."""
+    out.mkdir(parents=True, exist_ok=True)
+    written = []
+    for path in sorted(DASHBOARDS.glob("*.json")):
+        board = json.loads(path.read_text(encoding="utf-8"))
+        figure = drawn(board, lambda panel: prometheus.ask(panel, end, seconds), end)
+        written.append(out / f"dashboard-{path.stem}.png")
+        figure.savefig(written[-1], pil_kwargs={"optimize": True})
+    return written
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Draw as told by the arguments; the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="pictures",
+        description=__doc__,
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("--prometheus", default="http://127.0.0.1:9090", metavar="URL")
+    parser.add_argument("--scrape", type=float, default=15, help="its scrape interval in seconds")
+    parser.add_argument("--seconds", type=float, default=3600, help="how much time is shown")
+    parser.add_argument("--end", type=float, help="until when, in seconds since 1970; now, if not")
+    parser.add_argument("--out", type=Path, default=OUT, metavar="DIR")
+    options = parser.parse_args(arguments)
+    end = time.time() if options.end is None else options.end
+    try:
+        prometheus = Prometheus(options.prometheus, options.scrape)
+        written = draw_all(prometheus, end, options.seconds, options.out)
+    except (OSError, ValueError) as error:
+        sys.stderr.write(f"no pictures: {error}\n")
+        return 1
+    sys.stdout.writelines(f"{path}\n" for path in written)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
