@@ -26,6 +26,7 @@ from routing.cascade import (
     Prospect,
     ServeDraft,
     Verdict,
+    as_served,
     defer,
     plan,
     settle,
@@ -102,7 +103,9 @@ async def answer(chat: Chat, cascade: Cascade, legs: Legs) -> Answer:
     first = plan(prospect, cascade.student_cannot, cascade.policy)  # pure
     draft = await _draft(first, chat, prospect, cascade, legs)  # I/O: student
     evidence = draft if isinstance(draft, NoDraft) else drafts_of(draft, chat)
-    verdict = legs.verdict = defer(evidence, cascade.policy, prospect)  # pure
+    is_held_out = legs.is_held_out
+    verdict = defer(evidence, cascade.policy, prospect, is_held_out=is_held_out)  # pure
+    legs.verdict = verdict
     grant = Granted() if isinstance(verdict, Keep) else legs.reserve(cascade.teacher)
     outcome = settle(verdict, grant, cascade.when_denied)  # pure
     if isinstance(outcome, AskTeacher):
@@ -115,6 +118,7 @@ async def answer(chat: Chat, cascade: Cascade, legs: Legs) -> Answer:
                 raise  # too long for both, or wrong in the eyes of the only one who could answer
             outcome = settle(verdict, denied(failure), cascade.when_denied)  # pure
     if isinstance(outcome, ServeDraft):
+        legs.verdict = verdict = as_served(verdict)  # pure
         if isinstance(draft, NoDraft):  # it was spared, and is wanted after all
             draft = await _draft(AskStudent(), chat, prospect, cascade, legs)  # I/O: student
         if not isinstance(draft, NoDraft):

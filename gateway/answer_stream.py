@@ -17,7 +17,18 @@ from gateway.wire.assemble import Assembly
 from gateway.wire.chat import Chat, Prefix
 from gateway.wire.chunk import Chunk
 from gateway.wire.prospect import prospect_of
-from routing.cascade import AskTeacher, Defer, Keep, ServeDraft, Verdict, defer, plan, settle
+from routing.cascade import (
+    AskTeacher,
+    Defer,
+    Keep,
+    ServeDraft,
+    Verdict,
+    as_served,
+    defer,
+    hold_out,
+    plan,
+    settle,
+)
 from routing.handover import Seam, hand_over, obstacle_of
 from routing.streaming import Doubt, Gate, Hold, Release
 from routing.vocabulary import Degraded, Denied, Handover, NoDraft, Obstacle, Reason, Role
@@ -143,7 +154,15 @@ class AnswerStream:
             return self._defer(self._decision)
         if isinstance(self._decision, Hold):
             return draft.take_reasoning() if self._is_reasoning_released else ()
-        self._legs.verdict = draft.gate.verdict
+        verdict = draft.gate.verdict
+        if verdict is not None and self._legs.is_held_out:
+            verdict = hold_out(verdict)  # pure
+        return self._defer(verdict) if isinstance(verdict, Defer) else self._keep(verdict)
+
+    def _keep(self, verdict: Verdict | None) -> Chunks:
+        """The draft is enough: it goes out from here on."""
+        self.course.is_unfinished = False
+        self._legs.verdict = verdict
         self.course.served_by, self._step = Role.STUDENT, self._flow
         return ()
 
@@ -169,6 +188,9 @@ class AnswerStream:
             if draft is not None:
                 draft.leg.close(ABORTED)
             raise _nothing_to_serve()
+        served = as_served(verdict)  # pure
+        if isinstance(served, Keep):
+            return self._keep(served)
         self.course.degraded = outcome.degraded
         self._step = self._degrade
         return ()
@@ -294,6 +316,7 @@ class AnswerStream:
         window = Window(
             streaming.handover if self._wishes.is_live else Handover.NEVER,
             until if is_bounded and hold_tokens is not None else None,
+            self._legs.is_drawn,
         )
         leg = await self._legs.stream(student, self._chat, until=window.until)
         self.course.draft = Drafting(leg, gate, self._chat, window)
@@ -301,10 +324,14 @@ class AnswerStream:
         return None
 
     def _give_up(self, draft: Drafting) -> None:
-        """Free the student's slot, unless the draft is to be finished off the path."""
+        """Free the student's slot, unless the draft is to be finished off the path.
+
+        One that is held out always is: it would have been written to its end.
+        """
         if not draft.is_over:
-            self.course.is_unfinished = self._wishes.is_completed
-            if not self._wishes.is_completed:
+            is_held_out = isinstance(draft.gate.verdict, Keep)
+            self.course.is_unfinished = self._wishes.is_completed or is_held_out
+            if not self.course.is_unfinished:
                 draft.leg.close(ABORTED)
 
     @property

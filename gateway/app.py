@@ -149,6 +149,7 @@ def build_gateway(
     )
     metrics.pairs.watch(pairs.state)
     watch(context, cascades)
+    metrics.baseline.watch({name: one.learner for name, one in served.items()})
     _warn(observer, settings, cascades)
     return Gateway(
         context=context,
@@ -237,6 +238,7 @@ def _served(loaded: LoadedCascade, observer: Observer, sealer: Sealer | None) ->
         ),
         safekeeping=Safekeeping(loaded.redactor, sealer),
         is_storing=config.pairs.store,
+        holdout=config.audit.holdout_share,
     )
 
 

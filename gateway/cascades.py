@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -126,9 +127,16 @@ class AuditConfig(Section):
     """What is learnt off the request path.
 
     ``complete_drafts``: the share of abandoned drafts that the student finishes all the same.
+    ``holdout``: the share of drafts that would be kept which the teacher answers all the same.
     """
 
     complete_drafts: Annotated[_Float, Field(ge=0, le=1)] = 0.05
+    holdout: Annotated[_Float, Field(ge=0, le=0.5)] = 0.0
+
+    @property
+    def holdout_share(self) -> Fraction:
+        """The same exactly, as it is written: 0.05 is one in twenty."""
+        return Fraction(repr(self.holdout))
 
 
 class CascadeConfig(Section):

@@ -28,11 +28,13 @@ Decision = Hold | Release | Defer | Doubt
 class Window:
     """How long a draft is held back, and what may become of it later.
 
-    ``until`` is by the running loop's clock; None has no end.
+    ``until`` is by the running loop's clock; None has no end.  ``is_held_out``: the whole draft is
+    wanted, although it is enough.
     """
 
     handover: Handover
     until: float | None
+    is_held_out: bool = False
 
 
 class Drafting:
@@ -55,6 +57,7 @@ class Drafting:
         self._chat = chat
         self._handover = window.handover
         self._until = window.until
+        self._is_held_out = window.is_held_out
         self._is_gated = True
         self._has_tool_call = False
         self._may_call = Need.TOOLS in chat.needs
@@ -142,7 +145,7 @@ class Drafting:
         return self.gate.tokens
 
     def _take_in(self, chunk: Chunk) -> Decision:
-        is_out = isinstance(self.gate.verdict, Keep)
+        is_out = isinstance(self.gate.verdict, Keep) and not self._is_held_out
         if not is_out or chunk.is_tool_call or self._handover is not Handover.NEVER:
             self.assembly.add(chunk)
         self._finish_reason = chunk.finish_reason or self._finish_reason

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from math import inf
 
+from routing.baseline import Correction, Estimate
 from routing.bill import Entry
 from routing.money import Usage, total_of
 from routing.streaming import Doubt
 from routing.vocabulary import (
+    Basis,
     Confidence,
     Degraded,
     Handover,
@@ -81,9 +83,10 @@ class RequestSettled:
     request names.  ``handover`` says what became of an answer that was half out when it fell into
     ``doubt`` or broke off, None where neither happened or where it ended there; ``obstacle`` why it
     was not handed over, where it was to be.  ``first_byte_seconds`` is known of streams alone.
-    ``baseline_pico`` estimates what the teacher alone would have cost.  ``body_seconds`` is how
-    long the client took to send the request, ``first_tokens`` how many tokens of a stream went out
-    at once with its first byte.  ``trace_id`` is None where nobody traces.
+    ``baseline`` estimates what the teacher alone would have cost; None where there is no answer.
+    ``body_seconds`` is how long the client took to send the request, ``first_tokens`` how many
+    tokens of a stream went out at once with its first byte.  ``trace_id`` is None where nobody
+    traces.
     """
 
     request_id: str
@@ -106,7 +109,7 @@ class RequestSettled:
     policy_version: str | None = None
     legs: Sequence[Leg] = ()
     denials: Sequence[Denial] = ()
-    baseline_pico: int | None = None
+    baseline: Estimate | None = None
     error_code: str | None = None
     body_seconds: float = 0.0
     first_tokens: int = 0
@@ -153,10 +156,12 @@ class RequestSettled:
         return [leg.entry(self.kind_of(leg)) for leg in self.legs]
 
     def kind_of(self, leg: Leg) -> Kind:
-        """Whether a leg's tokens reached the client or were thrown away.
+        """Whether a leg's tokens reached the client, were thrown away or never meant for it.
 
         Words that are out were served, also where the model or the client then broke off.
         """
+        if self.reason is Reason.HOLDOUT and leg.role is Role.STUDENT:
+            return Kind.SHADOW
         is_theirs = leg.role is self.served_by or self.handover is Handover.CONTINUE
         is_out = self.first_byte_seconds is not None and leg.error != ABORTED
         return Kind.SERVED if is_theirs and (leg.error is None or is_out) else Kind.WASTED
@@ -177,10 +182,30 @@ def _covered(legs: Sequence[Leg]) -> float:
 
 @dataclass(frozen=True, slots=True)
 class DraftCompleted:
-    """An abandoned draft was finished off the path, to learn from; ``leg`` is what that took."""
+    """An abandoned draft was finished off the path, to learn from; ``leg`` is what that took.
+
+    ``kind`` is ``shadow`` of one that was held out, and never meant to be served.
+    """
 
     cascade: str
     leg: Leg
+    kind: Kind = Kind.AUDIT
+
+
+@dataclass(frozen=True, slots=True)
+class BothAnswered:
+    """Both models have answered a request in full, so that it says what the teacher costs.
+
+    ``basis`` is ``sample`` of a draft that was held out: then ``correction`` is what it adds to the
+    baseline, None where a bill is unknown, or the draft was not to be had; or ``escalations``,
+    which correct nothing.  ``is_learnt``: the ratios by which bills are predicted rest on it too.
+    """
+
+    cascade: str
+    tenant: str | None
+    basis: Basis
+    correction: Correction | None
+    is_learnt: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,7 @@ class Legs:
     Kept apart from the answer, because they are facts even where no answer comes of them.
     ``may_escalate`` is what the tenant is allowed; ``due_in`` the log in which an escalation must
     have room, or it is not granted; None where a pair that is lost is only counted.
+    ``is_drawn`` is what the coin says: a draft that would be kept is held out.
     """
 
     clock: Clock
@@ -48,6 +49,12 @@ class Legs:
     may_escalate: bool = True
     due_in: PairLog | None = None
     trace: Trace = UNTRACED
+    is_drawn: bool = False
+
+    @property
+    def is_held_out(self) -> bool:
+        """Whether the teacher is to answer although the draft is enough: never where it may not."""
+        return self.is_drawn and self._bar() is None
 
     def reserve(self, model: Model) -> Grant:
         """Say whether a model may be asked now; a Granted must be followed by a call."""

@@ -72,7 +72,8 @@ class Defer:
 
     ``confidence`` is None where nothing could be said; ``has_draft`` says whether something could
     be served in place of the teacher's answer, if only once it is written.  ``merit`` is that of
-    the draft or, where the prompt alone decided, the most that it promised.
+    the draft or, where the prompt alone decided, the most that it promised.  ``kept`` is the
+    verdict on a draft that was enough, and is held out all the same.
     """
 
     reason: Reason
@@ -80,6 +81,7 @@ class Defer:
     has_draft: bool = False
     signals: Signals = field(default_factory=dict)
     merit: Merit | None = None
+    kept: Keep | None = None
 
 
 Verdict = Keep | Defer
@@ -132,21 +134,48 @@ def plan(
 
 
 def defer(
-    drafts: Sequence[Draft] | NoDraft, policy: Policy, prospect: Prospect = NOTHING_KNOWN
+    drafts: Sequence[Draft] | NoDraft,
+    policy: Policy,
+    prospect: Prospect = NOTHING_KNOWN,
+    *,
+    is_held_out: bool = False,
 ) -> Verdict:
     """Judge what the student wrote.
 
     A request for several choices has a draft each, at least one, and is judged by its weakest: one
     answer goes to the client, and it is as good as its worst part.  No signal is a case of its own
-    and defers; so does a draft that was to be chosen from several and was not.
+    and defers; so does a draft that was to be chosen from several and was not.  ``is_held_out`` is
+    what a coin says that was thrown before: whatever would be kept is the teacher's to answer.
     """
     if isinstance(drafts, NoDraft):
         return Defer(drafts.reason, has_draft=drafts.is_to_be_had, merit=drafts.merit)
     whole = policy.whole
     verdict = weakest([judge(draft, whole, whole.threshold, prospect) for draft in drafts])
     if policy.is_evidence(verdict.signals) or verdict.reason is Reason.INVALID_STRUCTURE:
-        return verdict
+        return hold_out(verdict) if is_held_out else verdict
     return Defer(Reason.NO_SIGNAL, has_draft=True, signals=verdict.signals)
+
+
+def hold_out(verdict: Verdict) -> Verdict:
+    """Have the teacher answer in place of a draft that is enough, to see what that would cost."""
+    if isinstance(verdict, Defer):
+        return verdict
+    return Defer(
+        Reason.HOLDOUT,
+        verdict.confidence,
+        has_draft=True,
+        signals=verdict.signals,
+        merit=verdict.merit,
+        kept=verdict,
+    )
+
+
+def as_served(verdict: Verdict) -> Verdict:
+    """The verdict under which a draft is served: one held out in vain was kept, and nothing else.
+
+    The client cannot have a worse answer, or a mark on it, because of what we wished to learn.
+    """
+    return verdict if isinstance(verdict, Keep) or verdict.kept is None else verdict.kept
 
 
 def judge(
@@ -201,6 +230,8 @@ def settle(verdict: Verdict, grant: Grant, when_denied: WhenDenied) -> Outcome:
         return ServeDraft()
     if isinstance(grant, Granted):
         return AskTeacher()
+    if verdict.kept is not None:
+        return ServeDraft()
     if verdict.has_draft and when_denied is WhenDenied.SERVE:
         return ServeDraft(grant.degraded)
     return Refuse(grant.degraded)

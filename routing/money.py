@@ -85,15 +85,6 @@ def part_of(usage: Usage, tokens: Sequence[int], place: int) -> tuple[Usage, Usa
     return one, Usage(0, usage.output - output, 0, usage.reasoning - reasoning)
 
 
-def baseline_of(student: Usage | None, teacher_cost: int | None, price: Price | None) -> int | None:
-    """Estimate in pico-dollars of what the teacher alone would have cost for one request.
-
-    Where the teacher answered, its own cost; else its ``price`` for the ``student``'s token counts,
-    as though it wrote as much in the same tokens.  None where neither is known.
-    """
-    return teacher_cost if teacher_cost is not None else cost_of(student, price)
-
-
 def total_of(costs: list[int | None]) -> int | None:
     """Sum of costs in pico-dollars; None as soon as one of them is unknown."""
     known = [cost for cost in costs if cost is not None]

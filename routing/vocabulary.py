@@ -27,6 +27,7 @@ class Reason(StrEnum):
     STUDENT_FAILED = "student_failed"
     STUDENT_CANNOT = "student_cannot"
     PROMPT_SAYS_SO = "prompt_says_so"
+    HOLDOUT = "holdout"
 
 
 class Degraded(StrEnum):

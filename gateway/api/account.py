@@ -1,23 +1,29 @@
 """What is told of one request: headers to the client, facts to the operator, a pair to learn."""
 
 from dataclasses import dataclass, field
+from fractions import Fraction
 
 from gateway.answer_stream import Course
 from gateway.api.context import Context, Served
 from gateway.errors import GatewayError, NotRecorded, RequestError, UpstreamRefused
-from gateway.facts import ANSWERED, ContentDropped, Ending, RequestSettled
+from gateway.facts import ANSWERED, BothAnswered, ContentDropped, Ending, RequestSettled
 from gateway.keys import Tenant
 from gateway.legs import Legs
 from gateway.pairs import Pair, Provenance, Rescue, content_of, pair_record
 from gateway.wire.chat import Chat
 from gateway.wire.errors import status_of
-from routing.money import Usage, baseline_of, cost_of, total_of, usd
-from routing.vocabulary import Handover, Reason, Role
+from routing.baseline import Estimate, Observation, Ratios, correction_of, measure
+from routing.money import Usage, total_of, usd
+from routing.vocabulary import Basis, Handover, Reason, Role
 
 
 @dataclass(slots=True)
 class Account:
-    """What is known of one request so far."""
+    """What is known of one request so far.
+
+    ``ratios`` are those of the time at which the coin was thrown, before any draft: whether it is
+    held out or kept, what is predicted of the teacher's bill is the same.
+    """
 
     context: Context
     request_id: str
@@ -32,6 +38,7 @@ class Account:
     first_tokens: int = 0
     is_settled: bool = False
     fact: RequestSettled | None = None
+    ratios: Ratios = field(default_factory=Ratios)
 
     @property
     def complete_drafts(self) -> float:
@@ -99,12 +106,15 @@ class Account:
             headers["x-understudy-cost-usd"] = usd(cost)
 
     def admit(self) -> None:
-        """Have the legs know what stands in the way of an escalation, whoever the teacher is."""
+        """Have the legs know what stands in the way of an escalation, and throw the coin."""
         self.legs.may_escalate = self.tenant is None or self.tenant.may_escalate
         if self.is_pair_due:
             self.legs.due_in = self.context.pairs
         if self.served is not None:
             self.legs.trace.admitted(self.served.cascade.name)
+            self.ratios = self.served.learner.ratios
+            holdout = self.served.holdout
+            self.legs.is_drawn = holdout > 0 and self.context.dice() < holdout
 
     def log_pair(self, rescue: Rescue) -> str | None:
         """Write a pair to the journal, where that is allowed; its id, None where there is none."""
@@ -192,7 +202,7 @@ class Account:
                 policy_version=None if cascade is None else cascade.policy.version,
                 legs=self.legs.made,
                 denials=self.legs.denied,
-                baseline_pico=self._baseline() if is_answered else None,
+                baseline=self._baseline() if is_answered else None,
                 error_code=error_code,
                 body_seconds=self.body_seconds,
                 first_tokens=self.first_tokens,
@@ -200,6 +210,57 @@ class Account:
             )
         )
         self.fact = fact
+        if ending is Ending.ESCALATED and not course.is_unfinished:
+            draft = course.draft
+            is_whole = draft is None or draft.is_whole
+            self.observe(self._finished_usage(Role.STUDENT) if is_whole else None, Fraction(1))
+
+    def propensity(self, *, is_draft_had: bool) -> float:
+        """The probability with which an escalation, and its whole draft, was to be had.
+
+        ``is_draft_had``: it was there without being finished off the path.
+        """
+        if self.is_held_out and self.served is not None:
+            return float(self.served.holdout)
+        return 1.0 if is_draft_had else self.complete_drafts
+
+    def is_worth_finishing(self, pair_id: str | None) -> bool:
+        """Whether anything is learnt from the rest of a draft, given the pair it would complete.
+
+        What is held out is learnt from without one too, unless its answer is not delivered.
+        """
+        return pair_id is not None or (self.is_held_out and not self.is_pair_due)
+
+    @property
+    def is_held_out(self) -> bool:
+        """Whether the teacher answers in place of a draft that was enough."""
+        return self.reason is Reason.HOLDOUT
+
+    def observe(self, student: Usage | None, propensity: Fraction) -> None:
+        """Tell, and learn, what a request says of the teacher's bill that both have answered.
+
+        ``student`` is what the whole draft took, None where there is none or nobody knows; it was
+        to be had with the probability ``propensity`` among those that were not held out.
+        """
+        served, splice = self.served, self.course.splice
+        if served is None or (splice is not None and splice.handover is Handover.CONTINUE):
+            return
+        basis, cascade = Basis.ESCALATIONS, served.cascade
+        if self.is_held_out:
+            basis, propensity = Basis.SAMPLE, served.holdout
+        teacher, correction = self._finished_usage(Role.TEACHER), None
+        measured = measure(teacher, cascade.teacher.price).pico
+        predicted = self.ratios.predict(student, cascade.teacher.price).pico
+        if self.is_held_out and measured is not None and predicted is not None:
+            correction = correction_of(measured, predicted, propensity, is_in_sum=True)
+        seen = None
+        if student is not None and teacher is not None:
+            seen = Observation(basis, student, teacher, propensity)
+            served.learner.learn(seen)
+        if seen is not None or self.is_held_out:
+            tenant = None if self.tenant is None else self.tenant.name
+            fact = BothAnswered(cascade.name, tenant, basis, correction, is_learnt=seen is not None)
+            self.context.observer.both_answered(fact)
 
     def _handover(self) -> Handover | None:
         if self.course.splice is not None:
@@ -209,18 +270,23 @@ class Account:
     def _cost_pico(self) -> int | None:
         return total_of([leg.cost_pico for leg in self.legs.made])
 
-    def _baseline(self) -> int | None:
-        legs = {leg.role: leg for leg in self.legs.made if leg.error is None}
-        student, teacher = legs.get(Role.STUDENT), legs.get(Role.TEACHER)
+    def _baseline(self) -> Estimate:
+        """What the teacher alone would have cost: its own bill where it wrote the whole answer."""
         price = None if self.served is None else self.served.cascade.teacher.price
         splice = self.course.splice
         if splice is not None and splice.handover is Handover.CONTINUE:
-            return cost_of(self.spliced_usage(), price)
-        return baseline_of(
-            None if student is None else student.usage,
-            None if teacher is None else teacher.cost_pico,
-            price,
-        )
+            usage = {leg.role: leg.usage for leg in self.legs.made}
+            student, teacher = usage.get(Role.STUDENT), usage.get(Role.TEACHER)
+            return self.ratios.predict_spliced(student, splice.prefix.tokens, teacher, price)
+        teacher = self._finished_usage(Role.TEACHER)
+        if self.course.served_by is Role.TEACHER and teacher is not None:
+            return measure(teacher, price)
+        return self.ratios.predict(self._finished_usage(Role.STUDENT), price)
+
+    def _finished_usage(self, role: Role) -> Usage | None:
+        """What a model's last call took that came to its end."""
+        usages = [leg.usage for leg in self.legs.made if leg.role is role and leg.error is None]
+        return usages[-1] if usages else None
 
     def spliced_usage(self) -> Usage | None:
         """What the client received of both models; None where that is unknown.

@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import replace
+from fractions import Fraction
 
 from gateway.api.account import Account
 from gateway.drafting import Drafting
@@ -9,6 +10,8 @@ from gateway.errors import UpstreamError
 from gateway.facts import DraftCompleted
 from gateway.legs import Legs
 from gateway.pairs import Rescue
+from routing.money import Usage
+from routing.vocabulary import Handover, Kind
 
 
 def finish_draft(account: Account, draft: Drafting, legs: Legs, rescue: Rescue) -> None:
@@ -26,7 +29,9 @@ def abandon_draft(account: Account, draft: Drafting, legs: Legs) -> None:
 
 
 async def _finish_draft(account: Account, draft: Drafting, legs: Legs, rescue: Rescue) -> None:
-    draft.open_gate()
+    usage: Usage | None = None
+    if not account.is_held_out:
+        draft.open_gate()
     try:
         while not draft.is_over:
             await draft.advance()
@@ -35,15 +40,29 @@ async def _finish_draft(account: Account, draft: Drafting, legs: Legs, rescue: R
         pass  # nothing was learnt, and that is all
     else:
         if draft.is_whole:
-            body = draft.assembly.body()
+            usage, body = draft.leg.usage, draft.assembly.body()
             account.log_pair(replace(rescue, draft=body, is_draft_complete=True))
     finally:
         draft.leg.close()
         _bill(account, legs)
+    if not (account.is_held_out and _is_handed_over(account, draft)):
+        account.observe(usage, Fraction(rescue.propensity))
+
+
+def _is_handed_over(account: Account, draft: Drafting) -> bool:
+    """Whether the teacher would have taken over from the draft, had it not been held out.
+
+    Drafts like it have a bill of the teacher's own in the baseline: it stands for none that is
+    predicted.
+    """
+    served = account.served
+    is_wished = served and served.cascade.streaming.handover is not Handover.NEVER
+    return bool(is_wished) and draft.gate.doubt is not None
 
 
 def _bill(account: Account, legs: Legs) -> None:
     if account.served is not None:
         name = account.served.cascade.name
+        kind = Kind.SHADOW if account.is_held_out else Kind.AUDIT
         for leg in legs.made:
-            account.context.observer.draft_completed(DraftCompleted(name, leg))
+            account.context.observer.draft_completed(DraftCompleted(name, leg, kind))

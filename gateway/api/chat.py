@@ -41,8 +41,8 @@ from gateway.wire.completion import Completion, client_fields, read_completion
 from gateway.wire.errors import error_event, status_of
 from gateway.wire.prospect import samples_wanted
 from gateway.wire.replay import CONTENT_TYPE, replay
-from routing.cascade import ServeDraft, settle
-from routing.vocabulary import Degraded, Denied, Handover, Need, Reason, Role
+from routing.cascade import ServeDraft, as_served, settle
+from routing.vocabulary import Degraded, Denied, Handover, Need, Role
 
 MAX_ECHO = 100  # characters of the client's own words in an error message
 CLIENT_GONE_STATUS = 499  # nobody receives it: nginx's number for a client that left
@@ -69,11 +69,12 @@ def _whole_body(chat: Chat, completion: Completion) -> bytes:
     return msgspec.json.encode(client_fields(completion, chat))
 
 
-def _rescue(given: Answer, reason: Reason | None) -> Rescue:
-    draft, taught = given.draft, given.completion.body
+def _rescue(given: Answer, account: Account) -> Rescue:
+    draft, taught, reason = given.draft, given.completion.body, account.reason
     if draft is None:
         return Rescue(None, is_draft_complete=False, answer=taught, reason=reason)
-    return Rescue(draft.body, True, taught, reason, samples=draft.samples)
+    propensity = account.propensity(is_draft_had=True)
+    return Rescue(draft.body, True, taught, reason, propensity=propensity, samples=draft.samples)
 
 
 def _whole_draft(stream: AnswerStream) -> Completion | None:
@@ -226,7 +227,7 @@ class _Exchange:
         course.served_by, course.degraded = given.served_by, given.degraded
         if given.served_by is Role.TEACHER:
             try:
-                account.insist_on(account.log_pair(_rescue(given, account.reason)))
+                account.insist_on(account.log_pair(_rescue(given, account)))
             except NotRecorded as loss:
                 return self._draft_instead(given.draft, served, loss)
         return given.completion
@@ -243,6 +244,7 @@ class _Exchange:
         if not isinstance(outcome, ServeDraft):
             raise loss
         course.served_by, course.degraded = Role.STUDENT, outcome.degraded
+        account.legs.verdict = as_served(verdict)  # pure
         return draft
 
     async def _send_whole(self, headers: dict[str, str], body: bytes) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from fractions import Fraction
 
 from gateway.answer import Cascade
 from gateway.keys import Keys
@@ -11,16 +12,23 @@ from gateway.ports import Clock, PairLog, Tracing
 from gateway.safekeeping import Safekeeping
 from gateway.telemetry.observer import Observer
 from gateway.trace_context import PassingOn
+from routing.baseline import Learner
 
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """A cascade, with what its pairs say of it and what becomes of their content."""
+    """A cascade, with what its pairs say of it and what becomes of their content.
+
+    ``holdout`` is the probability with which a draft that would be kept is held out; ``learner``
+    knows how the teacher's bills compare to the student's.
+    """
 
     cascade: Cascade
     source: Source
     safekeeping: Safekeeping
     is_storing: bool
+    holdout: Fraction = Fraction(0)
+    learner: Learner = field(default_factory=Learner)
 
 
 @dataclass(frozen=True, slots=True)

@@ -230,13 +230,15 @@ def tell(account: Account, stream: AnswerStream) -> None:
             answer=course.answer.body(),
             reason=account.reason,
             splice=course.splice,
+            propensity=account.propensity(is_draft_had=True),
         )
         pair_id = account.log_pair(rescue)
-        if unfinished is not None and pair_id is None:
-            abandon_draft(account, unfinished, afterwards)
-        elif unfinished is not None:
-            later = replace(rescue, completes=pair_id, propensity=account.complete_drafts)
+        if unfinished is not None and account.is_worth_finishing(pair_id):
+            propensity = account.propensity(is_draft_had=False)
+            later = replace(rescue, completes=pair_id, propensity=propensity)
             finish_draft(account, unfinished, afterwards, later)
+        elif unfinished is not None:
+            abandon_draft(account, unfinished, afterwards)
         account.insist_on(pair_id)
     account.settle(account.ending, STATUS)
 

@@ -7,15 +7,8 @@ from collections.abc import Mapping, Sequence
 
 from prometheus_client import Counter, Gauge, PlatformCollector, ProcessCollector
 
-from gateway.facts import (
-    ABORTED,
-    SPARE,
-    DraftCompleted,
-    Ending,
-    Leg,
-    RequestSettled,
-    TeacherProbed,
-)
+from gateway.facts import ABORTED, SPARE, DraftCompleted, Ending, Leg, RequestSettled, TeacherProbed
+from gateway.telemetry.baseline_metrics import BaselineMetrics
 from gateway.telemetry.call_metrics import SECONDS, CallMetrics
 from gateway.telemetry.family import Family
 from gateway.telemetry.gen_ai_metrics import GenAiMetrics
@@ -61,6 +54,7 @@ class Metrics:
         self.calls = CallMetrics(self.registry, self._cascades)
         self.gen_ai = GenAiMetrics(self.registry)
         self.money = MoneyMetrics(self.registry)
+        self.baseline = BaselineMetrics(self.registry, self._cascades)
         self.pairs = PairMetrics(self.registry, self._cascades)
         self.policies = PolicyMetrics(self.registry, calibrated)
         build = self._gauge("understudy_build_info", "Always 1.", "version")
@@ -202,13 +196,17 @@ class Metrics:
         for leg in fact.legs:
             self._count_call(cascade, leg)
         self.money.settled(cascade, fact)
-        is_deferred = fact.reason not in _KEEPING or fact.ending is Ending.ESCALATED
+        self.baseline.settled(cascade, fact)
+        is_escalated = fact.ending is Ending.ESCALATED
+        # Of drafts that are held out the policy would have kept all: they are no deferrals.
+        is_held_out = fact.reason is Reason.HOLDOUT
+        is_enough = is_held_out or (fact.reason in _KEEPING and not is_escalated)
         if fact.confidence is not None:
-            verdict = "defer" if is_deferred else "keep"
+            verdict = "keep" if is_enough else "defer"
             self._confidence.labels(cascade, verdict).observe(fact.confidence.value)
-        if fact.reason is not None and is_deferred:
+        if fact.reason is not None and not is_enough:
             self._deferrals.labels(cascade, fact.reason).inc()
-        if fact.reason is not None and fact.ending is Ending.ESCALATED:
+        if fact.reason is not None and is_escalated:
             self._escalations.labels(cascade, fact.reason).inc()
         if fact.degraded is not None:
             self._degraded.labels(cascade, fact.degraded).inc()
@@ -228,7 +226,7 @@ class Metrics:
         """An abandoned draft was finished, or was not; what it took is on the bill."""
         outcome = "completed" if fact.leg.error is None else "failed"
         self._drafts_completed.labels(fact.cascade, outcome).inc()
-        self._count_audit(fact.cascade, fact.leg)
+        self._count_apart(fact.cascade, fact.leg, fact.kind)
 
     def continuation_wanted(self, cascade: str) -> None:
         """Streams of this cascade are to be handed over to a teacher that can go on with them."""
@@ -238,11 +236,12 @@ class Metrics:
         """A teacher was asked to go on from given words; what it took is on the bill."""
         self._teacher_continues.labels(fact.cascade).set(fact.can_continue is True)
         for leg in fact.legs:
-            self._count_audit(fact.cascade, leg)
+            self._count_apart(fact.cascade, leg, Kind.AUDIT)
 
-    def _count_audit(self, cascade: str, leg: Leg) -> None:
+    def _count_apart(self, cascade: str, leg: Leg, kind: Kind) -> None:
+        """A call that is no part of a request's bill."""
         self._count_call(cascade, leg)
-        self.money.charge(cascade, leg.entry(Kind.AUDIT))
+        self.money.charge(cascade, leg.entry(kind))
 
     def _count_call(self, cascade: str, leg: Leg) -> None:
         self.gen_ai.called(cascade, leg)

@@ -1,4 +1,4 @@
-"""The metrics of money: tokens, dollars, and what the teacher alone would have cost.
+"""The metrics of money: tokens and dollars.
 
 Money is added up in whole pico-dollars and turned into dollars when it is read.  They are in
 docs/metrics.md with all the others.
@@ -18,7 +18,12 @@ from routing.money import PICO_PER_USD
 
 
 class PicoCounter(Collector):
-    """A counter of US dollars that is exact, because it adds integers."""
+    """A counter of US dollars that is exact, because it adds integers.
+
+    ``unit`` is how many of what it adds make one of what it shows.
+    """
+
+    unit = PICO_PER_USD
 
     def __init__(
         self, name: str, documentation: str, labels: Sequence[str], registry: CollectorRegistry
@@ -41,7 +46,7 @@ class PicoCounter(Collector):
         """The metric with all samples, in US dollars."""
         family = CounterMetricFamily(self._name, self._documentation, labels=self._labels)
         for labels, pico in self._totals.items():
-            family.add_metric(labels, pico / PICO_PER_USD)
+            family.add_metric(labels, pico / self.unit)
         yield family
 
 
@@ -69,12 +74,6 @@ class MoneyMetrics:
             ["cascade", "role", "kind"],
             self._registry,
         )
-        self._baseline = PicoCounter(
-            "understudy_baseline_usd_total",
-            "Estimate of what the teacher alone would have cost for the answered requests.",
-            ["cascade"],
-            self._registry,
-        )
         self._cost_unknown = self._counter(
             "understudy_cost_unknown_total",
             "Calls that are in no sum of dollars, by what is missing (usage, price).",
@@ -87,8 +86,6 @@ class MoneyMetrics:
         """Count what one request came to."""
         for entry in fact.entries:
             self.charge(cascade, entry)
-        if fact.baseline_pico is not None:
-            self._baseline.add((cascade,), fact.baseline_pico)
 
     def charge(self, cascade: str, entry: Entry) -> None:
         """Count one line of the bill."""

@@ -4,6 +4,7 @@ from structlog.typing import FilteringBoundLogger
 
 from gateway.errors import GatewayError
 from gateway.facts import (
+    BothAnswered,
     ContentDropped,
     DraftCompleted,
     PolicyInForce,
@@ -31,6 +32,10 @@ class Observer:
     def draft_completed(self, fact: DraftCompleted) -> None:
         """An abandoned draft was finished off the path."""
         self.metrics.draft_completed(fact)
+
+    def both_answered(self, fact: BothAnswered) -> None:
+        """Both models have answered a request in full."""
+        self.metrics.baseline.both_answered(fact)
 
     def teacher_probed(self, fact: TeacherProbed) -> None:
         """A teacher was asked off the path whether it goes on from given words."""

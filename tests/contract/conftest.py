@@ -11,6 +11,7 @@ from tests.fakes.observer import RememberingObserver
 from tests.fakes.serving import Stage, closed_port_url, stage, wait_until
 from tests.fakes.trial import Trial
 
+HELD_OUT = {"complete_drafts": 0, "holdout": 0.5}
 CASCADES: dict[str, dict[str, Any]] = {
     "continuing": {"streaming": {"handover": "continue"}},
     "restarting": {"streaming": {"handover": "restart"}},
@@ -30,6 +31,12 @@ CASCADES: dict[str, dict[str, Any]] = {
         "audit": {"complete_drafts": 0.5},
         "streaming": {"early_abort": True, "hold_seconds": 0.5},
     },
+    "holding": {"audit": HELD_OUT},
+    "holding-strict": {"audit": HELD_OUT, "degraded": "refuse"},
+    "holding-early": {"audit": HELD_OUT, "streaming": {"early_abort": True}},
+    "holding-unstored": {"audit": HELD_OUT, "pairs": {"store": False}},
+    "holding-continuing": {"audit": HELD_OUT, "streaming": {"handover": "continue"}},
+    "holding-thinking": {"audit": HELD_OUT, "streaming": {"release_reasoning": True}},
     "unlearned": {"student": {"cannot": ["tools"]}},
     "unreachable-student": {"student": {"base_url": closed_port_url()}},
     "unreachable-teacher": {"teacher": {"base_url": closed_port_url()}},

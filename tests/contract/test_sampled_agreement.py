@@ -138,7 +138,8 @@ def test_all_drafts_are_paid_and_those_not_served_are_wasted(built: Stage) -> No
         labels = {"cascade": "assistant", "role": "student", "code": error}
         assert built.metric("understudy_upstream_errors_total", **labels) == 0
     # The teacher alone would have written one answer.
-    baseline = built.metric("understudy_baseline_usd_total", cascade="assistant")
+    predicted = {"cascade": "assistant", "basis": "prices"}
+    baseline = built.metric("understudy_baseline_usd_total", **predicted)
     assert baseline == pytest.approx(100 * 0.60e-6 + 3 * 2.40e-6)
 
 

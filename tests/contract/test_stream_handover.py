@@ -105,7 +105,7 @@ def test_what_is_told_of_a_hand_over(trial: Trial) -> None:
     for role, dollars in (("student", 0.00000392), ("teacher", 0.000084)):
         served = trial.counted(name, **cascade, role=role, kind="served")
         assert served == pytest.approx(dollars)
-    baseline = trial.counted("understudy_baseline_usd_total", **cascade)
+    baseline = trial.counted("understudy_baseline_usd_total", **cascade, basis="prices")
     assert baseline == pytest.approx(100 * 0.6e-6 + 42 * 2.4e-6)
 
 

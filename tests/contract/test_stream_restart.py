@@ -70,7 +70,7 @@ def test_the_teachers_whole_answer_follows_an_event(trial: Trial) -> None:
     labels = {"cascade": "restarting"}
     assert trial.counted("understudy_late_doubts_total", **labels, handover="restart") == 1
     # The teacher alone would have written its own answer, and none of the student's words.
-    baseline = trial.counted("understudy_baseline_usd_total", **labels)
+    baseline = trial.counted("understudy_baseline_usd_total", **labels, basis="measured")
     assert baseline == pytest.approx(100 * 0.6e-6 + 10 * 2.4e-6)
 
 

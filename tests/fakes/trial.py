@@ -1,7 +1,7 @@
 """One streamed request on the stage that many tests share: what is asked, heard, told and kept."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import Event
 from typing import Any
 
@@ -9,6 +9,7 @@ from openai.types.chat import ChatCompletion
 
 from gateway.facts import Leg, RequestSettled
 from gateway.upstream.openai import OpenAIModel
+from routing.baseline import Learner
 from routing.breaker import Breaker
 from routing.vocabulary import Role
 from tests.fakes.listener import PATIENCE_SECONDS, Listener, whole_answer
@@ -51,7 +52,11 @@ class Trial:
         self.stage.student.reply = self.stage.teacher.reply = Reply(steps=whole(words(3, "?")))
         for upstream in self.stage.gateway.models:
             upstream.breaker = Breaker()
-        self.stage.gateway.context.dice = lambda: 0.99
+        context = self.stage.gateway.context
+        context.dice = lambda: 0.99
+        context.served = {
+            name: replace(served, learner=Learner()) for name, served in context.served.items()
+        }
         self._pairs = len(self.stage.pairs())
 
     def end(self) -> None:

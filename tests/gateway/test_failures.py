@@ -93,7 +93,8 @@ def test_an_unsure_draft_is_escalated_and_recorded(scene: Stage) -> None:
     cost = "understudy_cost_usd_total"
     assert scene.metric(cost, cascade="assistant", role="student", kind="wasted") == 0.0000026
     assert scene.metric(cost, cascade="assistant", role="teacher", kind="served") == 0.000084
-    assert scene.metric("understudy_baseline_usd_total", cascade="assistant") == 0.000084
+    measured = {"cascade": "assistant", "basis": "measured"}
+    assert scene.metric("understudy_baseline_usd_total", **measured) == 0.000084
 
 
 def test_a_draft_without_log_probabilities_is_deferred_for_want_of_a_signal(scene: Stage) -> None:

@@ -17,8 +17,10 @@ from routing.cascade import (
     Refuse,
     ServeDraft,
     Verdict,
+    as_served,
     barred,
     defer,
+    hold_out,
     plan,
     settle,
 )
@@ -452,3 +454,47 @@ def test_kept_draft_is_not_degraded_and_a_deferred_one_always_is() -> None:
     settled = settle(WITH_DRAFT, BUSY, SERVE)
     assert isinstance(settled, ServeDraft)
     assert settled.degraded is not None
+
+
+# --- what is held out ---
+
+HELD = Defer(
+    Reason.HOLDOUT,
+    KEEP.confidence,
+    has_draft=True,
+    signals=KEEP.signals,
+    merit=KEEP.merit,
+    kept=KEEP,
+)
+
+
+@given(st.lists(DRAFTS, min_size=1, max_size=3))
+def test_the_coin_changes_nothing_but_who_answers_what_would_be_kept(choices: list[Draft]) -> None:
+    kept, held = defer(choices, POLICY), defer(choices, POLICY, is_held_out=True)
+    assert as_served(held) == kept
+    assert (held == kept) is isinstance(kept, Defer)
+    if isinstance(kept, Keep):
+        assert isinstance(held, Defer)
+        assert held.reason is Reason.HOLDOUT
+        assert (held.confidence, held.merit, held.signals) == (
+            kept.confidence,
+            kept.merit,
+            kept.signals,
+        )
+
+
+def test_no_draft_is_never_held_out() -> None:
+    failed = NoDraft(Reason.STUDENT_FAILED)
+    assert defer(failed, POLICY, is_held_out=True) == defer(failed, POLICY)
+
+
+def test_what_is_held_out_goes_to_the_teacher_or_is_served_as_kept() -> None:
+    """Also where the operator refuses degraded answers: this is none."""
+    assert hold_out(KEEP) == HELD
+    assert hold_out(WITH_DRAFT) == WITH_DRAFT
+    assert settle(HELD, GRANTED, REFUSE) == AskTeacher()
+    for when_denied in WhenDenied:
+        assert settle(HELD, BUSY, when_denied) == ServeDraft(degraded=None)
+    assert as_served(HELD) == KEEP
+    assert as_served(KEEP) == KEEP
+    assert as_served(WITH_DRAFT) == WITH_DRAFT

@@ -9,7 +9,6 @@ from routing.money import (
     PICO_PER_USD,
     Price,
     Usage,
-    baseline_of,
     cost_of,
     part_of,
     pico_per_token,
@@ -153,20 +152,6 @@ def test_total_of_known_costs_is_their_sum() -> None:
 @pytest.mark.parametrize("costs", [[None], [None, None], [0, None], [None, 5], [1, None, 2]])
 def test_total_with_an_unknown_part_is_unknown_and_never_zero(costs: list[int | None]) -> None:
     assert total_of(costs) is None
-
-
-@pytest.mark.parametrize("teacher_cost", [0, 7])
-def test_baseline_is_what_the_teacher_cost_where_that_is_known(teacher_cost: int) -> None:
-    assert baseline_of(Usage(input=1, output=1), teacher_cost, PRICE) == teacher_cost
-
-
-def test_baseline_without_a_teachers_answer_prices_the_students_tokens() -> None:
-    assert baseline_of(Usage(input=1, output=2), None, PRICE) == 140_000
-
-
-def test_baseline_of_nothing_known_is_unknown() -> None:
-    assert baseline_of(None, None, PRICE) is None
-    assert baseline_of(Usage(input=1, output=2), None, None) is None
 
 
 @pytest.mark.parametrize(

@@ -88,7 +88,6 @@ PUBLIC_NAMES = [
     "Verdict",
     "WhenDenied",
     "barred",
-    "baseline_of",
     "cost_of",
     "defer",
     "effective_sampling",

@@ -30,7 +30,11 @@ understudy_cost_usd_total{cascade="demo",kind="served",role="student"} 1.12e-06
 understudy_cost_usd_total{cascade="demo",kind="wasted",role="student"} 1e-12
 understudy_cost_usd_total{cascade="demo",kind="served",role="teacher"} 0.1
 # TYPE understudy_baseline_usd_total counter
-understudy_baseline_usd_total{cascade="demo"} 0.3
+understudy_baseline_usd_total{basis="measured",cascade="demo"} 0.2
+understudy_baseline_usd_total{basis="prices",cascade="demo"} 0.15
+# TYPE understudy_baseline_correction_usd_total counter
+understudy_baseline_correction_usd_total{cascade="demo",direction="up"} 0.01
+understudy_baseline_correction_usd_total{cascade="demo",direction="down"} 0.06
 # TYPE understudy_pairs_written_total counter
 understudy_pairs_written_total{cascade="demo"} 2.0
 # TYPE understudy_pairs_shipped_total counter

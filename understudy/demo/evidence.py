@@ -81,6 +81,9 @@ def metrics_of(exposition: str) -> Metrics:
                     wasted += _exact(sample.value) if sample.labels["kind"] == "wasted" else 0
                 case "understudy_baseline_usd_total":
                     baseline += _exact(sample.value)
+                case "understudy_baseline_correction_usd_total":
+                    is_up = sample.labels["direction"] == "up"
+                    baseline += _exact(sample.value) if is_up else -_exact(sample.value)
                 case "understudy_pairs_written_total" | "understudy_pairs_shipped_total" as name:
                     sums[name] += int(sample.value)
                 case _:

@@ -10,9 +10,10 @@ from gateway.facts import ABORTED, DraftCompleted, Ending, Leg, RequestSettled, 
 from gateway.ports import JournalState
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.pair_metrics import PairMetrics
+from routing.baseline import Estimate
 from routing.money import PICO_PER_USD, Usage
 from routing.streaming import Doubt
-from routing.vocabulary import Confidence, Degraded, Handover, Reason, Role
+from routing.vocabulary import Basis, Confidence, Degraded, Handover, Reason, Role
 
 USAGE = Usage(input=100, output=10, cached_input=40, reasoning=4)
 
@@ -32,7 +33,7 @@ def fact(**changes: object) -> RequestSettled:
         "reason": Reason.CONFIDENT,
         "confidence": Confidence(0.9),
         "legs": (Leg(Role.STUDENT, USAGE, 5, 0.1),),
-        "baseline_pico": 50,
+        "baseline": Estimate(50, Basis.PRICES),
     }
     return RequestSettled(**(values | changes))  # type: ignore[arg-type]
 
@@ -89,19 +90,18 @@ def test_what_was_thrown_away_is_wasted() -> None:
 def test_an_unknown_cost_is_counted_and_never_zero() -> None:
     counted = metrics()
     legs = (Leg(Role.STUDENT, USAGE, None, 0.1), Leg(Role.TEACHER, None, None, 0.1, "cancelled"))
-    counted.settled(fact(legs=legs, baseline_pico=None))
+    counted.settled(fact(legs=legs, baseline=None))
     name = "understudy_cost_unknown_total"
     assert sample(counted, name, cascade="a", role="student", cause="price") == 1
     assert sample(counted, name, cascade="a", role="teacher", cause="usage") == 1
     text = counted.exposition().decode()
     assert "understudy_cost_usd_total{" not in text
-    assert "understudy_baseline_usd_total{" not in text
 
 
 def test_a_request_to_no_cascade_is_counted_under_other() -> None:
     counted = metrics()
     nobody = {"cascade": None, "served_by": None, "reason": None, "confidence": None}
-    counted.settled(fact(ending=Ending.REJECTED, legs=(), baseline_pico=None, **nobody))
+    counted.settled(fact(ending=Ending.REJECTED, legs=(), baseline=None, **nobody))
     assert sample(counted, "understudy_requests_total", cascade="other", outcome="rejected") == 1
 
 
