@@ -157,7 +157,7 @@ def _record(number: int, question: str, answer: str) -> dict[str, object]:
     ]
     leg = {
         "input_tokens": 300, "cached_input_tokens": 0, "output_tokens": 64, "reasoning_tokens": 0,
-        "cost_usd": "0.0000123", "seconds": 0.71, "error": None,
+        "cost_usd": "0.0000123", "seconds": 0.71, "error": None, "estimated": False,
     }  # fmt: skip
     return {
         "schema_version": 2,

@@ -45,6 +45,7 @@ class Leg:
     cost_usd: str | None = None
     seconds: float = 0.0
     error: str | None = None
+    estimated: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,13 +31,15 @@ from gateway.errors import (
     NotFound,
     UpstreamError,
 )
-from gateway.facts import TeacherProbed
 from gateway.keys import Keys
 from gateway.legs import Model
 from gateway.pairs import Source
+from gateway.prices import rented
+from gateway.renting import Rents
 from gateway.safekeeping import Safekeeping
 from gateway.sampled import Samples
 from gateway.settings import Settings, spelled, unknown_variables
+from gateway.startup import ask_servers
 from gateway.stores.journal import JournalOptions
 from gateway.stores.pair_store import PairStore, PairStoreOptions
 from gateway.stores.retention import Retention
@@ -49,15 +51,13 @@ from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.observer import Observer
 from gateway.tracing import tracing_of
 from gateway.upstream.openai import Endpoint, OpenAIModel
-from gateway.upstream.probe import Attempt, probe_until_answered
 from gateway.watching import watch
 from gateway.wire.chat import Dialect
 from gateway.wire.errors import error_body, error_headers, status_of
-from routing.vocabulary import Handover, Role
+from routing.vocabulary import Role
 
 CHAT_PATH = "/v1/chat/completions"
 BODY_SECONDS = 30.0
-PROBE_RETRY_SECONDS = 30.0
 DAY_SECONDS = 86_400.0
 # FastAPI has spans and logs of its own, with messages of exceptions; ours are told from facts.
 NO_TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}
@@ -74,8 +74,8 @@ class Gateway:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Probe teachers and ship pairs in the background; at the end flush, close everything."""
-        self._probe_teachers()
+        """Ask servers and ship pairs in the background; at the end flush, close everything."""
+        ask_servers(self.context)
         async with self.pairs.running():
             yield
             await self._end_background()
@@ -83,34 +83,6 @@ class Gateway:
         await last_spans
         for model in self.models:
             model.close()
-
-    def _probe_teachers(self) -> None:
-        """Find out which teachers go on from given words, where streams are to be handed over."""
-        background = self.context.background
-        for served in self.context.served.values():
-            if _is_to_continue(served.cascade) and not served.cascade.teacher.chat.can_continue:
-                task = asyncio.create_task(self._probe_teacher(served.cascade))
-                background.add(task)
-                task.add_done_callback(background.discard)
-
-    async def _probe_teacher(self, cascade: Cascade) -> None:
-        context, teacher = self.context, cascade.teacher
-
-        def tell(attempt: Attempt) -> None:
-            found = attempt.found
-            context.observer.teacher_probed(
-                TeacherProbed(
-                    cascade.name, attempt.number, found.can_continue, found.saw, attempt.legs
-                )
-            )
-
-        try:
-            answer = await probe_until_answered(teacher, context.clock, tell, PROBE_RETRY_SECONDS)
-        except Exception:
-            context.observer.log.exception("bug", message="the probe of a teacher ended")
-        else:
-            if isinstance(teacher.chat, OpenAIModel):
-                teacher.chat.can_continue = answer
 
     async def _end_background(self) -> None:
         """What is only to learn from is not waited for."""
@@ -132,7 +104,8 @@ def build_gateway(
     observer = Observer(metrics, log)
     sealer = sealer_of(settings.pairs_keys)
     pairs = _pair_store(settings, cascades, observer)
-    served = {cascade.name: _served(cascade, observer, sealer) for cascade in cascades}
+    rents = Rents(time.monotonic)
+    served = {cascade.name: _served(cascade, observer, sealer, rents) for cascade in cascades}
     context = Context(
         served=served,
         keys=keys,
@@ -199,14 +172,16 @@ def _retention(config: PairsConfig) -> Retention:
     return Retention(None if days is None else days * DAY_SECONDS, config.max_bytes)
 
 
-def _served(loaded: LoadedCascade, observer: Observer, sealer: Sealer | None) -> Served:
+def _served(
+    loaded: LoadedCascade, observer: Observer, sealer: Sealer | None, rents: Rents
+) -> Served:
     config = loaded.config
 
     def model(role: Role) -> Model:
         def on_breaker(failure: UpstreamError | None) -> None:
             observer.breaker_changed(loaded.name, role, failure)
 
-        return build_model(loaded, role, on_breaker)
+        return build_model(loaded, role, on_breaker, rents)
 
     cascade = Cascade(
         name=loaded.name,
@@ -242,14 +217,16 @@ def _served(loaded: LoadedCascade, observer: Observer, sealer: Sealer | None) ->
     )
 
 
-def _is_to_continue(cascade: Cascade) -> bool:
-    return cascade.streaming.handover is Handover.CONTINUE
-
-
 def build_model(
-    loaded: LoadedCascade, role: Role, on_breaker: Callable[[UpstreamError | None], None]
+    loaded: LoadedCascade,
+    role: Role,
+    on_breaker: Callable[[UpstreamError | None], None],
+    rents: Rents | None = None,
 ) -> Model:
-    """One of a cascade's models.  ``on_breaker`` hears why it is left alone, None: no longer."""
+    """One of a cascade's models.  ``on_breaker`` hears why it is left alone, None: no longer.
+
+    ``rents`` has the meters of rented servers; without it the model is alone at its own.
+    """
     is_student = role is Role.STUDENT
     config: ModelConfig = loaded.config.student if is_student else loaded.config.teacher
     endpoint = Endpoint(
@@ -267,8 +244,12 @@ def build_model(
         max_concurrent=config.max_concurrent,
         timeout_seconds=config.timeout_seconds,
     )
-    price = None if config.price is None else config.price.price()
-    return Model(role, OpenAIModel(endpoint, time.monotonic, on_breaker), price)
+    return Model(
+        role,
+        OpenAIModel(endpoint, time.monotonic, on_breaker),
+        None if config.price is None else config.price.price(),
+        rented(rents or Rents(time.monotonic), config.base_url, config.price),
+    )
 
 
 def _warn(observer: Observer, settings: Settings, cascades: Sequence[LoadedCascade]) -> None:

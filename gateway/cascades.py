@@ -1,21 +1,20 @@
 """The cascades, from one YAML file.  Unknown keys are refused; errors name path, value, fix."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, Strict, ValidationError
+from pydantic import Field, Strict, ValidationError
 
 from gateway.comparing import ComparatorConfig, EmbeddingConfig, JudgeConfig, NormalisedConfig
 from gateway.config_file import ConfigError, explain, read_yaml
 from gateway.policies import read_policy
+from gateway.prices import BudgetConfig, PriceConfig, conflicts
 from gateway.redaction import Redactor, find_redactor
 from gateway.sections import HttpUrl, Section
-from routing.money import Price, pico_per_token
 from routing.policy import Policy, uncalibrated_default
 from routing.policy_file import Origin
 from routing.sampling import MAX_SAMPLES, SAMPLING_NAMES, Sampling, is_greedy
@@ -28,34 +27,6 @@ _Bool = Annotated[bool, Strict()]
 _Int = Annotated[int, Strict()]
 _Float = Annotated[float, Strict()]
 _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
-
-
-def _usd_per_million(price: Decimal) -> Decimal:
-    pico_per_token(price)
-    return price
-
-
-_Usd = Annotated[Decimal, AfterValidator(_usd_per_million)]
-
-
-class PriceConfig(Section):
-    """USD per million tokens.  Cached input costs as input, reasoning as output, unless said."""
-
-    input: _Usd
-    output: _Usd
-    cached_input: _Usd | None = None
-    reasoning: _Usd | None = None
-
-    def price(self) -> Price:
-        """The same in pico-dollars per token."""
-        cached = self.input if self.cached_input is None else self.cached_input
-        reasoning = self.output if self.reasoning is None else self.reasoning
-        return Price(
-            input=pico_per_token(self.input),
-            cached_input=pico_per_token(cached),
-            output=pico_per_token(self.output),
-            reasoning=pico_per_token(reasoning),
-        )
 
 
 class ModelConfig(Section):
@@ -155,6 +126,7 @@ class CascadeConfig(Section):
     audit: AuditConfig = AuditConfig()
     comparator: ComparatorConfig = NormalisedConfig()
     samples: Annotated[_Int, Field(ge=1, le=MAX_SAMPLES)] = 1
+    budget: BudgetConfig | None = None
 
     @property
     def sampling(self) -> Sampling:
@@ -199,7 +171,7 @@ def load_cascades(
         parsed = _File.model_validate(document)
     except ValidationError as error:
         raise ConfigError("\n".join(explain(path, error))) from None
-    problems: list[str] = []
+    problems = [f"{path}: {problem}" for problem in conflicts(_priced(parsed.cascades))]
     loaded = []
     for name, config in parsed.cascades.items():
         try:
@@ -211,16 +183,30 @@ def load_cascades(
     return tuple(loaded)
 
 
+def _priced(
+    cascades: Mapping[str, CascadeConfig],
+) -> Iterator[tuple[str, str, PriceConfig | None]]:
+    for name, config in cascades.items():
+        for role, model in (("student", config.student), ("teacher", config.teacher)):
+            yield f"cascades.{name}.{role}", model.base_url, model.price
+
+
 def doubts_about(loaded: LoadedCascade) -> list[str]:
     """What is allowed and can hardly be meant: the path, why, and what to do; mostly nothing."""
     hold, timeout = loaded.config.streaming.hold_seconds, loaded.config.student.timeout_seconds
-    if hold < timeout:
-        return []
-    doubt = (
-        f"streaming.hold_seconds: {hold:g} s are never waited, for student.timeout_seconds ends "
-        f"the draft after {timeout:g} s: choose hold_seconds below that"
-    )
-    return [doubt]
+    doubts = []
+    if hold >= timeout:
+        doubts.append(
+            f"streaming.hold_seconds: {hold:g} s are never waited, for student.timeout_seconds "
+            f"ends the draft after {timeout:g} s: choose hold_seconds below that"
+        )
+    price = loaded.config.teacher.price
+    if price is not None and price.price() is None:
+        doubts.append(
+            "teacher.price: without a reference nobody knows what the teacher alone would have "
+            "cost for answers that it did not write: add its throughput"
+        )
+    return doubts
 
 
 def _load_one(

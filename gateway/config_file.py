@@ -115,8 +115,9 @@ def _explained(problem: ErrorDetails) -> str:
 
 def _place(steps: tuple[str | int, ...]) -> tuple[str | int, ...]:
     """The path as the file has it: pydantic puts a section's kind into it, which is no key."""
-    has_kind = steps[2:3] == ("comparator",)  # cascades.NAME.comparator
-    return steps[:3] + steps[4:] if has_kind else steps
+    if steps[2:3] == ("comparator",):  # cascades.NAME.comparator
+        return steps[:3] + steps[4:]
+    return steps[:4] + steps[5:] if steps[3:4] == ("price",) else steps  # cascades.NAME.ROLE.price
 
 
 def message_of(problem: ErrorDetails) -> str:

@@ -156,15 +156,39 @@ class RequestSettled:
         return [leg.entry(self.kind_of(leg)) for leg in self.legs]
 
     def kind_of(self, leg: Leg) -> Kind:
-        """Whether a leg's tokens reached the client, were thrown away or never meant for it.
+        """What a leg's tokens were paid for.
 
         Words that are out were served, also where the model or the client then broke off.
         """
-        if self.reason is Reason.HOLDOUT and leg.role is Role.STUDENT:
-            return Kind.SHADOW
         is_theirs = leg.role is self.served_by or self.handover is Handover.CONTINUE
-        is_out = self.first_byte_seconds is not None and leg.error != ABORTED
-        return Kind.SERVED if is_theirs and (leg.error is None or is_out) else Kind.WASTED
+        if is_theirs and not self._was_replaced(leg):
+            is_out = self.first_byte_seconds is not None and leg.error != ABORTED
+            if leg.error is None or is_out:
+                return Kind.SERVED
+        is_held_out = self.reason is Reason.HOLDOUT and self.served_by is not Role.STUDENT
+        if is_held_out and leg.role is Role.STUDENT:
+            return Kind.SHADOW
+        return Kind.RETRY if self._was_retried(leg) else Kind.WASTED
+
+    def _was_retried(self, leg: Leg) -> bool:
+        """Whether another call was made in place of this one, which had failed."""
+        if leg.error in (None, ABORTED, CANCELLED, SPARE):
+            return False
+        is_half_out = leg.role is Role.STUDENT and self.handover is Handover.RESTART
+        return not is_half_out and self._has_later(leg, Role.STUDENT, Role.TEACHER)
+
+    def _was_replaced(self, leg: Leg) -> bool:
+        """Whether its own model was asked again after it failed: then nothing of it is out."""
+        return leg.error not in (None, SPARE) and self._has_later(leg, leg.role)
+
+    def _has_later(self, leg: Leg, *roles: Role) -> bool:
+        """Whether another call began once this one was over."""
+        place = next(place for place, each in enumerate(self.legs) if each is leg)
+        return any(
+            later.role in roles and later.started >= leg.started
+            for later in self.legs[place + 1 :]
+            if later.error != SPARE
+        )
 
 
 def _covered(legs: Sequence[Leg]) -> float:
@@ -252,3 +276,18 @@ class PolicyInForce:
     fitted_at: float | None = None
     disagreement_bound: float | None = None
     kept_share: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CachedTokensAsked:
+    """A server was asked, off the path, whether it tells how much of a prompt was cached.
+
+    ``is_reported`` is None where it gave no answer, so that it will be asked again.
+    """
+
+    cascade: str
+    role: Role
+    attempt: int
+    is_reported: bool | None
+    saw: str
+    legs: Sequence[Leg]

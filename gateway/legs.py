@@ -7,13 +7,16 @@ from dataclasses import dataclass, field, replace
 from gateway.errors import UpstreamError, UpstreamRefused
 from gateway.facts import ABORTED, CANCELLED, SPARE, Denial, Leg
 from gateway.ports import CallSpan, ChatModel, ChatStream, Clock, PairLog, Trace
+from gateway.renting import Rented, nanoseconds
 from gateway.trace_context import UNTRACED
 from gateway.wire.chat import Chat, Prefix
 from gateway.wire.chunk import Chunk
 from gateway.wire.completion import Completion
+from gateway.wire.received import characters_in
 from routing.cascade import Verdict, barred
-from routing.money import NOTHING_USED, Price, Usage, cost_of
-from routing.vocabulary import Degraded, Denied, Grant, NotAsked, Role
+from routing.habits import Habits, Written
+from routing.money import NOTHING_USED, Price, Usage, cost_of, less, share_of
+from routing.vocabulary import Degraded, Denied, Grant, Need, NotAsked, Role
 
 _WHY_NOT = {
     Degraded.TEACHER_FAILED: NotAsked.LEFT_ALONE,
@@ -25,11 +28,76 @@ _WHY_NOT = {
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """One of a cascade's models: how to ask it and what it costs (None: nobody said)."""
+    """One of a cascade's models: how to ask it and what it costs.
+
+    ``price`` is None where nobody said what its tokens cost; ``rented`` where its GPUs are not paid
+    by the hour.  ``habits`` is what its server has taught of its tokens.
+    """
 
     role: Role
     chat: ChatModel
     price: Price | None
+    rented: Rented | None = None
+    habits: Habits = field(default_factory=Habits)
+
+    @property
+    def is_by_time(self) -> bool:
+        """Whether a call costs its share of the time, whatever its tokens are."""
+        return self.rented is not None and self.rented.is_by_time
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a call: ``error`` is None where it went well."""
+
+    usage: Usage | None
+    error: str | None = None
+    detail: str | None = None
+    is_estimated: bool = False
+
+
+class Charge:
+    """A call that is under way: since when, and what it takes of its server's rent."""
+
+    __slots__ = ("_mark", "_started", "model", "span")
+
+    def __init__(self, model: Model, now: float, span: CallSpan) -> None:
+        self.model = model
+        self.span = span
+        self._started = now
+        self._mark = model.rented.lane.open(nanoseconds(now)) if model.rented else 0
+
+    def over(self, now: float, outcome: Outcome) -> Leg:
+        """The call as a leg: it is over."""
+        rented = self.model.rented
+        taken = rented.lane.close(nanoseconds(now), self._mark) if rented else 0
+        return self._leg(now, outcome, taken)
+
+    def lap(self, now: float, outcome: Outcome) -> Leg:
+        """What came of it so far as a leg; it goes on, and the rest will be another."""
+        rented, taken = self.model.rented, 0
+        if rented is not None:
+            taken, self._mark = rented.lane.lap(nanoseconds(now), self._mark)
+        leg = self._leg(now, outcome, taken)
+        self._started = now
+        return leg
+
+    def _leg(self, now: float, outcome: Outcome, taken: int) -> Leg:
+        model, usage = self.model, outcome.usage
+        cost = cost_of(usage, model.price)
+        if model.is_by_time:
+            # What was never worked on is free, and its time was idle.
+            cost = 0 if usage is NOTHING_USED else taken
+        return Leg(
+            model.role,
+            usage,
+            cost,
+            now - self._started,
+            outcome.error,
+            outcome.detail,
+            self._started,
+            outcome.is_estimated,
+        )
 
 
 @dataclass(slots=True)
@@ -67,21 +135,20 @@ class Legs:
 
     async def ask(self, model: Model, chat: Chat) -> Completion:
         """Ask a model and note what came of it.  Raises what the model raises."""
-        started, span = self.clock(), self.trace.call(model.role)
-        usage: Usage | None = None
-        error: str | None = CANCELLED
-        detail: str | None = None
+        charge, outcome = self._charge(model), Outcome(None, CANCELLED)
         try:
-            completion = await model.chat.complete(chat, span.headers)
-            usage, error = completion.usage, None
-            span.answered(completion.body, [one.finish_reason for one in completion.choices])
+            completion = await model.chat.complete(chat, charge.span.headers)
+            outcome = Outcome(completion.usage)
+            finish_reasons = [one.finish_reason for one in completion.choices]
+            charge.span.answered(completion.body, finish_reasons)
+            if completion.usage is not None and (asked := _bytes_of(chat)):
+                model.habits.learn(completion.usage, asked, characters_in(completion.choices))
             return completion
         except (UpstreamError, UpstreamRefused) as failure:
-            error, detail = failure.code, failure.detail()
-            usage = None if failure.is_usage_unknown else NOTHING_USED
+            outcome = _failed(failure)
             raise
         finally:
-            span.over(self.note(model, started, usage, error, detail))
+            self.note(charge, outcome)
 
     async def stream(
         self, model: Model, chat: Chat, prefix: Prefix | None = None, until: float | None = None
@@ -90,60 +157,55 @@ class Legs:
 
         It has failed where it has not begun by ``until``, of the running loop's clock.
         """
-        started, span = self.clock(), self.trace.call(model.role)
-        usage: Usage | None = None
-        error, detail = CANCELLED, None
+        charge, outcome = self._charge(model), Outcome(None, CANCELLED)
         try:
-            stream = await model.chat.stream(chat, prefix, until, span.headers)
+            stream = await model.chat.stream(chat, prefix, until, charge.span.headers)
         except BaseException as failure:
             if isinstance(failure, UpstreamError | UpstreamRefused):
-                error, detail = failure.code or error, failure.detail()
-                usage = None if failure.is_usage_unknown else NOTHING_USED
-            span.over(self.note(model, started, usage, error, detail))
+                outcome = _failed(failure)
+            self.note(charge, outcome)
             raise
-        return OpenLeg(self, model, stream, started, span)
+        return OpenLeg(self, charge, stream, _bytes_of(chat, prefix))
 
     def tell_apart(self, model: Model, one: Usage, others: Usage) -> None:
         """Note the last call as two: the draft that counts, and those that were written beside it.
 
-        ``one`` and ``others`` are the parts of what it used.
+        ``one`` and ``others`` are the parts of what it used; time is parted as what they wrote.
         """
-        last = replace(self.made.pop(), usage=one, cost_pico=cost_of(one, model.price))
-        cost = cost_of(others, model.price)
-        spare = replace(last, usage=others, cost_pico=cost, error=SPARE)
-        self.made += [last, spare]
+        whole = self.made.pop()
+        cost, rest = cost_of(one, model.price), cost_of(others, model.price)
+        if model.is_by_time and whole.cost_pico is not None:
+            cost = share_of(whole.cost_pico, one.output, others.output)
+            rest = whole.cost_pico - cost
+        self.made += [
+            replace(whole, usage=one, cost_pico=cost),
+            replace(whole, usage=others, cost_pico=rest, error=SPARE),
+        ]
+
+    def note(self, charge: Charge, outcome: Outcome) -> None:
+        """Note one call that is over."""
+        leg = charge.over(self.clock(), outcome)
+        self.made.append(leg)
+        charge.span.over(leg)
+
+    def _charge(self, model: Model) -> Charge:
+        return Charge(model, self.clock(), self.trace.call(model.role))
 
     def _bar(self) -> Denied | None:
         has_room = self.due_in is None or self.due_in.has_room
         return barred(may_escalate=self.may_escalate, has_room=has_room)
 
-    def note(
-        self,
-        model: Model,
-        started: float,
-        usage: Usage | None,
-        error: str | None,
-        detail: str | None = None,
-    ) -> Leg:
-        """Note one call that is over."""
-        cost, seconds = cost_of(usage, model.price), self.clock() - started
-        leg = Leg(model.role, usage, cost, seconds, error, detail, started)
-        self.made.append(leg)
-        return leg
-
 
 class OpenLeg:
     """A call whose answer is still coming.  ``close`` it: then it is noted, and the server free."""
 
-    def __init__(
-        self, legs: Legs, model: Model, stream: ChatStream, started: float, span: CallSpan
-    ) -> None:
-        self.model = model
-        self._span = span
+    def __init__(self, legs: Legs, charge: Charge, stream: ChatStream, asked: int | None) -> None:
+        """``asked`` is how many bytes the request had; None where they tell nothing of tokens."""
         self._legs = legs
+        self._charge = charge
         self._stream = stream
-        self._started = started
-        self._before: Usage | None = None
+        self._asked = asked
+        self._before: Outcome | None = None
         self._is_closed = False
 
     @property
@@ -178,10 +240,12 @@ class OpenLeg:
 
     def hand_on(self, legs: Legs) -> None:
         """Note what came so far as given up; what is still to come will be noted in other legs."""
-        span, self._span = self._span, self._span.handed_on()
-        span.over(self._legs.note(self.model, self._started, self._stream.usage, ABORTED))
-        self._before = self._stream.usage
-        self._legs, self._started = legs, legs.clock()
+        span, self._charge.span = self._charge.span, self._charge.span.handed_on()
+        self._before = self._used(ABORTED)
+        leg = self._charge.lap(self._legs.clock(), self._before)
+        self._legs.made.append(leg)
+        span.over(leg)
+        self._legs = legs
 
     def _end(
         self, code: str | None, detail: str | None = None, cause: BaseException | None = None
@@ -189,22 +253,49 @@ class OpenLeg:
         if not self._is_closed:
             self._is_closed = True
             self._stream.close(cause)
-            usage = _rest_of(self._stream.usage, self._before)
             if self._stream.opening:
-                self._span.answered(self._stream.opening, [self._stream.finish_reason])
-            self._span.over(self._legs.note(self.model, self._started, usage, code, detail))
+                finish_reasons = [self._stream.finish_reason]
+                self._charge.span.answered(self._stream.opening, finish_reasons)
+            outcome = self._used(code, detail)
+            if self._stream.is_over:
+                self._learn()
+            self._legs.note(self._charge, _rest_of(outcome, self._before))
+
+    def _used(self, code: str | None, detail: str | None = None) -> Outcome:
+        """What the call has taken: in the server's word or, where it said none, by what came.
+
+        What a share of the time costs is known without, and needs no estimate.
+        """
+        said, received, model = self._stream.usage, self._stream.received, self._charge.model
+        if said is not None or model.is_by_time or not (self._asked and received.has_begun):
+            return Outcome(said, code, detail)
+        written = Written(received.tokens, received.untold)
+        guess = model.habits.estimate(self._asked, written)
+        return Outcome(guess, code, detail, is_estimated=guess is not None)
+
+    def _learn(self) -> None:
+        said, received = self._stream.usage, self._stream.received
+        if said is not None and self._asked:
+            characters = received.characters if received.is_all else 0
+            self._charge.model.habits.learn(said, self._asked, characters)
 
 
-def _rest_of(usage: Usage | None, before: Usage | None) -> Usage | None:
-    """What has been used since; all of it where nobody knows what was before."""
-    if usage is None or before is None:
-        return usage
-    try:
-        return Usage(
-            input=usage.input - before.input,
-            output=usage.output - before.output,
-            cached_input=usage.cached_input - before.cached_input,
-            reasoning=usage.reasoning - before.reasoning,
-        )
-    except ValueError:  # the server takes back what it had counted
+def _failed(failure: UpstreamError | UpstreamRefused) -> Outcome:
+    usage = None if failure.is_usage_unknown else NOTHING_USED
+    return Outcome(usage, failure.code or CANCELLED, failure.detail())
+
+
+def _bytes_of(chat: Chat, prefix: Prefix | None = None) -> int | None:
+    """How long the request is; None where it holds pictures, whose bytes are no text."""
+    if Need.VISION in chat.needs:
         return None
+    return len(chat.body) + (0 if prefix is None else len(prefix.stem.encode()))
+
+
+def _rest_of(whole: Outcome, before: Outcome | None) -> Outcome:
+    """What has been used since; all of it where nobody knows what was before."""
+    if before is None or whole.usage is None or before.usage is None:
+        return whole
+    is_estimated = whole.is_estimated or before.is_estimated
+    rest = less(whole.usage, before.usage, is_exact=not is_estimated)
+    return replace(whole, usage=rest, is_estimated=is_estimated and rest is not None)

@@ -153,4 +153,5 @@ def _leg(leg: Leg) -> Mapping[str, object]:
         "cost_usd": None if leg.cost_pico is None else usd(leg.cost_pico),
         "seconds": leg.seconds,
         "error": leg.error,
+        "estimated": leg.is_estimated,
     }

@@ -9,6 +9,7 @@ from gateway.facts import Leg, RequestSettled
 from gateway.wire.chat import Chat, Prefix
 from gateway.wire.chunk import Chunk
 from gateway.wire.completion import Completion
+from gateway.wire.received import Received
 from routing.money import Usage
 from routing.vocabulary import Grant, Role
 
@@ -19,6 +20,10 @@ class ChatStream(Protocol):
     @property
     def usage(self) -> Usage | None:
         """What it has cost so far; None where the server does not say."""
+
+    @property
+    def received(self) -> Received:
+        """What came before the server said what it cost."""
 
     @property
     def is_over(self) -> bool:

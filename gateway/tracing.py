@@ -4,6 +4,7 @@ All but the one setting is said by OpenTelemetry's own variables, which its SDK 
 """
 
 import logging
+import time
 from collections.abc import Sequence
 from importlib.metadata import version
 from urllib.parse import urlsplit
@@ -44,7 +45,7 @@ def tracing_of(
             f"{spelled('tracing')}: needs the libraries of OpenTelemetry: pip install "
             "'understudy[tracing]', or unset it"
         ) from None
-    _take_over_logging(SdkLogHandler(log))
+    _take_over_logging(SdkLogHandler(log, time.monotonic))
     own = {"service.name": "understudy", "service.version": version("understudy")}
     resource = Resource.create(own).merge(OTELResourceDetector().detect())
     provider = TracerProvider(resource=resource, shutdown_on_exit=False)

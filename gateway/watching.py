@@ -30,6 +30,10 @@ def watch(context: Context, cascades: Iterable[LoadedCascade]) -> None:
         ):
             metrics.gen_ai.named(loaded.name, model.role, name)
             _watch_calls(metrics, loaded.name, model)
+            if model.rented is not None:
+                metrics.money.watch_rent(loaded.name, model.role, model.rented.rent)
+        if loaded.config.budget is not None:
+            metrics.money.budget(loaded.name, float(loaded.config.budget.usd_per_month))
 
 
 def _watch_calls(metrics: Metrics, cascade: str, model: Model) -> None:

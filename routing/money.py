@@ -85,6 +85,33 @@ def part_of(usage: Usage, tokens: Sequence[int], place: int) -> tuple[Usage, Usa
     return one, Usage(0, usage.output - output, 0, usage.reasoning - reasoning)
 
 
+def share_of(cost: int, part: int, others: int) -> int:
+    """The part of a cost that falls to ``part`` of ``part + others``, rounded up.
+
+    All of it where both are 0.
+    """
+    whole = part + others
+    return -(-cost * part // whole) if whole else cost
+
+
+def less(whole: Usage, before: Usage, *, is_exact: bool) -> Usage | None:
+    """What was used since a part was told.
+
+    Where that is more than the whole, nobody knows; or, of counts that are not exact, it is 0.
+    Parts may have been told in the end alone, as vLLM does: they are what of them fits.
+    """
+    read, written = whole.input - before.input, whole.output - before.output
+    if is_exact and min(read, written) < 0:  # the server takes back what it had counted
+        return None
+    read, written = max(read, 0), max(written, 0)
+    return Usage(
+        input=read,
+        output=written,
+        cached_input=min(max(whole.cached_input - before.cached_input, 0), read),
+        reasoning=min(max(whole.reasoning - before.reasoning, 0), written),
+    )
+
+
 def total_of(costs: list[int | None]) -> int | None:
     """Sum of costs in pico-dollars; None as soon as one of them is unknown."""
     known = [cost for cost in costs if cost is not None]

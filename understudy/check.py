@@ -37,12 +37,12 @@ def check(config: Path) -> int:
             ("student", cascade.config.student),
             ("teacher", cascade.config.teacher),
         ):
-            price = (
-                "unknown" if model.price is None else f"{model.price.input}/{model.price.output}"
-            )
+            price = "unknown" if model.price is None else model.price.words()
             table.add_row(role, *map(escape, (model.model, model.base_url, price)))
         console.print(table)
         console.print(_comparison(cascade), highlight=False, soft_wrap=True)
+        if cascade.config.budget is not None:
+            console.print(f"May cost {cascade.config.budget.usd_per_month} USD a month.")
         if not cascade.policy.is_calibrated:
             console.print("[yellow]No policy: the default rule orders drafts, uncalibrated.")
         for doubt in doubts_about(cascade):
@@ -55,7 +55,7 @@ def _table(cascade: LoadedCascade) -> Table:
     policy = cascade.policy
     title = f"{cascade.name}: policy {policy.version}, keeps from {policy.threshold.value:g}"
     table = Table("role", title=title)
-    for heading in ("model", "server", "USD in/out per 1M"):
+    for heading in ("model", "server", "price"):
         table.add_column(heading, overflow="fold")  # names and addresses are to be copied whole
     return table
 

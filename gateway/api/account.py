@@ -268,7 +268,9 @@ class Account:
         return None if self.course.doubt is None else Handover.NEVER
 
     def _cost_pico(self) -> int | None:
-        return total_of([leg.cost_pico for leg in self.legs.made])
+        """What the client is told: exact, or nothing."""
+        made = self.legs.made
+        return total_of([None if leg.is_estimated else leg.cost_pico for leg in made])
 
     def _baseline(self) -> Estimate:
         """What the teacher alone would have cost: its own bill where it wrote the whole answer."""
@@ -294,7 +296,7 @@ class Account:
         Where the student's bill is not known, the prompt is what the teacher read, without the
         beginning that it went on from: then it is counted in the teacher's tokens.
         """
-        legs = {leg.role: leg.usage for leg in self.legs.made}
+        legs = {leg.role: leg.usage for leg in self.legs.made if not leg.is_estimated}
         student, teacher = legs.get(Role.STUDENT), legs.get(Role.TEACHER)
         splice = self.course.splice
         if teacher is None or splice is None:

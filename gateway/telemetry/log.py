@@ -9,7 +9,7 @@ from typing import BinaryIO
 import msgspec
 import structlog
 
-from gateway.facts import ABORTED, SPARE, RequestSettled, TeacherProbed
+from gateway.facts import ABORTED, SPARE, CachedTokensAsked, RequestSettled, TeacherProbed
 from routing.money import total_of, usd
 from routing.vocabulary import Kind
 
@@ -107,6 +107,14 @@ _CONTINUATIONS = {
 }
 
 
+_CACHES = {
+    True: "cached tokens are billed at their own price",
+    False: "price.cached_input is never applied: the server does not say what was cached. vLLM: "
+    "start it with --enable-prompt-tokens-details",
+    None: "not known yet: the server will be asked again",
+}
+
+
 def log_probed(log: structlog.typing.FilteringBoundLogger, fact: TeacherProbed) -> None:
     """Write what a probe of a teacher came to; that it came to nothing again is no news."""
     write = log.info if fact.can_continue else log.warning
@@ -124,10 +132,12 @@ def log_probed(log: structlog.typing.FilteringBoundLogger, fact: TeacherProbed) 
 
 def _of_bill(fact: RequestSettled) -> dict[str, object]:
     """What was paid for what, where not all of it was served, and whether it is an estimate."""
-    told: dict[str, object] = {}
     entries = fact.entries
+    if all(entry.kind is Kind.SERVED and not entry.is_estimated for entry in entries):
+        return {}
+    told: dict[str, object] = {}
     kinds = dict.fromkeys(entry.kind for entry in entries)
-    if kinds.keys() - {Kind.SERVED}:
+    if kinds.keys() != {Kind.SERVED}:
         costs = {
             kind: total_of([entry.cost_pico for entry in entries if entry.kind is kind])
             for kind in kinds
@@ -138,6 +148,22 @@ def _of_bill(fact: RequestSettled) -> dict[str, object]:
     if any(entry.is_estimated for entry in entries):
         told["estimated"] = True
     return told
+
+
+def log_cached_tokens(log: structlog.typing.FilteringBoundLogger, fact: CachedTokensAsked) -> None:
+    """Write whether a server tells of cached tokens; that it gave no answer again is no news."""
+    write = log.info if fact.is_reported else log.warning
+    if fact.is_reported is None and fact.attempt > 1:
+        write = log.debug
+    write(
+        "cached_tokens",
+        cascade=fact.cascade,
+        role=fact.role,
+        attempt=fact.attempt,
+        reported=fact.is_reported,
+        message=_CACHES[fact.is_reported],
+        saw=fact.saw,
+    )
 
 
 def _of_stream(fact: RequestSettled) -> dict[str, object]:

@@ -7,7 +7,16 @@ from collections.abc import Mapping, Sequence
 
 from prometheus_client import Counter, Gauge, PlatformCollector, ProcessCollector
 
-from gateway.facts import ABORTED, SPARE, DraftCompleted, Ending, Leg, RequestSettled, TeacherProbed
+from gateway.facts import (
+    ABORTED,
+    SPARE,
+    CachedTokensAsked,
+    DraftCompleted,
+    Ending,
+    Leg,
+    RequestSettled,
+    TeacherProbed,
+)
 from gateway.telemetry.baseline_metrics import BaselineMetrics
 from gateway.telemetry.call_metrics import SECONDS, CallMetrics
 from gateway.telemetry.family import Family
@@ -53,7 +62,7 @@ class Metrics:
         self._define_log()
         self.calls = CallMetrics(self.registry, self._cascades)
         self.gen_ai = GenAiMetrics(self.registry)
-        self.money = MoneyMetrics(self.registry)
+        self.money = MoneyMetrics(self.registry, self._cascades)
         self.baseline = BaselineMetrics(self.registry, self._cascades)
         self.pairs = PairMetrics(self.registry, self._cascades)
         self.policies = PolicyMetrics(self.registry, calibrated)
@@ -235,6 +244,13 @@ class Metrics:
     def teacher_probed(self, fact: TeacherProbed) -> None:
         """A teacher was asked to go on from given words; what it took is on the bill."""
         self._teacher_continues.labels(fact.cascade).set(fact.can_continue is True)
+        for leg in fact.legs:
+            self._count_apart(fact.cascade, leg, Kind.AUDIT)
+
+    def cached_tokens_asked(self, fact: CachedTokensAsked) -> None:
+        """A server was asked whether it tells of cached tokens; what it took is on the bill."""
+        is_reported = fact.is_reported is True
+        self.money.cached_tokens(fact.cascade, fact.role, is_reported=is_reported)
         for leg in fact.legs:
             self._count_apart(fact.cascade, leg, Kind.AUDIT)
 

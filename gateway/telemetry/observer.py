@@ -5,6 +5,7 @@ from structlog.typing import FilteringBoundLogger
 from gateway.errors import GatewayError
 from gateway.facts import (
     BothAnswered,
+    CachedTokensAsked,
     ContentDropped,
     DraftCompleted,
     PolicyInForce,
@@ -12,7 +13,7 @@ from gateway.facts import (
     TeacherProbed,
 )
 from gateway.ports import Damage, Trouble
-from gateway.telemetry.log import log_probed, log_settled
+from gateway.telemetry.log import log_cached_tokens, log_probed, log_settled
 from gateway.telemetry.metrics import Metrics
 from routing.vocabulary import Role
 
@@ -41,6 +42,11 @@ class Observer:
         """A teacher was asked off the path whether it goes on from given words."""
         self.metrics.teacher_probed(fact)
         log_probed(self.log, fact)
+
+    def cached_tokens_asked(self, fact: CachedTokensAsked) -> None:
+        """A server was asked off the path whether it tells of cached tokens."""
+        self.metrics.cached_tokens_asked(fact)
+        log_cached_tokens(self.log, fact)
 
     def breaker_changed(self, cascade: str, role: Role, failure: GatewayError | None) -> None:
         """A model server is left alone from now on, after this failure; with None no longer."""

@@ -7,7 +7,6 @@ that did not arrive, an end within a bound, and words for the log that hold no h
 import asyncio
 import logging
 import threading
-import time
 from collections.abc import Sequence
 from contextlib import suppress
 
@@ -17,6 +16,7 @@ from prometheus_client import CollectorRegistry, Counter
 from structlog.typing import FilteringBoundLogger
 
 from gateway.errors import root_of, words_of
+from gateway.ports import Clock
 
 MAX_WAITING_SPANS = 2048
 # So long is the end of the process put off for spans, at most.
@@ -111,15 +111,16 @@ class SdkLogHandler(logging.Handler):
     the rest may be a header with a key, an URL, or a client's words.
     """
 
-    def __init__(self, log: FilteringBoundLogger) -> None:
+    def __init__(self, log: FilteringBoundLogger, clock: Clock) -> None:
         super().__init__(logging.WARNING)
         self._log = log
+        self._clock = clock
         self._said_at: dict[str, float] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one record."""
         message = str(record.msg)
-        now = time.monotonic()
+        now = self._clock()
         if now - self._said_at.get(message, -REPEAT_SECONDS) < REPEAT_SECONDS:
             return
         self._said_at[message] = now

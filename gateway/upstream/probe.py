@@ -5,17 +5,14 @@ handed over to one of those would be spoilt, so a teacher is only trusted with i
 to do it.
 """
 
-import asyncio
 import re
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import msgspec
 
 from gateway.errors import UpstreamError, UpstreamRefused
-from gateway.facts import CANCELLED, Leg
+from gateway.facts import CANCELLED
 from gateway.legs import Legs, Model
-from gateway.ports import Clock
 from gateway.wire.chat import Chat, Prefix, parse_chat
 from routing.vocabulary import Denied
 
@@ -40,6 +37,14 @@ class Continuation:
     can_continue: bool | None
     saw: str
 
+    @property
+    def is_answer(self) -> bool:
+        """Whether nobody has to ask again."""
+        return self.can_continue is not None
+
+
+NOT_PROBED = Continuation(None, "the gateway is ending")
+
 
 async def probe(model: Model, legs: Legs) -> Continuation:
     """Have the model go on from a known text once; the call is noted in ``legs``.
@@ -63,35 +68,6 @@ def judge(text: str, *, has_reasoning: bool) -> Continuation:
         return Continuation(False, f"after {PREFIX.text!r} it began to reason")
     saw = f"after {PREFIX.text!r} it wrote {text[:SHOWN_CHARACTERS]!r}"
     return Continuation(_GOES_ON.match(text) is not None, saw)
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """One of several probes, counted from 1, and the calls that it took."""
-
-    number: int
-    found: Continuation
-    legs: Sequence[Leg]
-
-
-async def probe_until_answered(
-    model: Model, clock: Clock, tell: Callable[[Attempt], None], retry_seconds: float
-) -> bool:
-    """Probe again and again until there is an answer, which is returned.
-
-    ``tell`` hears of every attempt, also of one that is cancelled.
-    """
-    number = 0
-    while True:
-        number += 1
-        legs, found = Legs(clock), Continuation(None, "the gateway is ending")
-        try:
-            found = await probe(model, legs)
-        finally:
-            tell(Attempt(number, found, legs.made))
-        if found.can_continue is not None:
-            return found.can_continue
-        await asyncio.sleep(retry_seconds)
 
 
 async def _written(model: Model, legs: Legs) -> tuple[str, bool]:

@@ -10,6 +10,7 @@ from gateway.ports import Clock
 from gateway.upstream.faults import NETWORK_ERRORS, fault_of
 from gateway.upstream.http1 import Reply
 from gateway.wire.chunk import Chunk, decode
+from gateway.wire.received import Received
 from gateway.wire.sse import EventSplitter, is_done
 from routing.money import Usage
 
@@ -42,6 +43,7 @@ class UpstreamStream:
 
     ``usage`` is what the server has said so far of what the answer costs, if anything; ``opening``
     the first chunk that said something, as it came, and ``finish_reason`` why the answer ended.
+    ``received`` is what came before it said what that costs.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class UpstreamStream:
         is_evidence_wanted: bool,
     ) -> None:
         self.usage: Usage | None = None
+        self.received = Received()
         self.is_over = False
         self.opening = b""
         self.finish_reason: str | None = None
@@ -161,11 +164,14 @@ class UpstreamStream:
                 )
             if chunk.is_foreign:
                 continue
-            if chunk.usage is not None:
-                self.usage = chunk.usage
             self._has_choice |= chunk.has_choice
             if chunk.finish_reason is not None:
                 self.finish_reason = chunk.finish_reason
+            if chunk.usage is not None:
+                self.received.is_all |= self.usage is None and self.finish_reason is not None
+                self.usage = chunk.usage
+            elif self.usage is None:
+                self.received.add(chunk)
             chunks.append(chunk)
             if not self._has_begun and chunk.says_something:
                 self._has_begun, self.opening = True, chunk.body

@@ -12,6 +12,7 @@ from gateway.wire.chat import Chat
 from gateway.wire.completion import (
     InputDetails,
     Logprobs,
+    ToldToken,
     UsageCounts,
     answer_tokens,
     client_logprobs,
@@ -104,8 +105,9 @@ class Chunk(msgspec.Struct, frozen=True, gc=False):
     """One chunk: ``body`` as the server sent it, and what it adds to the answer.
 
     ``tokens`` are those of the answer alone, without reasoning and the end-of-sequence token; where
-    text or a tool call came without log-probabilities, one token without evidence; ``end_logprob``
-    is what the server said of the end-of-sequence token.  ``usage`` is
+    text or a tool call came without log-probabilities, one token without evidence; ``told_tokens``
+    counts all that the server told of, reasoning and the end included; ``end_logprob`` is what the
+    server said of the end-of-sequence token.  ``usage`` is
     what all chunks so far cost, None where this one does not say.  ``is_usage_report`` tells the
     chunk that has no choices and only ends the stream's bill.  ``has_unread_text``: there is
     something in place of text that cannot be read as text.  ``error`` is the server's message where
@@ -119,6 +121,7 @@ class Chunk(msgspec.Struct, frozen=True, gc=False):
     is_tool_call: bool = False
     finish_reason: str | None = None
     tokens: Sequence[Token] = ()
+    told_tokens: int = 0
     end_logprob: float | None = None
     usage: Usage | None = None
     has_choice: bool = False
@@ -170,10 +173,13 @@ def decode(payload: bytes, *, is_evidence_wanted: bool = True) -> Chunk:
     delta = choice.delta or _NOTHING
     is_tool_call = bool(delta.tool_calls) or delta.function_call != _NULL
     tokens: Sequence[Token] = ()
+    told: Sequence[ToldToken] = ()
     end_logprob = None
     if is_evidence_wanted:
-        end_logprob = _end_logprob(choice)
-        tokens = _tokens(choice, has_words=bool(delta.content) or is_tool_call or has_unread_text)
+        told = _told(choice)
+        end_logprob = _end_logprob(choice, told)
+        has_words = bool(delta.content) or is_tool_call or has_unread_text
+        tokens = _tokens(choice, told, has_words=has_words)
     return Chunk(
         body=payload,
         content=delta.content or "",
@@ -181,6 +187,7 @@ def decode(payload: bytes, *, is_evidence_wanted: bool = True) -> Chunk:
         is_tool_call=is_tool_call,
         finish_reason=choice.finish_reason or None,
         tokens=tokens,
+        told_tokens=len(told),
         end_logprob=end_logprob,
         usage=usage,
         has_choice=True,
@@ -188,13 +195,16 @@ def decode(payload: bytes, *, is_evidence_wanted: bool = True) -> Chunk:
     )
 
 
-def _end_logprob(choice: _BareChoice) -> float | None:
+def _told(choice: _BareChoice) -> Sequence[ToldToken]:
+    logprobs = choice.logprobs if isinstance(choice, _Choice) else None
+    return (logprobs and logprobs.content) or ()
+
+
+def _end_logprob(choice: _BareChoice, told: Sequence[ToldToken]) -> float | None:
     """What the server said of the end-of-sequence token, where it is in this chunk."""
     if choice.finish_reason in _NO_END:
         return None
-    logprobs = choice.logprobs if isinstance(choice, _Choice) else None
-    delta = choice.delta or _NOTHING
-    return end_logprob_of((logprobs and logprobs.content) or (), delta.content or "")
+    return end_logprob_of(told, (choice.delta or _NOTHING).content or "")
 
 
 def _foreign(payload: bytes) -> Chunk:
@@ -205,16 +215,14 @@ def _foreign(payload: bytes) -> Chunk:
     return Chunk(body=payload, is_foreign=True)
 
 
-def _tokens(choice: _BareChoice, *, has_words: bool) -> Sequence[Token]:
+def _tokens(choice: _BareChoice, told: Sequence[ToldToken], *, has_words: bool) -> Sequence[Token]:
     """The answer's tokens; where the server said nothing of the words, one without evidence."""
-    logprobs = choice.logprobs if isinstance(choice, _Choice) else None
-    entries = (logprobs and logprobs.content) or ()
-    if not entries:
+    if not told:
         return _SILENCE if has_words else ()
     delta = choice.delta or _NOTHING
     reasoning = delta.reasoning if delta.reasoning_content is None else delta.reasoning_content
     kept = answer_tokens(
-        entries,
+        told,
         delta.content or "",
         has_end=choice.finish_reason not in _NO_END,
         # A piece of reasoning without any text is half a character: its token is no answer either.

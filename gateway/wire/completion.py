@@ -21,7 +21,9 @@ class _Top(msgspec.Struct, gc=False):
     logprob: float
 
 
-class _Token(msgspec.Struct, gc=False):
+class ToldToken(msgspec.Struct, gc=False):
+    """What a server says of one token that it wrote."""
+
     token: str
     logprob: float
     top_logprobs: list[_Top] | None = None
@@ -30,7 +32,7 @@ class _Token(msgspec.Struct, gc=False):
 class Logprobs(msgspec.Struct, gc=False):
     """What a server says of each token that it wrote."""
 
-    content: list[_Token] | None = None
+    content: list[ToldToken] | None = None
 
 
 class _Function(msgspec.Struct):
@@ -237,7 +239,7 @@ def _draft(choice: Choice, chat: Chat, agreement: float | None, *, is_complete: 
     )
 
 
-def end_logprob_of(tokens: Sequence[_Token], content: str) -> float | None:
+def end_logprob_of(tokens: Sequence[ToldToken], content: str) -> float | None:
     """What the server said of the token that ended the text; None where it tells of none.
 
     vLLM names the end token, llama.cpp gives it no text: in neither case does the text end in it.
@@ -248,8 +250,8 @@ def end_logprob_of(tokens: Sequence[_Token], content: str) -> float | None:
 
 
 def answer_tokens(
-    tokens: Sequence[_Token], content: str, *, has_end: bool, has_reasoning: bool
-) -> Sequence[_Token]:
+    tokens: Sequence[ToldToken], content: str, *, has_end: bool, has_reasoning: bool
+) -> Sequence[ToldToken]:
     """The tokens that the client reads: no end-of-sequence or stop token, no reasoning.
 
     ``has_end`` says that the last of them may be such an end; ``has_reasoning`` that the first may

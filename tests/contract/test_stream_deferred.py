@@ -120,6 +120,27 @@ def test_a_draft_that_is_cut_without_a_running_bill_costs_nobody_knows_what(tria
     assert trial.counted("understudy_cost_unknown_total", **labels) == 1
 
 
+def test_a_draft_that_is_cut_is_estimated_once_its_model_is_known(trial: Trial) -> None:
+    """By its tokens, which were told one by one, and by the same request's prompt before."""
+    trial.student_says(*whole(words(5)))
+    trial.ask().whole()
+    trial.observer.settled_facts.clear()
+    trial.student_says(ROLE, Words(words(8), UNSURE), Until(trial.event()))
+    trial.teacher_says(*whole(TAUGHT))
+    listener = trial.ask().whole()
+    assert listener.said["cost_usd"] is None  # what clients are told is exact
+    assert trial.legs == [("student", "aborted", 8), ("teacher", None, 10)]
+    cost = 100 * 20_000 + 8 * 60_000
+    assert [leg.is_estimated for leg in trial.fact.legs] == [True, False]
+    assert trial.fact.legs[0].cost_pico == cost
+    (pair,) = trial.pairs()
+    assert [leg["estimated"] for leg in pair["legs"]] == [True, False]
+    assert pair["legs"][0]["cost_usd"] == "0.00000248"
+    wasted = {"cascade": "assistant", "role": "student", "kind": "wasted"}
+    for name in ("understudy_cost_usd_total", "understudy_cost_estimated_usd_total"):
+        assert trial.counted(name, **wasted) == pytest.approx(cost / 10**12)
+
+
 def test_a_draft_without_log_probabilities_has_no_signal(trial: Trial) -> None:
     trial.student_says(ROLE, Words(words(8), None), Until(trial.event()))
     trial.teacher_says(*whole(TAUGHT))

@@ -79,6 +79,7 @@ def pair(number: int = 0, **changes: Any) -> dict[str, Any]:
                 "cost_usd": "0.0000012",
                 "seconds": 0.2,
                 "error": None,
+                "estimated": False,
             }
         ],
         "draft_complete": True,

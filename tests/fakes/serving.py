@@ -20,7 +20,7 @@ from gateway.settings import Settings
 from tests.fakes.journals import all_records
 from tests.fakes.upstream import ScriptedModel
 
-STUDENT_PRICE = {"input": 0.02, "cached_input": 0.01, "output": 0.06}
+STUDENT_PRICE = {"input": 0.02, "output": 0.06}
 TEACHER_PRICE = {"input": 0.60, "output": 2.40}
 
 

@@ -11,6 +11,7 @@ from gateway.facts import Leg, RequestSettled
 from gateway.upstream.openai import OpenAIModel
 from routing.baseline import Learner
 from routing.breaker import Breaker
+from routing.habits import Ratio
 from routing.vocabulary import Role
 from tests.fakes.listener import PATIENCE_SECONDS, Listener, whole_answer
 from tests.fakes.observer import RememberingObserver
@@ -57,6 +58,9 @@ class Trial:
         context.served = {
             name: replace(served, learner=Learner()) for name, served in context.served.items()
         }
+        for served in context.served.values():
+            for taught in (served.cascade.student, served.cascade.teacher):
+                taught.habits.read, taught.habits.wrote = Ratio(), Ratio()
         self._pairs = len(self.stage.pairs())
 
     def end(self) -> None:

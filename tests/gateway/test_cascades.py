@@ -8,6 +8,7 @@ import yaml
 
 from gateway.cascades import LoadedCascade, doubts_about, load_cascades
 from gateway.config_file import ConfigError
+from gateway.prices import TokenPriceConfig
 from routing.comparators import Question, Score
 from routing.money import Price
 from routing.policy import UNCALIBRATED_VERSION
@@ -99,7 +100,7 @@ def test_an_unknown_redactor_is_refused_with_the_names_of_those_there_are(tmp_pa
 def test_prices_are_whole_pico_dollars(tmp_path: Path) -> None:
     price = {"input": 0.1, "output": 1e-06}
     (loaded,) = load(tmp_path, {"cascades": {"a": document(student={"price": price})}})
-    assert loaded.config.student.price is not None
+    assert isinstance(loaded.config.student.price, TokenPriceConfig)
     assert loaded.config.student.price.price() == Price(100_000, 100_000, 1, 1)
     assert loaded.config.student.price.input == Decimal("0.1")
 

@@ -7,7 +7,7 @@ import pytest
 
 from gateway.answer_stream import Splice
 from gateway.facts import ABORTED
-from gateway.legs import Legs, Model
+from gateway.legs import Charge, Legs, Model, Outcome
 from gateway.pairs import (
     SCHEMA_VERSION,
     Pair,
@@ -18,6 +18,7 @@ from gateway.pairs import (
     pair_record,
 )
 from gateway.safekeeping import Kept, Safekeeping
+from gateway.trace_context import UNTRACED
 from gateway.wire.chat import Prefix, parse_chat
 from routing.cascade import Defer
 from routing.money import Price, Usage
@@ -134,14 +135,17 @@ def test_a_draft_finished_later_names_its_pair_and_its_odds() -> None:
 
 def test_the_verdict_and_each_call_are_told() -> None:
     price = Price(input=2, cached_input=1, output=6, reasoning=6)
-    legs = Legs(lambda: 2.0)
+    times = iter([0.5, 1.0, 2.0, 2.0])
+    legs = Legs(lambda: next(times))
     legs.verdict = Defer(
         Reason.LOW_CONFIDENCE, Confidence(0.25), has_draft=True, signals={"min_probability": 0.1}
     )
     student = Model(Role.STUDENT, Nobody(), price)  # type: ignore[arg-type]
     teacher = Model(Role.TEACHER, Nobody(), None)  # type: ignore[arg-type]
-    legs.note(student, 0.5, Usage(input=100, output=8, cached_input=40, reasoning=3), ABORTED)
-    legs.note(teacher, 1.0, None, None)
+    charges = [Charge(model, legs.clock(), UNTRACED) for model in (student, teacher)]
+    usage = Usage(input=100, output=8, cached_input=40, reasoning=3)
+    legs.note(charges[0], Outcome(usage, ABORTED, is_estimated=True))
+    legs.note(charges[1], Outcome(None))
     pair = record(rescue(), legs)
     assert pair["confidence"] == 0.25
     assert pair["signals"] == {"min_probability": 0.1}
@@ -155,6 +159,7 @@ def test_the_verdict_and_each_call_are_told() -> None:
             "cost_usd": "0.000000000208",
             "seconds": 1.5,
             "error": "aborted",
+            "estimated": True,
         },
         {
             "role": "teacher",
@@ -165,5 +170,6 @@ def test_the_verdict_and_each_call_are_told() -> None:
             "cost_usd": None,
             "seconds": 1.0,
             "error": None,
+            "estimated": False,
         },
     ]

@@ -1,39 +1,15 @@
 """Replies recorded from real servers, through a real gateway: what the client sees of them."""
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.fakes.recordings import CHAT, wholes
 from tests.fakes.serving import Stage, stage
 from tests.fakes.upstream import Reply
-
-RECORDINGS = Path(
-    os.environ.get("UNDERSTUDY_TEST_REPLIES", Path(__file__).parents[3] / "shared/vllm-replies")
-)
-FOLDERS = ("vllm-0.32.0", "vllm-0.32.0-tools", "xllamacpp")
-CHAT = "/v1/chat/completions"
-
-
-def recordings(*, is_success: bool) -> list[Any]:
-    found = []
-    for folder in FOLDERS:
-        for meta_path in sorted((RECORDINGS / folder).glob("*.meta.json")):
-            meta = json.loads(meta_path.read_text())
-            body_path = meta_path.with_name(meta_path.name.replace(".meta.json", ".json"))
-            request = meta["request"]
-            is_plain_chat = request["path"] == CHAT and isinstance(request["body"], dict)
-            if not (is_plain_chat and body_path.exists()) or request["body"].get("stream"):
-                continue
-            if (meta["status"] == 200) is is_success:
-                name = f"{folder}/{body_path.stem}"
-                found.append(pytest.param(request["body"], body_path, meta["status"], id=name))
-    return found or [
-        pytest.param({}, Path(), 0, marks=pytest.mark.skip(reason=f"no recordings in {RECORDINGS}"))
-    ]
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +21,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         yield built
 
 
-@pytest.mark.parametrize(("request_body", "path", "status"), recordings(is_success=True))
+@pytest.mark.parametrize(("request_body", "path", "status"), wholes(is_success=True))
 def test_a_recorded_answer_reaches_the_client_unchanged(
     scene: Stage, request_body: dict[str, Any], path: Path, status: int
 ) -> None:
@@ -64,7 +40,7 @@ def test_a_recorded_answer_reaches_the_client_unchanged(
     assert response.json() == expected
 
 
-@pytest.mark.parametrize(("request_body", "path", "status"), recordings(is_success=False))
+@pytest.mark.parametrize(("request_body", "path", "status"), wholes(is_success=False))
 def test_a_recorded_refusal_reaches_the_client_in_openai_s_form(
     scene: Stage, request_body: dict[str, Any], path: Path, status: int
 ) -> None:

@@ -10,8 +10,10 @@ from routing.money import (
     Price,
     Usage,
     cost_of,
+    less,
     part_of,
     pico_per_token,
+    share_of,
     total_of,
     usd,
 )
@@ -207,3 +209,36 @@ def test_parts_of_a_bill_are_never_negative(output: int, reasoning: int, tokens:
     for place in range(len(tokens)):
         one, others = part_of(usage, tokens, place)  # it would refuse to be built
         assert one.output + others.output == output
+
+
+@given(COUNTS, COUNTS, COUNTS)
+def test_shares_of_a_cost_are_the_cost(cost: int, part: int, others: int) -> None:
+    mine = share_of(cost, part, others)
+    assert 0 <= mine <= cost
+    assert part == 0 or others == 0 or mine * (part + others) >= cost * part
+    assert mine == cost or others
+
+
+def test_a_share_is_rounded_up() -> None:
+    assert share_of(10, 1, 2) == 4
+    assert share_of(10, 0, 3) == 0
+    assert share_of(10, 0, 0) == 10
+
+
+@given(usages(), usages())
+def test_what_is_left_of_a_whole_is_the_other_part(one: Usage, other: Usage) -> None:
+    for is_exact in (True, False):
+        assert less(together(one, other), one, is_exact=is_exact) == other
+
+
+def test_a_whole_that_is_less_than_its_part_is_unknown_or_nothing() -> None:
+    before = Usage(input=100, output=10)
+    for whole in (Usage(99, 10), Usage(100, 9)):
+        assert less(whole, before, is_exact=True) is None
+        assert less(whole, before, is_exact=False) == Usage(0, 0)
+
+
+def test_what_was_cached_may_be_told_in_the_end_alone() -> None:
+    """vLLM's running usage has no details: by then all was taken to be fresh."""
+    before, whole = Usage(100, 8), Usage(100, 20, cached_input=96, reasoning=15)
+    assert less(whole, before, is_exact=True) == Usage(0, 12, cached_input=0, reasoning=12)

@@ -18,8 +18,9 @@ from gateway.upstream.openai import OpenAIModel
 from gateway.upstream.probe import QUESTION, Continuation, probe
 from gateway.wire.chat import Chat, parse_chat
 from gateway.wire.chunk import Chunk
-from gateway.wire.completion import Completion, drafts_of
+from gateway.wire.completion import drafts_of
 from gateway.wire.samples import asking_for
+from gateway.wire.usage import tells_cached_tokens
 from routing.vocabulary import Handover, Role
 from understudy.doctor.findings import (
     Answered,
@@ -149,7 +150,7 @@ async def _streamed(model: Model, legs: Legs) -> Answered:
         has_reasoning=any(chunk.reasoning for chunk in chunks),
         has_usage=leg.usage is not None,
         has_running_usage=bool(words) and words[0].usage is not None,
-        has_cached_tokens=any(_tells_cached_tokens(chunk.usage_as_sent()) for chunk in chunks),
+        has_cached_tokens=any(tells_cached_tokens(chunk.body) for chunk in chunks),
     )
 
 
@@ -169,7 +170,7 @@ async def _whole(model: Model, legs: Legs) -> Answered:
         has_reasoning=bool(message.reasoning_content or message.reasoning),
         has_usage=completion.usage is not None,
         has_running_usage=False,
-        has_cached_tokens=_tells_cached_tokens(_usage_of(completion)),
+        has_cached_tokens=tells_cached_tokens(completion.body),
     )
 
 
@@ -177,34 +178,6 @@ async def _several(model: Model, samples: int, legs: Legs) -> int:
     """How many drafts of one answer it writes."""
     chat = _chat(is_stream=False, temperature=1)
     return len((await legs.ask(model, asking_for(chat, samples))).choices)
-
-
-class _Details(msgspec.Struct):
-    cached_tokens: int | None = None
-
-
-class _Usage(msgspec.Struct):
-    prompt_tokens_details: _Details | None = None
-
-
-class _Body(msgspec.Struct):
-    usage: msgspec.Raw = msgspec.Raw(b"null")
-
-
-def _usage_of(completion: Completion) -> msgspec.Raw:
-    return msgspec.json.decode(completion.body, type=_Body).usage
-
-
-def _tells_cached_tokens(usage: msgspec.Raw | None) -> bool:
-    """Whether a usage says how much of the prompt was cached, be it nothing."""
-    if usage is None:
-        return False
-    try:
-        told = msgspec.json.decode(usage, type=_Usage | None)
-    except msgspec.ValidationError:
-        return False
-    details = None if told is None else told.prompt_tokens_details
-    return details is not None and details.cached_tokens is not None
 
 
 def _chat(*, is_stream: bool, temperature: float = 0) -> Chat:

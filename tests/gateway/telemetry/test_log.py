@@ -6,9 +6,15 @@ from typing import Any
 import pytest
 
 from gateway.errors import UpstreamTimeout
-from gateway.facts import ABORTED, SPARE, Denial, Leg, TeacherProbed
+from gateway.facts import ABORTED, SPARE, CachedTokensAsked, Denial, Leg, TeacherProbed
 from gateway.ports import Damage, Trouble
-from gateway.telemetry.log import ServerLogHandler, log_probed, log_settled, new_log
+from gateway.telemetry.log import (
+    ServerLogHandler,
+    log_cached_tokens,
+    log_probed,
+    log_settled,
+    new_log,
+)
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.observer import Observer
 from routing.money import Usage
@@ -33,6 +39,31 @@ def test_a_request_is_one_line_of_json() -> None:
     assert line["cost_usd"] == "0.000000000005"
     assert line["tokens"] == 110
     assert line["level"] == "info"
+
+
+def test_the_bill_is_told_by_kind_where_not_all_of_it_was_served() -> None:
+    stream = io.BytesIO()
+    wasted = Leg(Role.STUDENT, Usage(0, 20), 40, 0.5, ABORTED, is_estimated=True)
+    unknown = Leg(Role.TEACHER, None, None, 0.5, ABORTED)
+    log_settled(new_log("info", stream), fact(legs=(*fact().legs, wasted)))
+    log_settled(new_log("info", stream), fact(legs=(*fact().legs, wasted, unknown)))
+    log_settled(new_log("info", stream), fact())
+    first, second, third = lines(stream)
+    by_kind = {"served": "0.000000000005", "wasted": "0.00000000004"}
+    assert first["cost_by_kind"] == by_kind
+    assert first["estimated"] is True
+    assert second["cost_by_kind"] == by_kind | {"wasted": None}
+    assert "cost_by_kind" not in third
+    assert "estimated" not in third
+
+
+def test_a_traced_request_names_its_trace() -> None:
+    stream = io.BytesIO()
+    log_settled(new_log("info", stream), fact(trace_id="0af7651916cd43dd8448eb211c80319c"))
+    log_settled(new_log("info", stream), fact())
+    traced, untraced = lines(stream)
+    assert traced["trace_id"] == "0af7651916cd43dd8448eb211c80319c"
+    assert "trace_id" not in untraced
 
 
 def test_a_stream_tells_its_first_byte_and_no_draft_given_up_is_a_failure() -> None:
@@ -230,3 +261,29 @@ def test_what_a_probe_saw_is_told_once(answer: bool | None, attempt: int, level:
     assert (line["event"], line["level"]) == ("continuation", level)
     assert (line["cascade"], line["can_continue"], line["saw"]) == ("a", answer, "as seen")
     assert line["attempt"] == attempt
+
+
+def test_a_line_says_where_a_cost_is_estimated() -> None:
+    stream = io.BytesIO()
+    guessed = Leg(Role.STUDENT, Usage(100, 10), 5, 0.5, ABORTED, is_estimated=True)
+    log_settled(new_log("info", stream), fact(legs=(guessed,)))
+    log_settled(new_log("info", stream), fact())
+    estimated, exact = lines(stream)
+    assert estimated["estimated"] is True
+    assert "estimated" not in exact
+
+
+@pytest.mark.parametrize(
+    ("answer", "attempt", "level"),
+    [(True, 3, "info"), (False, 1, "warning"), (None, 1, "warning"), (None, 2, "debug")],
+)
+def test_what_a_server_tells_of_its_cache_is_told_once(
+    answer: bool | None, attempt: int, level: str
+) -> None:
+    stream = io.BytesIO()
+    asked = CachedTokensAsked("a", Role.TEACHER, attempt, answer, "as seen", ())
+    log_cached_tokens(new_log("debug", stream), asked)
+    (line,) = lines(stream)
+    assert (line["event"], line["level"]) == ("cached_tokens", level)
+    assert (line["cascade"], line["role"], line["saw"]) == ("a", "teacher", "as seen")
+    assert ("--enable-prompt-tokens-details" in line["message"]) is (answer is False)

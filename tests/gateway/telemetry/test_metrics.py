@@ -1,4 +1,5 @@
 from decimal import Decimal
+from itertools import product
 
 import pytest
 from hypothesis import given, settings
@@ -6,14 +7,22 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
-from gateway.facts import ABORTED, DraftCompleted, Ending, Leg, RequestSettled, TeacherProbed
+from gateway.facts import (
+    ABORTED,
+    CachedTokensAsked,
+    DraftCompleted,
+    Ending,
+    Leg,
+    RequestSettled,
+    TeacherProbed,
+)
 from gateway.ports import JournalState
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.pair_metrics import PairMetrics
 from routing.baseline import Estimate
 from routing.money import PICO_PER_USD, Usage
 from routing.streaming import Doubt
-from routing.vocabulary import Basis, Confidence, Degraded, Handover, Reason, Role
+from routing.vocabulary import Basis, Confidence, Degraded, Handover, Kind, Reason, Role
 
 USAGE = Usage(input=100, output=10, cached_input=40, reasoning=4)
 
@@ -94,8 +103,63 @@ def test_an_unknown_cost_is_counted_and_never_zero() -> None:
     name = "understudy_cost_unknown_total"
     assert sample(counted, name, cascade="a", role="student", cause="price") == 1
     assert sample(counted, name, cascade="a", role="teacher", cause="usage") == 1
-    text = counted.exposition().decode()
-    assert "understudy_cost_usd_total{" not in text
+    cost = "understudy_cost_usd_total"
+    for role, kind in product(Role, Kind):
+        assert sample(counted, cost, cascade="a", role=role, kind=kind) == 0
+
+
+def test_series_of_money_are_there_before_the_first_call() -> None:
+    """Or ``increase()`` would not see the first dollar."""
+    counted = metrics()
+    for cascade, role in product(("a", "b"), Role):
+        labels = {"cascade": cascade, "role": role}
+        for kind in Kind:
+            assert sample(counted, "understudy_cost_usd_total", **labels, kind=kind) == 0
+            estimated = "understudy_cost_estimated_usd_total"
+            assert sample(counted, estimated, **labels, kind=kind) == 0
+        for cause in ("usage", "price"):
+            assert sample(counted, "understudy_cost_unknown_total", **labels, cause=cause) == 0
+
+
+def test_what_was_estimated_is_a_part_of_the_cost() -> None:
+    counted = metrics()
+    legs = (
+        Leg(Role.STUDENT, USAGE, 7, 0.1, ABORTED, is_estimated=True),
+        Leg(Role.TEACHER, USAGE, 70, 0.2),
+    )
+    counted.settled(fact(ending=Ending.ESCALATED, served_by=Role.TEACHER, legs=legs))
+    for name in ("understudy_cost_usd_total", "understudy_cost_estimated_usd_total"):
+        assert sample(counted, name, cascade="a", role="student", kind="wasted") == 7e-12
+    name = "understudy_cost_estimated_usd_total"
+    assert sample(counted, name, cascade="a", role="teacher", kind="served") == 0
+
+
+def test_the_rent_of_gpus_is_asked_for_when_it_is_read() -> None:
+    counted = metrics()
+    rents = [3 * PICO_PER_USD]
+    counted.money.watch_rent("a", Role.TEACHER, lambda: rents[-1])
+    name = "understudy_gpu_rent_usd_total"
+    assert sample(counted, name, cascade="a", role="teacher") == 3
+    rents.append(4 * PICO_PER_USD)
+    assert sample(counted, name, cascade="a", role="teacher") == 4
+    assert sample(counted, name, cascade="a", role="student") is None
+
+
+def test_only_a_budget_that_is_set_is_shown() -> None:
+    counted = metrics()
+    counted.money.budget("a", 500.0)
+    assert sample(counted, "understudy_budget_usd_per_month", cascade="a") == 500
+    assert sample(counted, "understudy_budget_usd_per_month", cascade="b") is None
+
+
+@pytest.mark.parametrize(("answer", "shown"), [(True, 1), (False, 0), (None, 0)])
+def test_asking_for_cached_tokens_is_audit(answer: bool | None, shown: int) -> None:
+    counted = metrics()
+    leg = Leg(Role.STUDENT, USAGE, 7, 0.1)
+    counted.cached_tokens_asked(CachedTokensAsked("a", Role.STUDENT, 1, answer, "seen", (leg,)))
+    labels = {"cascade": "a", "role": "student"}
+    assert sample(counted, "understudy_cached_tokens_reported", **labels) == shown
+    assert sample(counted, "understudy_cost_usd_total", **labels, kind="audit") == 7e-12
 
 
 def test_a_request_to_no_cascade_is_counted_under_other() -> None:

@@ -3,10 +3,12 @@
 import itertools
 import time
 from collections import Counter
+from fractions import Fraction
 
 from gateway.facts import (
     ABORTED,
     SPARE,
+    BothAnswered,
     DraftCompleted,
     Ending,
     Leg,
@@ -22,9 +24,10 @@ from gateway.telemetry.pair_metrics import (
     CAUSES_OF_EXPIRY,
     CAUSES_OF_LOSS,
 )
+from routing.baseline import Correction, Estimate, Learner, Missing, Observation
 from routing.money import Usage
 from routing.streaming import Doubt
-from routing.vocabulary import Confidence, Degraded, Handover, Kind, Reason, Role
+from routing.vocabulary import Basis, Confidence, Degraded, Handover, Kind, Reason, Role
 
 CASCADES = tuple(f"cascade-with-a-long-name-{number}" for number in range(5))
 MOST_SERIES = 3000
@@ -50,15 +53,47 @@ def legs() -> list[Leg]:
     ]
 
 
+def baselines() -> list[Estimate]:
+    """What the teacher alone would have cost, on every basis, known or not."""
+    unknown = [Estimate(None, Basis.PRICES, missing) for missing in Missing]
+    return [*(Estimate(7, basis) for basis in Basis), *unknown]
+
+
+def fill_money(metrics: Metrics, cascade: str) -> None:
+    """Have everything happen that costs or saves."""
+    for role in Role:
+        metrics.money.watch_rent(cascade, role, lambda: 10**15)
+        metrics.money.cached_tokens(cascade, role, is_reported=True)
+    metrics.money.budget(cascade, 500.0)
+    for basis, correction in (
+        (Basis.ESCALATIONS, None),
+        (Basis.SAMPLE, None),
+        (Basis.SAMPLE, Correction(7, 49)),
+        (Basis.SAMPLE, Correction(-7, 49)),
+    ):
+        metrics.baseline.both_answered(
+            BothAnswered(cascade, None, basis, correction, is_learnt=True)
+        )
+
+
+def taught() -> Learner:
+    """One that has seen enough to know how the two models compare."""
+    learner = Learner()
+    while not learner.bounds:
+        learner.learn(Observation(Basis.SAMPLE, USAGE, USAGE, Fraction(1, 20)))
+    return learner
+
+
 def requests(cascade: str) -> list[RequestSettled]:
     """Requests that end in every way, for every reason."""
     doubt = Doubt(32, Reason.LOW_CONFIDENCE, Confidence(0.1))
     made = []
     for ending, role in itertools.product(Ending, (None, *Role)):
         told = {"ending": ending, "cascade": cascade, "served_by": role, "seconds": 0.9}
-        told |= ANY | {"baseline_pico": 7, "confidence": Confidence(0.9)}
+        told |= ANY | {"confidence": Confidence(0.9)}
         reasons = itertools.product((None, *Reason), (None, *Degraded))
         made += [RequestSettled(**told, reason=why, degraded=how) for why, how in reasons]
+        made += [RequestSettled(**told, baseline=baseline) for baseline in baselines()]
         told["legs"] = legs()
         made += [RequestSettled(**told, doubt=doubt, handover=each) for each in (None, *Handover)]
     return made
@@ -76,6 +111,7 @@ def fill_cascade(metrics: Metrics, cascade: str) -> None:
         metrics.draft_completed(DraftCompleted(cascade, leg))
         for kind in Kind:
             metrics.money.charge(cascade, leg.entry(kind))
+    fill_money(metrics, cascade)
     metrics.continuation_wanted(cascade)
     metrics.teacher_probed(TeacherProbed(cascade, 1, True, "as seen", legs()))
     metrics.policies.in_force(PolicyInForce(cascade, "0123456789ab", "s-1", 0.8, True, 1e9, 1, 1))
@@ -89,6 +125,7 @@ def worst_case() -> Metrics:
     """Five cascades, and everything that can happen has."""
     metrics = Metrics(version="1.2.3", calibrated=dict.fromkeys(CASCADES, True))
     metrics.pairs.watch(lambda: JournalState(10**9, 10**9, 1.0, True))
+    metrics.baseline.watch({cascade: taught() for cascade in CASCADES})
     for cascade in CASCADES:
         fill_cascade(metrics, cascade)
     for ending in (Ending.REJECTED, Ending.FAILED, Ending.CANCELLED):

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from prometheus_client import CollectorRegistry
 
-from gateway import app
+from gateway import startup
 from gateway.app import Gateway, build_model
 from gateway.cascades import load_cascades
 from gateway.facts import CANCELLED
@@ -17,15 +17,15 @@ from gateway.legs import Legs, Model
 from gateway.upstream.openai import OpenAIModel
 from gateway.upstream.probe import (
     MOST_CHARACTERS,
+    NOT_PROBED,
     PREFIX,
     PROBE_TOKENS,
     QUESTION,
-    Attempt,
     Continuation,
     judge,
     probe,
-    probe_until_answered,
 )
+from gateway.upstream.questions import Attempt, Question, ask_until_answered
 from routing.vocabulary import Role
 from tests.fakes.chunks import chunk
 from tests.fakes.script import ROLE, Pause, Raw, Words, finish, whole
@@ -174,11 +174,15 @@ async def test_a_server_without_limits_is_stopped(teacher: Model, scripted: Scri
     close(teacher)
 
 
-async def test_it_asks_until_there_is_an_answer(teacher: Model, scripted: ScriptedModel) -> None:
+async def test_it_is_asked_until_there_is_an_answer(
+    teacher: Model, scripted: ScriptedModel
+) -> None:
     replies = iter([Reply({}, status=503), Reply({}, status=500), BEGINS_AGAIN])
     scripted.reply = lambda _: next(replies)
-    told: list[Attempt] = []
-    assert await probe_until_answered(teacher, time.monotonic, told.append, 0.0) is False
+    told: list[Attempt[Continuation]] = []
+    question = Question(lambda legs: probe(teacher, legs), NOT_PROBED)
+    answer = await ask_until_answered(question, time.monotonic, told.append, 0.0)
+    assert answer.can_continue is False
     assert [attempt.number for attempt in told] == [1, 2, 3]
     assert [attempt.found.can_continue for attempt in told] == [None, None, False]
     assert [len(attempt.legs) for attempt in told] == [1, 1, 1]
@@ -189,14 +193,16 @@ async def test_a_probe_that_is_cancelled_is_on_the_bill(
     teacher: Model, scripted: ScriptedModel
 ) -> None:
     scripted.reply = Reply(delay_seconds=60)
-    told: list[Attempt] = []
-    task = asyncio.create_task(probe_until_answered(teacher, time.monotonic, told.append, 0.0))
+    told: list[Attempt[Continuation]] = []
+    question = Question(lambda legs: probe(teacher, legs), NOT_PROBED)
+    asking = ask_until_answered(question, time.monotonic, told.append, 0.0)
+    task = asyncio.create_task(asking)
     await until(lambda: scripted.requests)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
     (attempt,) = told
-    assert attempt.found.can_continue is None
+    assert attempt.found == NOT_PROBED
     assert [leg.error for leg in attempt.legs] == [CANCELLED]
     close(teacher)
 
@@ -252,7 +258,7 @@ async def test_nobody_is_asked_what_no_cascade_wants_to_know(
 async def test_a_teacher_that_comes_up_late_is_asked_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scripted: ScriptedModel
 ) -> None:
-    monkeypatch.setattr(app, "PROBE_RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(startup, "RETRY_SECONDS", 0.01)
     replies = iter([Reply({}, status=503)] * 2 + [GOES_ON])
     scripted.reply = lambda _: next(replies)
     with serving(scripted) as url:

@@ -42,7 +42,11 @@ def client_side(event: bytes) -> Any:
 def test_a_chunk_has_text_and_the_evidence_for_it() -> None:
     body = chunk({"content": "Paris"}, tokens("Paris", logprob=-0.5))
     assert decode(body) == Chunk(
-        body=body, content="Paris", tokens=[Token(-0.5, [-0.5, -5.5])], has_choice=True
+        body=body,
+        content="Paris",
+        tokens=[Token(-0.5, [-0.5, -5.5])],
+        told_tokens=1,
+        has_choice=True,
     )
 
 
@@ -149,7 +153,7 @@ def test_evidence_is_passed_over_where_nobody_needs_it() -> None:
     body = chunk({"content": "Paris"}, tokens("Paris"), {"finish_reason": "stop"}, usage=USAGE)
     with_evidence, without = decode(body), decode(body, is_evidence_wanted=False)
     assert without.tokens == ()
-    assert without == msgspec.structs.replace(with_evidence, tokens=())
+    assert without == msgspec.structs.replace(with_evidence, tokens=(), told_tokens=0)
     broken = chunk({"content": ["x"]}, usage=USAGE)
     assert decode(broken, is_evidence_wanted=False).tokens == ()
 
