@@ -245,6 +245,8 @@ class Account:
         served, splice = self.served, self.course.splice
         if served is None or (splice is not None and splice.handover is Handover.CONTINUE):
             return
+        if self.is_held_out and self._would_be_handed_over(served):
+            return
         basis, cascade = Basis.ESCALATIONS, served.cascade
         if self.is_held_out:
             basis, propensity = Basis.SAMPLE, served.holdout
@@ -261,6 +263,16 @@ class Account:
             tenant = None if self.tenant is None else self.tenant.name
             fact = BothAnswered(cascade.name, tenant, basis, correction, is_learnt=seen is not None)
             self.context.observer.both_answered(fact)
+
+    def _would_be_handed_over(self, served: Served) -> bool:
+        """Whether the teacher would have taken over from a draft, had it not been held out.
+
+        Drafts like it have a bill of the teacher's own: it stands for none that is predicted.
+        """
+        is_wished = served.cascade.streaming.handover is not Handover.NEVER
+        return (
+            is_wished and self.course.draft is not None and self.course.draft.gate.doubt is not None
+        )
 
     def _handover(self) -> Handover | None:
         if self.course.splice is not None:

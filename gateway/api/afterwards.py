@@ -11,7 +11,7 @@ from gateway.facts import DraftCompleted
 from gateway.legs import Legs
 from gateway.pairs import Rescue
 from routing.money import Usage
-from routing.vocabulary import Handover, Kind
+from routing.vocabulary import Kind
 
 
 def finish_draft(account: Account, draft: Drafting, legs: Legs, rescue: Rescue) -> None:
@@ -45,19 +45,7 @@ async def _finish_draft(account: Account, draft: Drafting, legs: Legs, rescue: R
     finally:
         draft.leg.close()
         _bill(account, legs)
-    if not (account.is_held_out and _is_handed_over(account, draft)):
-        account.observe(usage, Fraction(rescue.propensity))
-
-
-def _is_handed_over(account: Account, draft: Drafting) -> bool:
-    """Whether the teacher would have taken over from the draft, had it not been held out.
-
-    Drafts like it have a bill of the teacher's own in the baseline: it stands for none that is
-    predicted.
-    """
-    served = account.served
-    is_wished = served and served.cascade.streaming.handover is not Handover.NEVER
-    return bool(is_wished) and draft.gate.doubt is not None
+    account.observe(usage, Fraction(rescue.propensity))
 
 
 def _bill(account: Account, legs: Legs) -> None:

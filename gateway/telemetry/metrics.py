@@ -30,7 +30,7 @@ from routing.vocabulary import Degraded, Handover, Kind, Reason, Role
 
 # With these reasons the student's answer was served; a late doubt is one unless it was handed over.
 _KEEPING = frozenset({None, Reason.CONFIDENT, Reason.VALID_STRUCTURE, Reason.LATE_DOUBT})
-_DEFERRING = (*(reason for reason in Reason if reason not in _KEEPING), Reason.LATE_DOUBT)
+_ESCALATING = (*(reason for reason in Reason if reason not in _KEEPING), Reason.LATE_DOUBT)
 # Of these one wants to know how long they took: a client's mistake takes no time, and how long a
 # client stays says more of the client.
 _TIMED = frozenset({Ending.KEPT, Ending.ESCALATED, Ending.DEGRADED, Ending.FAILED})
@@ -182,9 +182,10 @@ class Metrics:
         for cascade in self._cascades:
             for ending in Ending:
                 self._requests.labels(cascade, ending)
-            for reason in _DEFERRING:
-                self._deferrals.labels(cascade, reason)
+            for reason in _ESCALATING:
                 self._escalations.labels(cascade, reason)
+                if reason is not Reason.HOLDOUT:
+                    self._deferrals.labels(cascade, reason)
             for degraded in Degraded:
                 self._degraded.labels(cascade, degraded)
             for handover in Handover:

@@ -18,6 +18,8 @@ from routing.bill import Entry
 from routing.money import PICO_PER_USD
 from routing.vocabulary import Kind, Role
 
+TOKENS = ("input", "output", "cached_input", "reasoning")
+
 
 class PicoCounter(Collector):
     """A counter of US dollars that is exact, because it adds integers.
@@ -142,6 +144,8 @@ class MoneyMetrics:
             self._estimated.add((cascade, role, kind), 0)
         for cause in ("usage", "price"):
             self._cost_unknown.labels(cascade, role, cause)
+        for name in TOKENS:
+            self._tokens.labels(cascade, role, name)
 
     def budget(self, cascade: str, usd_per_month: float) -> None:
         """What a cascade may cost."""
@@ -171,7 +175,7 @@ class MoneyMetrics:
             cause = "usage" if entry.usage is None else "price"
             self._cost_unknown.labels(cascade, entry.role, cause).inc()
         if entry.usage is not None:
-            for name in ("input", "output", "cached_input", "reasoning"):
+            for name in TOKENS:
                 if tokens := getattr(entry.usage, name):
                     self._tokens.labels(cascade, entry.role, name).inc(tokens)
 

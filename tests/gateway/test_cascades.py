@@ -1,5 +1,6 @@
 import json
 from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,22 @@ def test_prices_are_whole_pico_dollars(tmp_path: Path) -> None:
     assert isinstance(loaded.config.student.price, TokenPriceConfig)
     assert loaded.config.student.price.price() == Price(100_000, 100_000, 1, 1)
     assert loaded.config.student.price.input == Decimal("0.1")
+
+
+def test_a_holdout_is_the_share_as_it_is_written(tmp_path: Path) -> None:
+    """Each held-out draft stands for 1 / share of them, and a tenth is no binary fraction."""
+    shares = []
+    for audit in ({}, {"holdout": 0.1}, {"holdout": 1e-05}, {"holdout": 0.5}, {"holdout": 0}):
+        served = load_gateway(tmp_path, document(audit=audit)).context.served
+        shares.append(served["assistant"].holdout)
+    assert shares == [0, Fraction(1, 10), Fraction(1, 100_000), Fraction(1, 2), 0]
+
+
+@pytest.mark.parametrize("holdout", [-0.01, 0.51, "0.1", float("nan")])
+def test_a_holdout_is_no_more_than_a_half(tmp_path: Path, holdout: object) -> None:
+    changes = {"audit": {"holdout": holdout}}
+    problem = problem_of(tmp_path, {"cascades": {"assistant": document(**changes)}})
+    assert "cascades.assistant.audit.holdout" in problem
 
 
 @pytest.mark.parametrize(

@@ -128,6 +128,7 @@ def test_the_interval_holds_the_true_bill() -> None:
 
 
 @pytest.mark.full
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     "population",
     [

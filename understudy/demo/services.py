@@ -22,7 +22,7 @@ CASCADE = "demo"
 
 # USD per million tokens, as decimals in text.  An example, in the proportion of a small hosted
 # model to a large one; no vendor's price list.
-STUDENT_PRICE = {"input": "0.02", "cached_input": "0.01", "output": "0.06"}
+STUDENT_PRICE = {"input": "0.02", "output": "0.06"}
 TEACHER_PRICE = {"input": "0.60", "output": "2.40"}
 
 # Over 400 requests (seeds 1 and 2) the uncalibrated default kept 44% of SmolLM2-135M-Instruct's

@@ -1,5 +1,6 @@
 from decimal import Decimal
 from itertools import product
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -24,6 +25,7 @@ from routing.money import PICO_PER_USD, Usage
 from routing.streaming import Doubt
 from routing.vocabulary import Basis, Confidence, Degraded, Handover, Kind, Reason, Role
 
+PAGE = Path(__file__).parents[3] / "docs" / "metrics.md"
 USAGE = Usage(input=100, output=10, cached_input=40, reasoning=4)
 
 
@@ -73,6 +75,16 @@ def test_a_kept_request_is_no_deferral() -> None:
     for kind, tokens in (("input", 100), ("output", 10), ("cached_input", 40), ("reasoning", 4)):
         labels = {"cascade": "a", "role": "student", "type": kind}
         assert sample(counted, "understudy_tokens_total", **labels) == tokens
+
+
+FROM_ZERO = [
+    row.split("`")[1] for row in PAGE.read_text().splitlines() if "| counter, from 0 |" in row
+]
+
+
+@pytest.mark.parametrize("name", FROM_ZERO)
+def test_what_the_page_says_is_there_from_the_start_is(name: str) -> None:
+    assert total(metrics(), name) == 0
 
 
 def test_deferrals_minus_escalations_are_what_was_sent_back() -> None:

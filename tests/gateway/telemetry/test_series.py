@@ -3,12 +3,12 @@
 import itertools
 import time
 from collections import Counter
-from fractions import Fraction
 
 from gateway.facts import (
     ABORTED,
     SPARE,
     BothAnswered,
+    CachedTokensAsked,
     DraftCompleted,
     Ending,
     Leg,
@@ -24,7 +24,14 @@ from gateway.telemetry.pair_metrics import (
     CAUSES_OF_EXPIRY,
     CAUSES_OF_LOSS,
 )
-from routing.baseline import Correction, Estimate, Learner, Missing, Observation
+from routing.baseline import (
+    LEAST_OBSERVATIONS,
+    Correction,
+    Estimate,
+    Learner,
+    Missing,
+    Observation,
+)
 from routing.money import Usage
 from routing.streaming import Doubt
 from routing.vocabulary import Basis, Confidence, Degraded, Handover, Kind, Reason, Role
@@ -53,37 +60,6 @@ def legs() -> list[Leg]:
     ]
 
 
-def baselines() -> list[Estimate]:
-    """What the teacher alone would have cost, on every basis, known or not."""
-    unknown = [Estimate(None, Basis.PRICES, missing) for missing in Missing]
-    return [*(Estimate(7, basis) for basis in Basis), *unknown]
-
-
-def fill_money(metrics: Metrics, cascade: str) -> None:
-    """Have everything happen that costs or saves."""
-    for role in Role:
-        metrics.money.watch_rent(cascade, role, lambda: 10**15)
-        metrics.money.cached_tokens(cascade, role, is_reported=True)
-    metrics.money.budget(cascade, 500.0)
-    for basis, correction in (
-        (Basis.ESCALATIONS, None),
-        (Basis.SAMPLE, None),
-        (Basis.SAMPLE, Correction(7, 49)),
-        (Basis.SAMPLE, Correction(-7, 49)),
-    ):
-        metrics.baseline.both_answered(
-            BothAnswered(cascade, None, basis, correction, is_learnt=True)
-        )
-
-
-def taught() -> Learner:
-    """One that has seen enough to know how the two models compare."""
-    learner = Learner()
-    while not learner.bounds:
-        learner.learn(Observation(Basis.SAMPLE, USAGE, USAGE, Fraction(1, 20)))
-    return learner
-
-
 def requests(cascade: str) -> list[RequestSettled]:
     """Requests that end in every way, for every reason."""
     doubt = Doubt(32, Reason.LOW_CONFIDENCE, Confidence(0.1))
@@ -93,10 +69,39 @@ def requests(cascade: str) -> list[RequestSettled]:
         told |= ANY | {"confidence": Confidence(0.9)}
         reasons = itertools.product((None, *Reason), (None, *Degraded))
         made += [RequestSettled(**told, reason=why, degraded=how) for why, how in reasons]
-        made += [RequestSettled(**told, baseline=baseline) for baseline in baselines()]
-        told["legs"] = legs()
-        made += [RequestSettled(**told, doubt=doubt, handover=each) for each in (None, *Handover)]
+        made += [RequestSettled(**told, doubt=doubt, handover=each) for each in Handover]
+        made += [RequestSettled(**told, baseline=each) for each in baselines()]
+        made.append(RequestSettled(**told, legs=legs()))
     return made
+
+
+def baselines() -> list[Estimate]:
+    """Estimates of every kind."""
+    known = [Estimate(7, basis) for basis in Basis]
+    return known + [Estimate(None, Basis.PRICES, missing) for missing in Missing]
+
+
+def learner() -> Learner:
+    """One that has learnt."""
+    learnt = Learner()
+    for _ in range(LEAST_OBSERVATIONS):
+        learnt.learn(Observation(Basis.SAMPLE, USAGE, USAGE))
+    return learnt
+
+
+def fill_money(metrics: Metrics, cascade: str) -> None:
+    """The same of all that concerns money alone."""
+    metrics.money.budget(cascade, 500.0)
+    for role in Role:
+        metrics.money.watch_rent(cascade, role, lambda: 10**15)
+        metrics.cached_tokens_asked(CachedTokensAsked(cascade, role, 1, True, "as seen", legs()))
+    for kind, leg in itertools.product(Kind, legs()):
+        metrics.money.charge(cascade, leg.entry(kind))
+    for basis, correction in itertools.product(
+        (Basis.SAMPLE, Basis.ESCALATIONS), (None, Correction(5, 25), Correction(-5, 25))
+    ):
+        fact = BothAnswered(cascade, None, basis, correction, is_learnt=True)
+        metrics.baseline.both_answered(fact)
 
 
 def fill_cascade(metrics: Metrics, cascade: str) -> None:
@@ -109,8 +114,6 @@ def fill_cascade(metrics: Metrics, cascade: str) -> None:
         metrics.settled(fact)
     for leg in legs():
         metrics.draft_completed(DraftCompleted(cascade, leg))
-        for kind in Kind:
-            metrics.money.charge(cascade, leg.entry(kind))
     fill_money(metrics, cascade)
     metrics.continuation_wanted(cascade)
     metrics.teacher_probed(TeacherProbed(cascade, 1, True, "as seen", legs()))
@@ -125,7 +128,7 @@ def worst_case() -> Metrics:
     """Five cascades, and everything that can happen has."""
     metrics = Metrics(version="1.2.3", calibrated=dict.fromkeys(CASCADES, True))
     metrics.pairs.watch(lambda: JournalState(10**9, 10**9, 1.0, True))
-    metrics.baseline.watch({cascade: taught() for cascade in CASCADES})
+    metrics.baseline.watch({cascade: learner() for cascade in CASCADES})
     for cascade in CASCADES:
         fill_cascade(metrics, cascade)
     for ending in (Ending.REJECTED, Ending.FAILED, Ending.CANCELLED):
