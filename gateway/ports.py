@@ -91,7 +91,7 @@ class CallSpan(Protocol):
         """The server answered: ``body`` is its reply, or a chunk of it."""
 
     def over(self, leg: Leg) -> None:
-        """The call is over, and this is what it came to."""
+        """The call is over, and this is what it came to; told in the order of the legs."""
 
     def handed_on(self) -> "CallSpan":
         """What is still to come of this call, off the request path."""

@@ -316,6 +316,26 @@ def test_a_client_that_leaves(scene: Scene) -> None:
     assert not draft.is_error
 
 
+def test_a_client_that_leaves_amid_its_stream(scene: Scene) -> None:
+    never = Event()
+    scene.stage.student.reply = Reply(steps=[ROLE, Words(words(20), is_counted=True), Until(never)])
+    with scene.stage.client.stream(
+        "POST",
+        "/v1/chat/completions",
+        json=scene.stage.question | {"stream": True},
+        headers={"traceparent": scene.parent},
+    ) as response:
+        assert next(response.iter_lines()).startswith("data: ")
+        assert [span for span in scene.collector.spans if span.trace_id == scene.trace_id] == []
+    spans = scene.spans(3)
+    is_whole(spans)
+    root, _, draft = spans
+    assert told(root, "understudy.outcome", "understudy.stream") == ("cancelled", True)
+    assert told(draft, "understudy.outcome", "understudy.kind") == ("cancelled", "served")
+    assert told(draft, "gen_ai.usage.output_tokens", "gen_ai.response.finish_reasons") == (20, None)
+    never.set()
+
+
 def test_what_a_client_does_not_want_recorded_is_not(scene: Scene) -> None:
     """It is passed on all the same: the flag says no, and the trace stays one."""
     parent, trace_id, _ = new_context(is_sampled=False)

@@ -1,0 +1,220 @@
+"""The rules and alerts of deploy/prometheus: Prometheus takes them, they do what they say, and each
+of them leads somewhere."""
+
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+RULES = ROOT / "deploy/prometheus"
+RUNBOOK = ROOT / "deploy/runbook.md"
+METRICS_PAGE = ROOT / "docs/metrics.md"
+DASHBOARDS = ROOT / "grafana/dashboards"
+UNIT_TESTS = sorted((RULES / "tests").glob("*.yaml"))
+
+PREFIX = "Understudy"
+PARTS_OF_A_HEADING = ("**Users notice**", "**find out**", "**Now**", "**Later**")
+# Metrics that are not the gateway's own: Prometheus' and its client library's.
+FOREIGN = {"up", "process_start_time_seconds", "ALERTS"}
+# Sums that no alert reads: what a month has saved, for people who ask.
+FOR_PEOPLE = {
+    "cascade:understudy_net_saving_usd:increase30d",
+    "cascade:understudy_net_saving_usd:margin30d",
+}
+
+PROMTOOL = shutil.which("promtool")
+needs_promtool = pytest.mark.skipif(
+    PROMTOOL is None, reason="no promtool here (Debian: apt install prometheus): no rule was tried"
+)
+
+Rule = dict[str, Any]
+
+
+def promtool(*arguments: str | Path) -> None:
+    ran = subprocess.run(
+        [str(PROMTOOL), *map(str, arguments)], capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
+@cache
+def rules() -> tuple[Rule, ...]:
+    return tuple(
+        rule
+        for name in ("recording.yaml", "alerts.yaml")
+        for group in yaml.safe_load((RULES / name).read_text())["groups"]
+        for rule in group["rules"]
+    )
+
+
+ALERTS = [rule for rule in rules() if "alert" in rule]
+RECORDED = [rule["record"] for rule in rules() if "record" in rule]
+
+
+def short_name(alert: Rule) -> str:
+    name: str = alert["alert"]
+    assert name.startswith(PREFIX)
+    return name.removeprefix(PREFIX)
+
+
+def id_of(alert: Rule) -> str:
+    return f"{alert['alert']}-{alert['labels']['severity']}"
+
+
+every_alert = pytest.mark.parametrize("alert", ALERTS, ids=id_of)
+
+
+@needs_promtool
+def test_prometheus_takes_the_rules() -> None:
+    promtool("check", "rules", "--lint=all", "--lint-fatal", *sorted(RULES.glob("[ar]*.yaml")))
+
+
+@needs_promtool
+def test_prometheus_takes_the_example() -> None:
+    promtool("check", "config", RULES / "prometheus.example.yaml")
+
+
+@needs_promtool
+@pytest.mark.timeout(300)  # seconds of one processor, which others may be using too
+@pytest.mark.parametrize("path", UNIT_TESTS, ids=lambda path: path.stem)
+def test_rules_do_what_their_unit_tests_say(path: Path) -> None:
+    promtool("test", "rules", path)
+
+
+@every_alert
+def test_an_alert_says_how_bad_it_is_and_what(alert: Rule) -> None:
+    assert alert["labels"].keys() == {"severity"}
+    assert alert["labels"]["severity"] in {"page", "ticket"}
+    for name in ("summary", "description"):
+        assert alert["annotations"][name].endswith("."), "a sentence"
+    if alert["labels"]["severity"] == "page":
+        assert re.fullmatch(r"[1-9]\d*m", alert["for"]), "nobody is woken for a moment"
+
+
+def headings() -> dict[str, str]:
+    """Each alert's heading in the runbook, with what stands below it."""
+    parts = re.split(r"^#{2,3} (.+)$", RUNBOOK.read_text(), flags=re.MULTILINE)
+    found = dict(zip(parts[1::2], parts[2::2], strict=True))
+    return {name: text for name, text in found.items() if text.strip()}
+
+
+@every_alert
+def test_an_alert_leads_to_its_heading_in_the_runbook(alert: Rule) -> None:
+    name = short_name(alert)
+    assert alert["annotations"]["runbook_url"] == f"deploy/runbook.md#{name.lower()}"
+    text = headings()[name]
+    severity: str = alert["labels"]["severity"]
+    assert severity in text.partition(".")[0].lower(), "its first word is how bad it is"
+    for part in PARTS_OF_A_HEADING:
+        assert part.lower() in text.lower(), part
+
+
+def test_the_runbook_has_no_heading_without_an_alert() -> None:
+    assert set(headings()) == set(map(short_name, ALERTS))
+
+
+def test_links_within_the_runbook_lead_to_headings() -> None:
+    targets = set(re.findall(r"\(#([^)]+)\)", RUNBOOK.read_text()))
+    assert targets
+    assert targets <= {name.lower() for name in headings()}
+
+
+@every_alert
+def test_an_alert_leads_to_a_panel(alert: Rule) -> None:
+    url = alert["annotations"]["dashboard_url"]
+    found = re.match(r"/d/understudy-([a-z]+)\?viewPanel=([1-9]\d*)(&|$)", url)
+    assert found, url
+    board = DASHBOARDS / f"{found[1]}.json"
+    if not DASHBOARDS.is_dir():
+        pytest.skip("no dashboards here: it is not known whether the panel exists")
+    assert int(found[2]) in panel_ids(json.loads(board.read_text()))
+
+
+def panel_ids(board: dict[str, Any]) -> set[int]:
+    """The panels of a dashboard, those in rows that are folded up too."""
+    panels = board.get("panels", [])
+    return {panel["id"] for panel in panels}.union(*map(panel_ids, panels))
+
+
+def names_in(expression: str) -> set[str]:
+    """Metrics and recorded series that an expression asks for."""
+    bare = re.sub(r"\"[^\"]*\"|\{[^}]*\}|\[[^]]*\]", " ", expression)
+    bare = re.sub(r"\b(?:by|on|without|ignoring|group_left|group_right) \([^)]*\)", " ", bare)
+    names = re.findall(r"(?<![\w:.])[a-zA-Z_][\w:]*(?![\w:]|\s*\()", bare)
+    words = {"and", "or", "unless", "offset", "bool", "by", "on", "group_left", "group_right"}
+    return set(names) - words
+
+
+def test_names_are_found_in_an_expression() -> None:
+    found = names_in('sum by (role) (rate(a_total{code="x"}[5m])) > on (job) b:c:d offset 1h')
+    assert found == {"a_total", "b:c:d"}
+
+
+def documented() -> set[str]:
+    return set(re.findall(r"^\| `(understudy_\w+)` \|", METRICS_PAGE.read_text(), re.MULTILINE))
+
+
+def metric_of(series: str) -> str:
+    """A histogram's series by the name of the histogram."""
+    return re.sub(r"_(bucket|count|sum)$", "", series)
+
+
+def test_every_metric_that_a_rule_asks_for_is_documented() -> None:
+    asked = set[str]().union(*(names_in(rule["expr"]) for rule in rules()))
+    metrics = {metric_of(name) for name in asked if ":" not in name} - FOREIGN
+    assert metrics
+    assert not metrics - documented(), "not in docs/metrics.md"
+
+
+def test_every_recorded_series_is_asked_for_and_every_one_asked_for_is_recorded() -> None:
+    asked = set[str]().union(*(names_in(rule["expr"]) for rule in rules()))
+    assert {name for name in asked if ":" in name} | FOR_PEOPLE == set(RECORDED)
+    assert len(RECORDED) == len(set(RECORDED))
+
+
+@cache
+def unit_tests() -> tuple[Rule, ...]:
+    return tuple(test for path in UNIT_TESTS for test in yaml.safe_load(path.read_text())["tests"])
+
+
+def expected_alerts() -> Iterator[tuple[str, list[Rule]]]:
+    for test in unit_tests():
+        for case in test.get("alert_rule_test", []):
+            yield case["alertname"], case["exp_alerts"]
+
+
+@every_alert
+def test_an_alert_has_a_unit_test_that_fires_and_one_that_is_silent(alert: Rule) -> None:
+    severity = alert["labels"]["severity"]
+    fires = [
+        any(one["exp_labels"]["severity"] == severity for one in expected)
+        for name, expected in expected_alerts()
+        if name == alert["alert"]
+    ]
+    assert True in fires
+    assert False in fires
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_a_recorded_series_has_a_unit_test_with_a_number_and_one_without(name: str) -> None:
+    has_number = [
+        bool(case["exp_samples"])
+        for test in unit_tests()
+        for case in test.get("promql_expr_test", [])
+        if name in names_in(case["expr"])
+    ]
+    assert True in has_number
+    assert False in has_number
+
+
+def test_unit_tests_have_names_of_their_own() -> None:
+    names = [test["name"] for test in unit_tests()]
+    assert len(names) == len(set(names))
