@@ -134,7 +134,9 @@ def _answer(role: str, body: dict[str, Any]) -> _Answer:
     content = str(body["messages"][-1]["content"])
     found = re.search(r"\d+", content)
     asked = question(int(found[0]) if found else 0)
-    longer = 1.25 if role == TEACHER else 1.0
+    longer = 1.0
+    if role == TEACHER:
+        longer = random.Random(f"longer {asked.number}").lognormvariate(0.2, 0.3)
     said = words(min(round(asked.tokens * longer), int(body.get("max_tokens") or 512)))
     known = evidence(asked)[: len(said)] if role == STUDENT and body.get("logprobs") else None
     return _Answer(role, said, known, SYSTEM_TOKENS + len(content) // 4)

@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -35,6 +36,7 @@ VERSION = "orders-8b-2026-11"
 TEACHER_AWAY = Incident(TEACHER, 0.4, 0.47)
 REPLICAS = 2
 FAILED_EXIT_CODE = 1
+INTERRUPTED_EXIT_CODE = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -52,17 +54,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--out", type=Path, default=OUT, metavar="DIR")
     options = parser.parse_args(arguments)
+    before = signal.signal(signal.SIGTERM, _stop)
     try:
         with tempfile.TemporaryDirectory(prefix="understudy-pictures-") as name:
             drawn = _play(Path(name), options.minutes * 60, options.per_second, options.out)
     except StartFailed as error:
         sys.stderr.write(f"no pictures: {error}\n")
         return FAILED_EXIT_CODE
+    except KeyboardInterrupt:
+        sys.stderr.write("stopped\n")
+        return INTERRUPTED_EXIT_CODE
+    finally:
+        signal.signal(signal.SIGTERM, before)
     sys.stdout.writelines(f"{path}\n" for path in drawn)
     return 0
 
 
+def _stop(*_: object) -> None:
+    """End as Ctrl-C does, so that the other processes and the temporary files go too."""
+    raise KeyboardInterrupt
+
+
 def _play(folder: Path, seconds: float, per_second: float, out: Path) -> list[Path]:
+    program = shutil.which("prometheus")
+    if program is None:
+        raise StartFailed("prometheus is not installed (Debian: apt install prometheus)")
     with contextlib.ExitStack() as ends:
         models = ends.enter_context(_actors())
         store = ends.enter_context(_store(folder / "store"))
@@ -74,7 +90,7 @@ def _play(folder: Path, seconds: float, per_second: float, out: Path) -> list[Pa
             own = folder / f"replica-{number}"
             own.mkdir()
             gateways.append(ends.enter_context(processes.gateway(own, options, None)).port)
-        prometheus = ends.enter_context(_prometheus(folder / "prometheus", gateways))
+        prometheus = ends.enter_context(_prometheus(program, folder / "prometheus", gateways))
         script = Script(
             gateways=[f"http://{LOOPBACK}:{port}" for port in gateways],
             models=models,
@@ -108,17 +124,14 @@ def _store(folder: Path) -> Iterator[str]:
     (port,) = free_ports(1)
     program, url = valkey_program(port, folder)
     quiet = Pipes(stdout=subprocess.DEVNULL)
-    with processes.child(program.command, None, quiet, os.environ) as process:
+    with processes.child(_tied(program.command), None, quiet, os.environ) as process:
         _wait(program.is_ready, process, "the store")
         yield url
 
 
 @contextlib.contextmanager
-def _prometheus(folder: Path, gateways: Sequence[int]) -> Iterator[str]:
+def _prometheus(program: str, folder: Path, gateways: Sequence[int]) -> Iterator[str]:
     """A Prometheus that scrapes the gateways; yields its address."""
-    program = shutil.which("prometheus")
-    if program is None:
-        raise StartFailed("prometheus is not installed (Debian: apt install prometheus)")
     (port,) = free_ports(1)
     folder.mkdir()
     targets = [f"{LOOPBACK}:{each}" for each in gateways]
@@ -135,9 +148,16 @@ def _prometheus(folder: Path, gateways: Sequence[int]) -> Iterator[str]:
             return True
         return False
 
-    with processes.child([*command, *options], None, Pipes(), os.environ) as process:
+    with processes.child(_tied([*command, *options]), None, Pipes(), os.environ) as process:
         _wait(is_ready, process, "Prometheus")
         yield url
+
+
+def _tied(command: Sequence[str]) -> list[str]:
+    """A program that knows nothing of us ends with us all the same, even where we are killed."""
+    parent = str(os.getpid())
+    tie = [sys.executable, "-m", "understudy.demo.lifeline", "--parent", parent, "--"]
+    return [*tie, *command]
 
 
 def _wait(is_ready: Callable[[], bool], process: subprocess.Popen[bytes], name: str) -> None:
@@ -201,17 +221,32 @@ def _write_configuration(folder: Path, models: str) -> None:
         },
         "policy": str(folder / "policy.json"),
         "streaming": {"early_abort": True},
-        "audit": {"complete_drafts": 0.2},
+        "audit": {"complete_drafts": 0.2, "holdout": 0.06},
+        "budget": {"usd_per_month": 600},
     }
     coder = {
         "student": student
         | {"version": "code-3b-2026-10", "price": {"input": 0.01, "output": 0.03}},
-        "teacher": teacher | {"max_concurrent": 8, "price": {"input": 0.4, "output": 1.6}},
-        "objective": {"kind": "confidence", "at_least": 0.8},
+        "teacher": teacher | {"max_concurrent": 8, "price": _rent()},
+        "objective": {"kind": "confidence", "at_least": 0.55},
         "streaming": {"early_abort": True},
+        "audit": {"complete_drafts": 0.2, "holdout": 0.15},
+        "budget": {"usd_per_month": 2000},
     }
     cascades = {"cascades": {"assistant": assistant, "coder": coder}}
     (folder / "cascades.yaml").write_text(yaml.safe_dump(cascades))
+
+
+def _rent() -> dict[str, object]:
+    """One GPU that both gateways share, billed by its time, and what it can do at most."""
+    throughput = {"input_tokens_per_second": 4_000, "output_tokens_per_second": 200}
+    return {
+        "gpu_usd_per_hour": 3.2,
+        "gpus": 1,
+        "gateways": REPLICAS,
+        "by": "time",
+        "reference": throughput,
+    }
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ from gateway.errors import (
     UpstreamError,
 )
 from gateway.keys import Keys
+from gateway.ledger import Ledger, posting
 from gateway.legs import Model
 from gateway.pairs import Source
 from gateway.prices import rented
@@ -76,7 +77,9 @@ class Gateway:
     async def running(self) -> AsyncIterator[None]:
         """Ask servers and ship pairs in the background; at the end flush, close everything."""
         ask_servers(self.context)
-        async with self.pairs.running():
+        observer = self.context.observer
+        posts = posting(observer.ledger, self.pairs, observer.shipping_ended)
+        async with self.pairs.running(), posts:
             yield
             await self._end_background()
             last_spans = asyncio.create_task(self.context.tracing.close())
@@ -101,7 +104,8 @@ def build_gateway(
     calibrated = {cascade.name: cascade.policy.is_calibrated for cascade in cascades}
     metrics = Metrics(version=version("understudy"), calibrated=calibrated)
     log = new_log(settings.log_level, on_lost=metrics.log_line_lost)
-    observer = Observer(metrics, log)
+    ledger = Ledger(os.urandom(8).hex(), time.time)
+    observer = Observer(metrics, log, ledger)
     sealer = sealer_of(settings.pairs_keys)
     pairs = _pair_store(settings, cascades, observer)
     rents = Rents(time.monotonic)
@@ -123,6 +127,7 @@ def build_gateway(
     metrics.pairs.watch(pairs.state)
     watch(context, cascades)
     metrics.baseline.watch({name: one.learner for name, one in served.items()})
+    metrics.ledger.watch(lambda: ledger.waiting_since)
     _warn(observer, settings, cascades)
     return Gateway(
         context=context,

@@ -208,12 +208,14 @@ def _covered(legs: Sequence[Leg]) -> float:
 class DraftCompleted:
     """An abandoned draft was finished off the path, to learn from; ``leg`` is what that took.
 
-    ``kind`` is ``shadow`` of one that was held out, and never meant to be served.
+    ``kind`` is ``shadow`` of one that was held out, and never meant to be served.  ``tenant`` is
+    the one whose request it was a draft for; None where it needed no key.
     """
 
     cascade: str
     leg: Leg
     kind: Kind = Kind.AUDIT
+    tenant: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -139,10 +139,11 @@ class StreamKind(StrEnum):
 
     PAIRS = "pairs"
     AUDITS = "audits"
+    LEDGER = "ledger"  # postings, which are added to the cascade's books and make no stream
 
 
 class PairLog(Protocol):
-    """Where the records of escalations go."""
+    """Where records go: those of escalations, and postings of the ledger."""
 
     @property
     def has_room(self) -> bool:
@@ -154,7 +155,8 @@ class PairLog(Protocol):
     def append(self, cascade: str, record: bytes, *, kind: StreamKind = StreamKind.PAIRS) -> bool:
         """Write one record so that it survives the process; never waits for Redis, never raises.
 
-        False where it is lost; that is counted and logged already.
+        False where it is lost; that is counted and logged already.  A posting is not lost with
+        that: whoever has it keeps it.
         """
 
 
@@ -200,13 +202,19 @@ class Damage:
 
 
 class PairEvents(Protocol):
-    """Who hears what becomes of pairs."""
+    """Who hears what becomes of pairs, and of postings."""
 
     def pair_written(self, cascade: str) -> None:
         """A record stands in the journal."""
 
     def pair_shipped(self, cascade: str) -> None:
         """A record stands in the store."""
+
+    def posting_written(self) -> None:
+        """A part of the ledger stands in the journal."""
+
+    def posting_shipped(self) -> None:
+        """A part of the ledger is in the store's books."""
 
     def pair_lost(self, cascade: str | None, cause: str, trouble: Trouble) -> None:
         """A record is gone; ``cascade`` is None where not even that can be read any more."""
@@ -236,7 +244,7 @@ class PairEvents(Protocol):
         """Whether the store says of records that they are on its disk."""
 
     def store_seen(self, *, is_evicting: bool) -> None:
-        """Whether the store throws streams away when it is full; told every few seconds."""
+        """Whether the store throws keys away when it is full; told every few seconds."""
 
     def store_failed(self, error: str, trouble: Trouble, cascade: str | None = None) -> None:
         """Records could not be taken to the store; it will be tried again.

@@ -1,10 +1,10 @@
 """The dashboard for whoever answers for the bill: what is paid, for what, and what it saves."""
 
 from grafana.boards import Board, Section
-from grafana.panels import BLUE, GREEN, ORANGE, RED, YELLOW, Meaning, Panel, Query, Shape
+from grafana.panels import BLUE, GREEN, ORANGE, PURPLE, RED, YELLOW, Meaning, Panel, Query, Shape
 from grafana.queries import (
     ANSWERED,
-    PACE,
+    grown,
     increase,
     rate,
     saved,
@@ -95,18 +95,18 @@ SAVED = Panel(
     meaning=Meaning(
         reads="What the teacher alone would have cost for the same answered requests, less "
         "everything that was paid: net of wasted drafts, retries, audits and shadow. *At least* "
-        "and *at most* are its 95% interval; they are there only where a holdout measures it "
-        "(`audit.holdout`). Without one the number rests on learnt ratios: see *What the estimate "
-        "rests on*.",
+        "and *At most* are its 95% interval. They are there only where 50 drafts or more were "
+        "held out (`audit.holdout`) of each cascade that is summed. Without them the number rests "
+        "on learnt ratios, and is as a rule too high: see *What the estimate rests on*.",
         act="Below 0 the cascade costs more than it saves: look at the escalation rate and at "
         "*Wasted share*. Where the interval holds 0, nothing is proved: raise the holdout, or show "
         "more time.",
         empty=NO_BASELINE,
     ),
     queries=(
-        Query(f"{saved()} - {saved_margin()}", "At least"),
+        Query(f"{saved()} - ({saved_margin()})", "At least"),
         Query(saved(), "Saved"),
-        Query(f"{saved()} + {saved_margin()}", "At most"),
+        Query(f"{saved()} + ({saved_margin()})", "At most"),
     ),
 )
 
@@ -177,6 +177,7 @@ AGAINST_ALONE = Panel(
     unit=USD,
     width=12,
     lowest=0,
+    colours={"paid": GREEN, "teacher alone": ORANGE},
     dashed="teacher alone",
     meaning=Meaning(
         reads="Dollars an hour: paid for everything, and dashed the estimate for the teacher alone "
@@ -199,8 +200,8 @@ BY_CASCADE = Panel(
     width=12,
     meaning=Meaning(
         reads="The time shown, a row for each cascade: what was paid, what the teacher alone would "
-        "have cost, the difference, the half-width of its 95% interval (only with a holdout), and "
-        "the share. `other` stands for models that nobody configured.",
+        "have cost, the difference, half the width of its 95% interval (where 50 drafts or more "
+        "were held out), and the share. `other` stands for models that nobody configured.",
         act="Begin with the cascade that saves least: more of its traffic may belong to a cheaper "
         "teacher, or its student needs another generation.",
         empty=NO_COST,
@@ -242,6 +243,7 @@ WASTED = Panel(
     unit=PART,
     width=8,
     lowest=0,
+    colours={"wasted": ORANGE, "retry": RED, "audit": BLUE, "shadow": PURPLE},
     meaning=Meaning(
         reads="How much of each dollar went into anything but words that reached a client, by "
         "kind.",
@@ -265,12 +267,14 @@ AN_ANSWER = Panel(
     unit=USD,
     width=8,
     lowest=0,
+    colours={"kept": GREEN, "escalated": BLUE, "teacher alone": ORANGE},
     dashed="teacher alone",
     meaning=Meaning(
         reads="In the mean. `kept`: what the student's served words cost, for each answer that was "
         "served as a draft. `escalated`: what the teacher's served words cost and the drafts that "
-        "were thrown away, for each answer of the teacher; of several sampled drafts the ones "
-        "beside the chosen are in it too. Dashed: the estimate for the teacher alone.",
+        "were thrown away, for each answer of the teacher, those held out among them; of several "
+        "sampled drafts the ones beside the chosen are in it too. Dashed: the estimate for the "
+        "teacher alone.",
         act="Where `kept` comes near `teacher alone`, the student is too dear for what it spares. "
         "`escalated` above `teacher alone` is the price of having tried the student first.",
         empty=NO_COST,
@@ -296,15 +300,15 @@ UNKNOWN = Panel(
         "While this is not 0, *Spend* is too low.",
         act="`price`: add it to the configuration. `usage`: see which call broke off in the log "
         "(`cost_pico` is null); vLLM tells usage as it goes with `running_usage`.",
-        empty="No call was counted yet",
+        empty="Every call of this time has a cost, and every answer a baseline",
     ),
     queries=(
         Query(
-            increase("understudy_cost_unknown_total", by="cascade, role, cause", window=PACE),
+            grown("understudy_cost_unknown_total", by="cascade, role, cause"),
             "{{cascade}} {{role}}: {{cause}}",
         ),
         Query(
-            increase("understudy_baseline_unknown_total", by="cascade, cause", window=PACE),
+            grown("understudy_baseline_unknown_total", by="cascade, cause"),
             "{{cascade}} baseline: {{cause}}",
         ),
     ),
@@ -356,7 +360,7 @@ BASES = Panel(
     ),
     queries=(
         Query(
-            share_of_all(increase(BASELINE, by="basis"), increase(BASELINE)),
+            f"{share_of_all(increase(BASELINE, by='basis'), increase(BASELINE))} > 0",
             "{{basis}}",
         ),
     ),

@@ -7,8 +7,10 @@ from grafana.queries import (
     everywhere,
     expected_disagreement,
     increase,
+    pace,
     rate,
-    share_of_all,
+    share,
+    together,
     told,
 )
 
@@ -269,6 +271,10 @@ OBSERVATIONS = Panel(
     ),
 )
 
+KEPT_DRAFTS = pace("understudy_requests_total", 'outcome="kept"')
+HELD_OUT_DRAFTS = pace("understudy_escalations_total", 'reason="holdout"')
+HELD_OUT = rate("understudy_escalations_total", 'reason="holdout"', by="cascade")
+
 HOLDOUT = Panel(
     id=314,
     title="Holdout",
@@ -277,20 +283,13 @@ HOLDOUT = Panel(
     width=8,
     lowest=0,
     meaning=Meaning(
-        reads="Requests that a coin sent to the teacher although their draft was good, as a share "
-        "of all deferrals. They measure what is saved, and cost the teacher's price.",
-        act="At 0 with `audit.holdout` set: nothing is kept, or tenants may not escalate.",
-        empty="No deferral in this time",
+        reads="Drafts that were good enough and that a coin gave to the teacher all the same, as a "
+        "share of those good enough. They measure what is saved, and cost the teacher's price.",
+        act="Far below `audit.holdout`: the teacher has no room, or tenants may not escalate. "
+        "docs/savings.md says how many are needed.",
+        empty="No draft was good enough in this time",
     ),
-    queries=(
-        Query(
-            share_of_all(
-                rate("understudy_deferrals_total", 'reason="holdout"', by="cascade"),
-                rate("understudy_deferrals_total"),
-            ),
-            "{{cascade}}",
-        ),
-    ),
+    queries=(Query(share(HELD_OUT, together(KEPT_DRAFTS, HELD_OUT_DRAFTS)), "{{cascade}}"),),
 )
 
 RATIO = Panel(

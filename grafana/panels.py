@@ -23,6 +23,7 @@ DATASOURCE = shared.DataSourceRef(type_val="prometheus", uid="${datasource}")
 MIN_INTERVAL = "30s"
 
 GREEN, YELLOW, ORANGE, RED, BLUE = "green", "yellow", "orange", "red", "blue"
+PURPLE, GREY = "purple", "#8e8e8e"
 
 
 class Shape(Enum):
@@ -63,7 +64,8 @@ class Panel:
     """One panel.  ``id`` is for good: alerts link to it.  ``steps`` are (from this value, colour).
 
     ``dashed`` is a regular expression of names that are limits or expectations, no measurements;
-    ``states`` maps values to words and colours; ``runbook`` has headings of the runbook.
+    ``states`` maps values to words and colours, ``colours`` the names of series to theirs;
+    ``runbook`` has headings of the runbook.
     ``period`` replaces the dashboard's range ("now/M": this month so far), ``earlier`` shifts it.
     """
 
@@ -82,6 +84,7 @@ class Panel:
     decimals: int | None = None
     dashed: str | None = None
     states: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    colours: Mapping[str, str] = field(default_factory=dict)
     runbook: tuple[str, ...] = ()
     period: str | None = None
     earlier: str | None = None
@@ -175,6 +178,9 @@ def _lines(panel: Panel) -> timeseries.Panel:
         builder.thresholds_style(
             common.GraphThresholdsStyleConfig().mode(shared.GraphThresholdsStyleMode.DASHED)
         )
+    for name, colour in panel.colours.items():
+        fixed = {"mode": "fixed", "fixedColor": colour}
+        builder.override_by_name(name, [model.DynamicConfigValue("color", fixed)])
     if panel.dashed is not None:
         dash = {"fill": "dash", "dash": [8, 6]}
         builder.override_by_regexp(

@@ -36,7 +36,7 @@ ESCALATION_RATE = Panel(
     dashed="expected",
     runbook=("EscalationRateOff", "EscalationRateMoved"),
     meaning=Meaning(
-        reads="The share of answered requests that the teacher answered, and dashed what the "
+        reads="The share of answered requests that the teacher had to answer, and dashed what the "
         "policy would defer by its evidence. It drives the bill: a teacher's answer costs many "
         "times a student's.",
         act="A rise without a release: prompts have changed, or the student is ill (*Why drafts "
@@ -47,7 +47,7 @@ ESCALATION_RATE = Panel(
     queries=(
         Query(
             share(
-                rate(REQUESTS, 'outcome="escalated"', by="cascade"),
+                rate("understudy_escalations_total", 'reason!="holdout"', by="cascade"),
                 rate(REQUESTS, ANSWERED, by="cascade"),
             ),
             "{{cascade}}",
@@ -66,7 +66,7 @@ REASONS = Panel(
     meaning=Meaning(
         reads="Deferrals as a share of answered requests, by reason. `low_confidence` is the "
         "policy's own no; `late_doubt` comes when half an answer is out; `no_signal`: no "
-        "log-probabilities; `holdout`: thrown out by a coin, to measure what is saved.",
+        "log-probabilities.",
         act="`student_failed`: see Serving. `no_signal`: the student's server gives no "
         "log-probabilities, ask `understudy doctor`. `invalid_structure`: the student is weak at "
         "JSON or tools; say `cannot: [tools]`. `student_cannot` is free of charge.",
@@ -235,12 +235,14 @@ DISAGREEMENT = Panel(
 )
 
 # What the policy decided by its own words; a draft that was kept and held out was kept by it.
-BY_ITSELF = "low_confidence|no_signal|invalid_structure|prompt_says_so|late_doubt|holdout"
+BY_ITSELF = "low_confidence|no_signal|invalid_structure|prompt_says_so|late_doubt"
 KEPT = together(
-    pace(REQUESTS, 'outcome="kept"'), pace("understudy_deferrals_total", 'reason="holdout"')
+    pace(REQUESTS, 'outcome="kept"'), pace("understudy_escalations_total", 'reason="holdout"')
 )
 JUDGED = together(
-    pace(REQUESTS, 'outcome="kept"'), pace("understudy_deferrals_total", f'reason=~"{BY_ITSELF}"')
+    pace(REQUESTS, 'outcome="kept"'),
+    pace("understudy_escalations_total", 'reason="holdout"'),
+    pace("understudy_deferrals_total", f'reason=~"{BY_ITSELF}"'),
 )
 
 KEPT_SHARE = Panel(
@@ -352,6 +354,7 @@ LATE_DOUBTS = Panel(
     shape=Shape.STACK,
     unit=PART,
     width=24,
+    height=6,
     lowest=0,
     meaning=Meaning(
         reads="Streams that fell into doubt after their first words had gone out, as a share of "

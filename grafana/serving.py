@@ -1,7 +1,7 @@
 """The dashboard for whoever is on call: rate, errors, time, queues, and the servers behind."""
 
 from grafana.boards import Board, Section
-from grafana.panels import GREEN, RED, YELLOW, Meaning, Panel, Query, Shape
+from grafana.panels import BLUE, GREEN, GREY, ORANGE, RED, YELLOW, Meaning, Panel, Query, Shape
 from grafana.queries import ANSWERED, SHOWN, everywhere, increase, quantile, rate, seen, share, told
 
 PART = "percentunit"
@@ -21,6 +21,14 @@ RATE = Panel(
     unit="reqps",
     width=12,
     lowest=0,
+    colours={
+        "kept": GREEN,
+        "escalated": BLUE,
+        "degraded": ORANGE,
+        "rejected": YELLOW,
+        "failed": RED,
+        "cancelled": GREY,
+    },
     runbook=("ErrorBudgetBurn", "TurningAway"),
     meaning=Meaning(
         reads="Requests a second. `kept`: a draft was served. `escalated`: the teacher answered. "
@@ -90,7 +98,7 @@ UPSTREAM_ERRORS = Panel(
     meaning=Meaning(
         reads="Calls that gave no answer or broke off, a second, by model and code. A request can "
         "survive several: the other model answers.",
-        act="`upstream_timeout`: overload, see *Calls open at the model servers*. "
+        act="`upstream_timeout`: overload, see *Room taken at the model servers*. "
         "`upstream_unavailable`: no connection. `upstream_misconfigured`: key or model name. "
         "`cancelled` are clients that left.",
         empty="No call failed in this time",
@@ -131,6 +139,7 @@ LATENCY_BY_OUTCOME = Panel(
     unit="s",
     width=8,
     lowest=0,
+    colours={"kept": GREEN, "escalated": BLUE, "degraded": ORANGE},
     meaning=Meaning(
         reads="The 95th percentile apart for kept, escalated and degraded answers. An escalated "
         "one waits for the draft first.",
@@ -216,33 +225,28 @@ UPSTREAM_TIME = Panel(
     ),
 )
 
+OPEN_CALLS = told("understudy_upstream_open_calls", by="cascade, role", how="sum")
+MOST_CALLS = told("understudy_upstream_max_calls", by="cascade, role", how="sum")
+
 QUEUES = Panel(
     id=210,
-    title="Calls open at the model servers",
+    title="Room taken at the model servers",
     shape=Shape.LINES,
-    unit="short",
+    unit=PART,
     width=12,
     lowest=0,
-    dashed="at most",
+    steps=((0.9, RED),),
     runbook=("TeacherSaturated", "StudentSaturated"),
     meaning=Meaning(
-        reads="Calls that all replicas have open at each model, and dashed how many they may have "
-        "(`max_concurrent`). At the dashes nobody is queued: a deferral is denied "
-        "(`teacher_busy`), a draft is spared.",
-        act="At its limit for minutes: raise `max_concurrent` if the server can take more (its own "
+        reads="Calls that all replicas have open at each model, as a share of those that they may "
+        "have (`max_concurrent`). The gateway has no queue of its own: what waits, waits in the "
+        "model server. At 100% a model is not asked: deferrals are denied (`teacher_busy`), or the "
+        "teacher answers in the student's place.",
+        act="Above 90% for minutes: raise `max_concurrent` if the server can take more (its own "
         "queue says), else give it more GPUs.",
         empty="No gateway is scraped",
     ),
-    queries=(
-        Query(
-            told("understudy_upstream_open_calls", by="cascade, role", how="sum"),
-            "{{cascade}} {{role}}",
-        ),
-        Query(
-            told("understudy_upstream_max_calls", by="cascade, role", how="sum"),
-            "{{cascade}} {{role}}, at most",
-        ),
-    ),
+    queries=(Query(f"{OPEN_CALLS} / ({MOST_CALLS} > 0)", "{{cascade}} {{role}}"),),
 )
 
 OPEN = Panel(

@@ -16,6 +16,7 @@ app.command("understudy.record.command:record")
 app.command("understudy.evaluate:evaluate")
 app.command("understudy.calibrate:calibrate")
 app.command("understudy.explain:explain")
+app.command("understudy.bill.command:bill")
 
 pairs = App(name="pairs", help="The pair log: look at it, and make training sets of it.")
 pairs.command("understudy.pairs.stats:stats")

@@ -52,5 +52,6 @@ def _bill(account: Account, legs: Legs) -> None:
     if account.served is not None:
         name = account.served.cascade.name
         kind = Kind.SHADOW if account.is_held_out else Kind.AUDIT
+        tenant = None if account.tenant is None else account.tenant.name
         for leg in legs.made:
-            account.context.observer.draft_completed(DraftCompleted(name, leg, kind))
+            account.context.observer.draft_completed(DraftCompleted(name, leg, kind, tenant))

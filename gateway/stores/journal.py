@@ -69,28 +69,28 @@ class Journal:
     def append(self, cascade: str, record: bytes, *, kind: StreamKind = StreamKind.PAIRS) -> bool:
         """Write one record, so that it survives this process; False where it is lost."""
         try:
-            head, body = encode_frame(kind, cascade, record)
-        except TooLarge as error:
-            trouble = Trouble(str(self.folder.path), strerror=str(error))
-            self._events.pair_lost(cascade, "too_large", trouble)
+            head, body = self._framed(kind, cascade, record)
+        except TooLarge as error:  # it says nothing of the room that there is for others
+            if kind is not StreamKind.LEDGER:
+                trouble = Trouble(str(self.folder.path), strerror=str(error))
+                self._events.pair_lost(cascade, "too_large", trouble)
             return False
         size = len(head) + len(body)
-        bound = self._holdings.max_bytes
-        if size + HEADER_BYTES > bound:  # it says nothing of the room that there is for others
-            told = f"{size} bytes, and UNDERSTUDY_JOURNAL_MAX_BYTES is {bound}"
-            self._events.pair_lost(
-                cascade, "too_large", Trouble(str(self.folder.path), strerror=told)
-            )
-            return False
-        self._usual_size += (size - self._usual_size) / 16
         lost = self._write_or_make_room(head, body, size)
+        if lost is None:
+            self._sync.written()
+        if kind is StreamKind.LEDGER:
+            # It is small, and whoever wrote it keeps what is refused: it says nothing of pairs.
+            if lost is None:
+                self._events.posting_written()
+            return lost is None
+        self._usual_size += (size - self._usual_size) / 16
         if lost is not None:
             self._lost_size = size
             self._events.pair_lost(cascade, *lost)
             return False
         self._lost_size = 0
         self._has_failed = False
-        self._sync.written()
         self._events.pair_written(cascade)
         return True
 
@@ -146,6 +146,14 @@ class Journal:
         """Have everything on disk and write no more."""
         self.rotate()
         self._sync.close()
+
+    def _framed(self, kind: StreamKind, cascade: str, record: bytes) -> tuple[bytes, bytes]:
+        """Raises TooLarge where it could never be written."""
+        head, body = encode_frame(kind, cascade, record)
+        size, bound = len(head) + len(body), self._holdings.max_bytes
+        if size + HEADER_BYTES > bound:
+            raise TooLarge(f"{size} bytes, and UNDERSTUDY_JOURNAL_MAX_BYTES is {bound}")
+        return head, body
 
     def _write_or_make_room(
         self, head: bytes, body: bytes, size: int

@@ -23,6 +23,8 @@ FLUSH_SECONDS = 5.0
 RESTART_SECONDS = 5.0
 TIDY_SECONDS = 1.0
 ADOPT_SECONDS = 10.0
+# One part of so many of the journal's bound.
+BACKED_UP_PART = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,11 @@ class PairStore:
             oldest_unshipped=self._oldest if unshipped else None,
             has_room=self.has_room,
         )
+
+    @property
+    def is_backed_up(self) -> bool:
+        """Whether so much waits for the store that an outage of a few hours does not explain it."""
+        return self._holdings.unshipped_bytes > self._options.journal.max_bytes // BACKED_UP_PART
 
     def append(self, cascade: str, record: bytes, *, kind: StreamKind = StreamKind.PAIRS) -> bool:
         """Write one record so that it survives the process; False where it is lost."""

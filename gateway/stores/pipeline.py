@@ -1,7 +1,8 @@
 """One exchange with one server, in one pipeline on one connection.
 
-It asks who the server is, adds records, reads what is to be deleted, and last waits for all of that
-to be on the server's disk: WAITAOF speaks of nothing but the connection's own writes.
+It asks who the server is, adds records to streams and postings to books, reads what is to be
+deleted, and last waits for all of that to be on the server's disk: WAITAOF speaks of nothing but
+the connection's own writes.
 """
 
 from collections.abc import Sequence
@@ -10,7 +11,9 @@ from typing import Any
 
 from redis.asyncio import Redis
 
+from gateway.ports import StreamKind
 from gateway.stores.deletions import Entry
+from gateway.stores.posting import command_of
 from gateway.stores.progress import Identity
 from gateway.stores.reading import Placed
 from gateway.stores.redis_keys import deletions_key, stream_key
@@ -31,11 +34,12 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """``entries`` has the id or the error of each record, ``deletions`` entries or an error.
+    """``entries`` has the id of each record, of a posting a word, or the error; ``deletions``
+    entries or an error.
 
     ``is_durable`` is None where it was not asked.  ``connection`` is the server's number for it;
-    None where it does not let this user ask.  ``is_evicting``: when it is full it throws keys away
-    that have no time to live, such as streams.
+    None where it does not let this user ask.  ``is_evicting``: when it is full it throws keys away:
+    streams, or those with a time to live, such as books.
     """
 
     identity: Identity
@@ -49,14 +53,15 @@ class Reply:
 
 async def ask(client: Redis, question: Question) -> Reply:
     """Raises RedisError and OSError where the connection fails: then nothing is known."""
+    commands = [_command_of(placed) for placed in question.records]
     async with client.pipeline(transaction=False) as pipeline:
         pipeline.info("server")
         pipeline.info("replication")
         pipeline.info("memory")
         pipeline.client_id()
-        for placed in question.records:
-            key = stream_key(*placed.stream)
-            pipeline.execute_command("XADD", key, "*", FIELD, placed.frame.record)
+        for command in commands:
+            if not isinstance(command, Exception):
+                pipeline.execute_command(*command)
         for cascade, start in question.deletions.items():
             pipeline.xrange(deletions_key(cascade), min=start, count=DELETIONS_PAGE)
         if question.is_durable_wanted:
@@ -65,16 +70,23 @@ async def ask(client: Redis, question: Question) -> Reply:
     is_durable = None
     if question.is_durable_wanted:
         is_durable = _is_confirmed(replies.pop())
-    count = len(question.records)
+    rest = iter(replies)
+    entries = [each if isinstance(each, Exception) else next(rest) for each in commands]
     return Reply(
         identity=Identity(_told(server, "run_id"), _told(replication, "master_replid")),
         connection=number if isinstance(number, int) else None,
         has_replicas=_told(replication, "connected_slaves") not in ("", "0"),
-        is_evicting=_told(memory, "maxmemory_policy").startswith("allkeys-"),
-        entries=replies[:count],
-        deletions=dict(zip(question.deletions, replies[count:], strict=True)),
+        is_evicting=_told(memory, "maxmemory_policy") not in ("", "noeviction"),
+        entries=entries,
+        deletions=dict(zip(question.deletions, rest, strict=True)),
         is_durable=is_durable,
     )
+
+
+def _command_of(placed: Placed) -> tuple[str | bytes | int, ...] | Exception:
+    if placed.frame.kind is StreamKind.LEDGER:
+        return command_of(placed.frame.cascade, placed.frame.record)
+    return "XADD", stream_key(*placed.stream), "*", FIELD, placed.frame.record
 
 
 def _told(section: Any, name: str) -> str:

@@ -5,14 +5,26 @@
     understudy:{<cascade>}:audits     stream  the same, of audits
     understudy:{<cascade>}:deletions  stream  what somebody asked to be deleted: fields ``time`` and
                                               ``request_id`` or ``tenant``; never trimmed
+    understudy:{<cascade>}:ledger:<YYYY-MM-DD>
+                                      hash    what the requests of one day, by UTC, came to; fields
+                                              as in routing/ledger.py.  Expires LEDGER_DAYS after
+                                              that day
+    understudy:{<cascade>}:ledger-origin:<id>
+                                      hash    which postings of one process are in the books:
+                                              ``top``, the highest number, and ``missing``, ranges
+                                              below it that are not.  Expires ORIGIN_DAYS after
+                                              the last one
 
-None expires.  The braces make a Redis Cluster keep all keys of one cascade in one place.
+The others never expire.  The braces make a Redis Cluster keep all keys of one cascade in one place.
 """
 
 from gateway.ports import StreamKind
 
 # The consumer group of `understudy pairs export`, unless another is named there.
 EXPORT_GROUP = "export"
+LEDGER_DAYS = 400
+# A journal that comes back after so long, and has lost its word of what is shipped, counts twice.
+ORIGIN_DAYS = 100
 
 
 def stream_key(kind: StreamKind, cascade: str) -> str:
@@ -28,3 +40,13 @@ def pairs_key(cascade: str) -> str:
 def deletions_key(cascade: str) -> str:
     """The stream of what is to be deleted of one cascade."""
     return f"understudy:{{{cascade}}}:deletions"
+
+
+def ledger_key(cascade: str, day: str) -> str:
+    """The books of one cascade and one day, such as ``2026-11-30``."""
+    return f"understudy:{{{cascade}}}:ledger:{day}"
+
+
+def ledger_origin_key(cascade: str, origin: str) -> str:
+    """Which postings of one process are in one cascade's books."""
+    return f"understudy:{{{cascade}}}:ledger-origin:{origin}"

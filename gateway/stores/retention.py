@@ -13,6 +13,8 @@ TRIM_ENTRIES = 10_000
 # MEMORY USAGE looks at so many parts of a stream, and takes the others to be like them.
 SAMPLES = 50
 TRIES = 20
+# Books expire by themselves, after the same time everywhere.
+TRIMMED = (StreamKind.PAIRS, StreamKind.AUDITS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +30,7 @@ async def enforce(
 ) -> None:
     """Trim all streams; what fails is told, and is for the next time."""
     for cascade, bounds in retention.items():
-        for kind in StreamKind:
+        for kind in TRIMMED:
             key = stream_key(kind, cascade)
             try:
                 if bounds.max_age_seconds is not None:

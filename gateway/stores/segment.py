@@ -33,7 +33,7 @@ _LENGTH = struct.Struct("<I")
 HEADER_BYTES: Final = _HEADER.size + _CHECKSUM.size
 FRAME_BYTES: Final = _FRAME.size
 
-_CODES: Final = {StreamKind.PAIRS: b"p", StreamKind.AUDITS: b"a"}
+_CODES: Final = {StreamKind.PAIRS: b"p", StreamKind.AUDITS: b"a", StreamKind.LEDGER: b"l"}
 _KINDS: Final = {code[0]: kind for kind, code in _CODES.items()}
 
 

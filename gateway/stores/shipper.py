@@ -1,9 +1,9 @@
 """Takes records from all directories that this process holds to the store, off the request path,
 for as long as it takes.
 
-At least once: what is not known to be there is shipped again, and readers tell equal records by
-their id.  A stream that the store refuses falls behind alone; a store that is away is tried again,
-ever more slowly.
+At least once: what is not known to be there is shipped again; readers tell equal records by their
+id, and Redis equal postings by their number.  A stream that the store refuses falls behind alone; a
+store that is away is tried again, ever more slowly.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gateway.ports import Clock, PairEvents
+from gateway.ports import Clock, PairEvents, StreamKind
 from gateway.stores.backoff import Backoff
 from gateway.stores.cancelling import goes_on, pause
 from gateway.stores.deletions import Deletions, blank_matching
@@ -201,7 +201,11 @@ class Shipper:
         }
         progress.advance(lane, end, refused)
         for placed, entry in zip(records, added.entries, strict=True):
-            if entry is not None:
+            if entry is None:
+                continue
+            if placed.frame.kind is StreamKind.LEDGER:
+                self._events.posting_shipped()
+            else:
                 self._events.pair_shipped(placed.frame.cascade)
         for stream in {placed.stream for placed in records} - first_failed.keys():
             self._waiting.pop(stream, None)

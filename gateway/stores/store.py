@@ -38,7 +38,7 @@ class Taker:
     ``is_durable``: all that it took is on its disk; None where it was not asked, or the connection
     that could be asked is gone.  ``is_final``: and
     no replica, which may not have all of it, could take its place.  ``is_evicting``: it throws
-    streams away when it is full.
+    keys away when it is full.
     """
 
     identity: Identity

@@ -22,6 +22,7 @@ from gateway.telemetry.call_metrics import SECONDS, CallMetrics
 from gateway.telemetry.family import Family
 from gateway.telemetry.gen_ai_metrics import GenAiMetrics
 from gateway.telemetry.histogram import HistogramFamily
+from gateway.telemetry.ledger_metrics import LedgerMetrics
 from gateway.telemetry.money_metrics import MoneyMetrics
 from gateway.telemetry.pair_metrics import OTHER, PairMetrics
 from gateway.telemetry.policy_metrics import PolicyMetrics
@@ -66,6 +67,7 @@ class Metrics:
         self.baseline = BaselineMetrics(self.registry, self._cascades)
         self.pairs = PairMetrics(self.registry, self._cascades)
         self.policies = PolicyMetrics(self.registry, calibrated)
+        self.ledger = LedgerMetrics(self.registry)
         build = self._gauge("understudy_build_info", "Always 1.", "version")
         build.labels(version).set(1)
         self._begin_at_zero()

@@ -1,4 +1,4 @@
-"""Hears every fact once and hands it to metrics and log."""
+"""Hears every fact once and hands it to metrics, ledger and log."""
 
 from structlog.typing import FilteringBoundLogger
 
@@ -12,6 +12,7 @@ from gateway.facts import (
     RequestSettled,
     TeacherProbed,
 )
+from gateway.ledger import Ledger
 from gateway.ports import Damage, Trouble
 from gateway.telemetry.log import log_cached_tokens, log_probed, log_settled
 from gateway.telemetry.metrics import Metrics
@@ -21,31 +22,37 @@ from routing.vocabulary import Role
 class Observer:
     """The one listener of a gateway."""
 
-    def __init__(self, metrics: Metrics, log: FilteringBoundLogger) -> None:
+    def __init__(self, metrics: Metrics, log: FilteringBoundLogger, ledger: Ledger) -> None:
         self.metrics = metrics
         self.log = log
+        self.ledger = ledger
 
     def settled(self, fact: RequestSettled) -> None:
         """A request is over."""
         self.metrics.settled(fact)
+        self.ledger.settled(fact)
         log_settled(self.log, fact)
 
     def draft_completed(self, fact: DraftCompleted) -> None:
         """An abandoned draft was finished off the path."""
         self.metrics.draft_completed(fact)
+        self.ledger.draft_completed(fact)
 
     def both_answered(self, fact: BothAnswered) -> None:
         """Both models have answered a request in full."""
         self.metrics.baseline.both_answered(fact)
+        self.ledger.both_answered(fact)
 
     def teacher_probed(self, fact: TeacherProbed) -> None:
         """A teacher was asked off the path whether it goes on from given words."""
         self.metrics.teacher_probed(fact)
+        self.ledger.probed(fact)
         log_probed(self.log, fact)
 
     def cached_tokens_asked(self, fact: CachedTokensAsked) -> None:
         """A server was asked off the path whether it tells of cached tokens."""
         self.metrics.cached_tokens_asked(fact)
+        self.ledger.probed(fact)
         log_cached_tokens(self.log, fact)
 
     def breaker_changed(self, cascade: str, role: Role, failure: GatewayError | None) -> None:
@@ -78,6 +85,14 @@ class Observer:
     def pair_shipped(self, cascade: str) -> None:
         """A pair stands in the store."""
         self.metrics.pairs.shipped(cascade)
+
+    def posting_written(self) -> None:
+        """A part of the ledger stands in the journal."""
+        self.metrics.ledger.written()
+
+    def posting_shipped(self) -> None:
+        """A part of the ledger is in the store's books."""
+        self.metrics.ledger.shipped()
 
     def pair_lost(self, cascade: str | None, cause: str, trouble: Trouble) -> None:
         """A pair is gone."""
@@ -128,12 +143,12 @@ class Observer:
             )
 
     def store_seen(self, *, is_evicting: bool) -> None:
-        """Whether the store throws streams away when it is full."""
+        """Whether the store throws keys away when it is full."""
         if self.metrics.pairs.store_seen(is_evicting=is_evicting) and is_evicting:
             self.log.error(
                 "store_evicts",
-                message="the store throws all pairs of a cascade away when it is full: set its "
-                "maxmemory-policy to noeviction",
+                message="the store throws pairs or the ledger's books away when it is full: set "
+                "its maxmemory-policy to noeviction",
             )
 
     def store_failed(self, error: str, trouble: Trouble, cascade: str | None = None) -> None:

@@ -5,12 +5,17 @@ import json
 import sys
 import time
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
+
+from matplotlib.figure import Figure
+from PIL import Image
 
 from grafana.pictures.answers import Prometheus
 from grafana.pictures.page import drawn
 
 DASHBOARDS = Path(__file__).parents[1] / "dashboards"
+COLOURS = 256
 OUT = Path(__file__).parents[2] / "docs" / "pictures"
 
 
@@ -22,8 +27,15 @@ def draw_all(prometheus: Prometheus, end: float, seconds: float, out: Path) -> l
         board = json.loads(path.read_text(encoding="utf-8"))
         figure = drawn(board, lambda panel: prometheus.ask(panel, end, seconds), end)
         written.append(out / f"dashboard-{path.stem}.png")
-        figure.savefig(written[-1], pil_kwargs={"optimize": True})
+        _save(figure, written[-1])
     return written
+
+
+def _save(figure: Figure, path: Path) -> None:
+    """As a picture of few colours, which is a third as large and looks the same."""
+    raw = BytesIO()
+    figure.savefig(raw)
+    Image.open(raw).convert("RGB").quantize(COLOURS).save(path, optimize=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -31,6 +31,15 @@ class Series:
         return self.points[-1][1]
 
 
+@dataclass(frozen=True)
+class Answer:
+    """What a panel shows: series with at least one point each, and the time that it is about."""
+
+    series: Sequence[Series]
+    start: float
+    end: float
+
+
 class Prometheus:
     """The HTTP API of a Prometheus.  ``scrape`` is how often it looks, in seconds."""
 
@@ -40,18 +49,19 @@ class Prometheus:
         self._url = url.rstrip("/")
         self._scrape = scrape
 
-    def ask(self, panel: Mapping[str, Any], end: float, seconds: float) -> list[Series]:
+    def ask(self, panel: Mapping[str, Any], end: float, seconds: float) -> Answer:
         """What a panel shows of the ``seconds`` before ``end``, or of its own period.
 
         Raises OSError where Prometheus is not to be had, ValueError where it refuses a query.
         """
         window = self._window(panel, end, seconds)
-        return [
-            series
+        series = [
+            each
             for target in panel["targets"]
-            for series in self._answer(target, window)
-            if series.points
+            for each in self._answer(target, window)
+            if each.points
         ]
+        return Answer(series, window.end - window.seconds, window.end)
 
     def _window(self, panel: Mapping[str, Any], end: float, seconds: float) -> Window:
         if panel.get("timeFrom") is not None:

@@ -1,16 +1,16 @@
 """A dashboard as one picture: its grid, and in each cell a frame with title, drawing or excuse."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from matplotlib.figure import Figure
 
-from grafana.pictures.answers import Series
+from grafana.pictures.answers import Answer
 from grafana.pictures.paper import COLUMN, COLUMNS, FAINT, GAP, HEADER, ROW, Box, Page
 from grafana.pictures.shapes import DRAWINGS
 
-Ask = Callable[[Mapping[str, Any]], Sequence[Series]]
+Ask = Callable[[Mapping[str, Any]], Answer]
 
 
 def drawn(board: Mapping[str, Any], ask: Ask, end: float) -> Figure:
@@ -42,14 +42,14 @@ def drawn(board: Mapping[str, Any], ask: Ask, end: float) -> Figure:
     return page.figure
 
 
-def _panel(page: Page, box: Box, panel: Mapping[str, Any], series: Sequence[Series]) -> None:
+def _panel(page: Page, box: Box, panel: Mapping[str, Any], answer: Answer) -> None:
     page.card(box)
     page.text(box.left + 8, box.top + 7, panel["title"], fontsize=8.5, weight="bold")
     inner = box.within(8, 26, 8, 6)
-    if not series:
+    if not answer.series:
         _excuse(page, inner, panel["fieldConfig"]["defaults"]["noValue"])
         return
-    DRAWINGS[panel["type"]](page, inner, panel, series)
+    DRAWINGS[panel["type"]](page, inner, panel, answer)
 
 
 def _excuse(page: Page, box: Box, text: str) -> None:

@@ -5,10 +5,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator, MultipleLocator
 
 from grafana.pictures import tables
-from grafana.pictures.answers import Series
+from grafana.pictures.answers import Answer, Series
 from grafana.pictures.paper import EDGE, FAINT, INK, Box, Page
 from grafana.pictures.values import written
 
@@ -18,24 +18,27 @@ COLOURS = {
     "orange": "#e5741f",
     "red": "#d03a3a",
     "blue": "#3772b8",
+    "purple": "#7b52ab",
 }
 PALETTE = (
     "#3a9a4b", "#d9a400", "#3772b8", "#e5741f", "#d03a3a", "#7b52ab", "#1d9a9a", "#a04f7c",
     "#6b7a2c", "#555f6b",
 )  # fmt: skip
+TIME_STEPS = (60, 120, 300, 600, 1800, 3600, 3 * 3600, 6 * 3600, 24 * 3600)
 LEGEND_LINE = 15
 MOST_LEGEND_LINES = 5
 
-Drawing = Callable[[Page, Box, Mapping[str, Any], Sequence[Series]], None]
+Drawing = Callable[[Page, Box, Mapping[str, Any], Answer], None]
 
 
-def number(page: Page, box: Box, panel: Mapping[str, Any], series: Sequence[Series]) -> None:
+def number(page: Page, box: Box, panel: Mapping[str, Any], answer: Answer) -> None:
     """Large values beside each other, in the colours of their thresholds."""
+    series = answer.series
     width = box.width / len(series)
     for place, each in enumerate(series):
         middle = box.left + (place + 0.5) * width
         text = worded(panel, each.last)
-        size = min(22.0, 1.5 * width / max(len(text), 1), box.height / 3.2)
+        size = min(22.0, 1.05 * width / max(len(text), 1), box.height / 3.2)
         page.text(
             middle,
             box.top + box.height / 2 + (4 if len(series) == 1 else -2),
@@ -50,28 +53,30 @@ def number(page: Page, box: Box, panel: Mapping[str, Any], series: Sequence[Seri
             page.text(middle, box.top + box.height - 4, each.name, ha="center", va="bottom")
 
 
-def lines(page: Page, box: Box, panel: Mapping[str, Any], series: Sequence[Series]) -> None:
+def lines(page: Page, box: Box, panel: Mapping[str, Any], answer: Answer) -> None:
     """Lines over time, or areas on top of each other, with a legend of last and largest values."""
+    series = answer.series
     shown = min(len(series), MOST_LEGEND_LINES)
     legend = LEGEND_LINE * (shown + 1)
     axes = page.axes(box.within(50, 4, 8, legend + 24))
     _plain(axes)
     defaults = panel["fieldConfig"]["defaults"]
     unit, custom = defaults["unit"], defaults.get("custom", {})
-    colours = [PALETTE[place % len(PALETTE)] for place in range(len(series))]
+    colours = _colours(panel, series)
     if custom.get("stacking", {}).get("mode") == "normal":
         _stacked(axes, series, colours)
     else:
         _lined(axes, panel, series, colours)
     _limits(axes, defaults, series)
-    _time_axis(axes, series)
+    _time_axis(axes, answer)
     axes.yaxis.set_major_locator(MaxNLocator(4))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: written(value, unit)))
     _legend(page, box, panel, list(zip(series, colours, strict=True)))
 
 
-def bars(page: Page, box: Box, panel: Mapping[str, Any], series: Sequence[Series]) -> None:
+def bars(page: Page, box: Box, panel: Mapping[str, Any], answer: Answer) -> None:
     """A horizontal bar for each series, its value at its end."""
+    series = answer.series
     largest = max((each.last for each in series), default=0) or 1
     height = min(box.height / len(series), 40)
     name_width = min(max(len(each.name) for each in series) * 6.2 + 10, box.width * 0.5)
@@ -89,8 +94,9 @@ def bars(page: Page, box: Box, panel: Mapping[str, Any], series: Sequence[Series
         page.text(box.left + box.width, top, value, ha="right", va="center", weight="bold")
 
 
-def heat(page: Page, box: Box, panel: Mapping[str, Any], series: Sequence[Series]) -> None:
+def heat(page: Page, box: Box, panel: Mapping[str, Any], answer: Answer) -> None:
     """Buckets upwards, time to the right, the darker the more."""
+    series = answer.series
     buckets = sorted(series, key=lambda each: float(each.labels["le"]))
     times = sorted({at for each in buckets for at, _ in each.points})
     cells: list[list[float]] = []
@@ -111,8 +117,7 @@ def heat(page: Page, box: Box, panel: Mapping[str, Any], series: Sequence[Series
         edges, [0.0, *(edge for edge, _ in rows)], [row for _, row in rows], cmap="Oranges"
     )
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    _time_axis(axes, series)
-    axes.set_xlim(edges[0], edges[-1])
+    _time_axis(axes, answer)
     scale = page.axes(Box(box.left + box.width - 58, box.top + 4, 10, box.height - 28))
     bar = page.figure.colorbar(mesh, cax=scale)
     bar.outline.set_visible(False)
@@ -120,8 +125,9 @@ def heat(page: Page, box: Box, panel: Mapping[str, Any], series: Sequence[Series
     scale.yaxis.set_major_locator(MaxNLocator(4, integer=True))
 
 
-def states(page: Page, box: Box, panel: Mapping[str, Any], series: Sequence[Series]) -> None:
+def states(page: Page, box: Box, panel: Mapping[str, Any], answer: Answer) -> None:
     """A bar for each series, in the colour of what it was at each time."""
+    series = answer.series
     mapping = panel["fieldConfig"]["defaults"]["mappings"][0]["options"]
     axes = page.axes(box.within(110, 4, 8, 46))
     _plain(axes)
@@ -136,7 +142,7 @@ def states(page: Page, box: Box, panel: Mapping[str, Any], series: Sequence[Seri
         page.text(box.left, page_top, each.name, va="center", fontsize=7.5)
     axes.set_yticks([])
     axes.set_ylim(len(series) - 0.5, -0.5)
-    _time_axis(axes, series)
+    _time_axis(axes, answer)
     left = box.left
     for told in mapping.values():
         page.text(left, box.top + box.height - 6, "■", va="bottom", color=COLOURS[told["color"]])
@@ -186,6 +192,21 @@ def _lined(
             axes.axhline(step["value"], color=COLOURS[step["color"]], linewidth=0.9, linestyle=":")
 
 
+def _colours(panel: Mapping[str, Any], series: Sequence[Series]) -> list[str]:
+    """Those that the panel gives to names, and one after the other of the palette for the rest."""
+    fixed = {
+        override["matcher"]["options"]: each["value"]["fixedColor"]
+        for override in panel["fieldConfig"].get("overrides", ())
+        for each in override["properties"]
+        if each["id"] == "color"
+    }
+    given = [fixed.get(each.name) for each in series]
+    return [
+        PALETTE[place % len(PALETTE)] if colour is None else COLOURS.get(colour, colour)
+        for place, colour in enumerate(given)
+    ]
+
+
 def _is_dashed(panel: Mapping[str, Any], name: str) -> bool:
     return any(
         override["matcher"]["id"] == "byRegexp"
@@ -205,13 +226,15 @@ def _limits(axes: Axes, defaults: Mapping[str, Any], series: Sequence[Series]) -
     low = defaults.get("min", low)
     if high <= low or all(value == 0 for each in series for _, value in each.points):
         high = low + 1
+    high += 0.06 * (high - low)
     axes.set_ylim(low, min(high, defaults.get("max", high) * 1.02))
 
 
-def _time_axis(axes: Axes, series: Sequence[Series]) -> None:
-    times = [at for each in series for at, _ in each.points]
-    axes.set_xlim(min(times), max(max(times), min(times) + 1))
-    axes.xaxis.set_major_locator(MaxNLocator(5))
+def _time_axis(axes: Axes, answer: Answer) -> None:
+    start, end = answer.start, answer.end
+    axes.set_xlim(start, end)
+    step = next((each for each in TIME_STEPS if (end - start) / each <= 6), TIME_STEPS[-1])
+    axes.xaxis.set_major_locator(MultipleLocator(step))
     axes.xaxis.set_major_formatter(
         FuncFormatter(lambda at, _: datetime.fromtimestamp(at, UTC).strftime("%H:%M"))
     )

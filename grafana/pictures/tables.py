@@ -3,16 +3,16 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from grafana.pictures.answers import Series
+from grafana.pictures.answers import Answer, Series
 from grafana.pictures.paper import FAINT, Box, Page
 from grafana.pictures.values import written
 
 LINE = 20
 
 
-def table(page: Page, box: Box, panel: Mapping[str, Any], series: Sequence[Series]) -> None:
+def table(page: Page, box: Box, panel: Mapping[str, Any], answer: Answer) -> None:
     """A row for each set of labels, a column for each label and each query."""
-    labels, columns, rows = joined(panel, series)
+    labels, columns, rows = joined(panel, answer.series)
     units = _units(panel)
     widths = [1.6] * len(labels) + [1.0] * len(columns)
     total = sum(widths)

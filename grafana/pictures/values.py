@@ -29,7 +29,7 @@ def written(value: float, unit: str, decimals: int | None = None) -> str:
         case "bytes":
             return _scaled(value, _BYTES, decimals)
         case "reqps" | "cps" | "short":
-            return _scaled(value, _THOUSANDS, decimals).rstrip() + _AFTER[unit]
+            return _scaled(value, _THOUSANDS, decimals).replace(" ", "") + _AFTER[unit]
         case _:
             raise ValueError(f"no way to write a value in {unit!r}")
 

@@ -26,7 +26,7 @@ ANSWERS = ("gateway.answer", "gateway.answer_stream")
 ABOVE_THE_GATEWAY = ("bench", "distill", "evaluation", "grafana", "tests", "understudy")
 # What draws pictures of dashboards needs a plotter; what makes them needs the SDK alone.
 DASHBOARDS = frozenset({"grafana", "grafana_foundation_sdk"})
-DRAWING = frozenset({"matplotlib", "numpy"})
+DRAWING = frozenset({"matplotlib", "PIL"})
 
 
 @dataclass(frozen=True)
@@ -265,8 +265,8 @@ def own_root_imports(source: Module, known: frozenset[str]) -> Iterator[str]:
 
 
 COMMANDS = frozenset({
-    "calibrate", "check", "demo", "distill", "doctor", "evaluate", "pairs", "record", "serve",
-    "simulate",
+    "bill", "calibrate", "check", "demo", "distill", "doctor", "evaluate", "pairs", "record",
+    "serve", "simulate",
 })  # fmt: skip
 
 

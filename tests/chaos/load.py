@@ -21,14 +21,21 @@ QUESTION: list[ChatCompletionMessageParam] = [{"role": "user", "content": "Capit
 
 @dataclass
 class Delivered:
-    """Request ids by who answered them in full; those of whole answers and of streams alike."""
+    """Request ids by who answered them in full; those of whole answers and of streams alike.
+
+    ``ended`` is when, by the steady clock; ``asked`` counts all requests, answered or not.
+    """
 
     by_teacher: set[str] = field(default_factory=set)
     by_student: set[str] = field(default_factory=set)
+    ended: list[float] = field(default_factory=list)
+    asked: int = 0
 
     def add(self, other: "Delivered") -> None:
         self.by_teacher |= other.by_teacher
         self.by_student |= other.by_student
+        self.ended += other.ended
+        self.asked += other.asked
 
 
 @dataclass
@@ -47,6 +54,7 @@ class _Worker:
                 if self.stop.is_set():
                     break
                 # Odd ones stream: both ways of an answer are to be lost if any is.
+                self.delivered.asked += 1
                 ask = self._stream if number % 2 else self._whole
                 try:
                     ask(client, f"{self.name}-{number}")
@@ -77,6 +85,7 @@ class _Worker:
     def _note(self, request_id: str, served_by: str) -> None:
         is_teachers = served_by == "teacher"
         (self.delivered.by_teacher if is_teachers else self.delivered.by_student).add(request_id)
+        self.delivered.ended.append(time.monotonic())
 
 
 class Load:

@@ -9,8 +9,8 @@ class RememberingObserver(Observer):
     """Counts and logs as the real one does; facts about requests and drafts are kept."""
 
     def __init__(self, real: Observer) -> None:
-        """Its metrics begin at nothing; the log is that of the ``real`` one."""
-        super().__init__(Metrics(version="0", calibrated={}), real.log)
+        """Its metrics begin at nothing; log and ledger are those of the ``real`` one."""
+        super().__init__(Metrics(version="0", calibrated={}), real.log, real.ledger)
         self.settled_facts: list[RequestSettled] = []
         self.completed_facts: list[DraftCompleted] = []
         self.answered_facts: list[BothAnswered] = []

@@ -23,6 +23,8 @@ class RememberingEvents:
     durability: list[bool] = field(default_factory=list)
     is_evicting: bool | None = None
     ends: int = 0
+    postings_written: int = 0
+    postings_shipped: int = 0
 
     @property
     def is_durable(self) -> bool | None:
@@ -33,6 +35,12 @@ class RememberingEvents:
 
     def pair_shipped(self, cascade: str) -> None:
         self.shipped.append(cascade)
+
+    def posting_written(self) -> None:
+        self.postings_written += 1
+
+    def posting_shipped(self) -> None:
+        self.postings_shipped += 1
 
     def pair_lost(self, cascade: str | None, cause: str, trouble: Trouble) -> None:
         self.lost.append((cascade, cause))

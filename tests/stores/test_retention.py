@@ -8,7 +8,7 @@ import pytest
 from gateway.ports import StreamKind
 from gateway.stores.deletions import Deletions
 from gateway.stores.redis_keys import stream_key
-from gateway.stores.retention import Retention, enforce
+from gateway.stores.retention import TRIMMED, Retention, enforce
 from gateway.stores.servers import Servers
 from gateway.stores.store import Store
 from gateway.stores.store_url import parse_store_url
@@ -31,7 +31,7 @@ def fill(server: StoreServer, cascade: str, days: list[int], padding: int = 10) 
     """Records of these days, in both kinds of streams."""
     with server.client() as client:
         pipeline = client.pipeline(transaction=False)
-        for kind in StreamKind:
+        for kind in TRIMMED:
             for number, day in enumerate(days):
                 body = json.dumps({"id": number, "x": "x" * padding})
                 entry_id = f"{day * DAY * 1000}-{number + 1}"

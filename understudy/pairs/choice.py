@@ -9,7 +9,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from distill.rows import Format
-from understudy.pairs.telling import PairsError
+from understudy.telling import CommandError
 
 DEFAULT_FORMATS = (Format.SFT,)
 
@@ -72,7 +72,7 @@ class Choice:
         return tuple(dict.fromkeys(self.format))
 
     def span(self) -> tuple[float | None, float | None]:
-        """From when, and until before when, in seconds since 1970.  Raises PairsError."""
+        """From when, and until before when, in seconds since 1970.  Raises CommandError."""
         return _seconds("--since", self.since), _seconds("--until", self.until)
 
     def document(self) -> dict[str, Any]:
@@ -92,13 +92,13 @@ class Choice:
 
 
 def _seconds(option: str, text: str | None) -> float | None:
-    """A day, or a time, in UTC unless it says otherwise.  Raises PairsError."""
+    """A day, or a time, in UTC unless it says otherwise.  Raises CommandError."""
     if text is None:
         return None
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise PairsError(
+        raise CommandError(
             f"{option}: {text!r} is no time: write 2026-11-01 or an ISO time"
         ) from None
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()

@@ -19,15 +19,15 @@ from rich.table import Table
 
 from distill.card import Card
 from distill.deletions import Deletions
+from understudy.connecting import connect
 from understudy.pairs.choice import Choice
-from understudy.pairs.connecting import connect
 from understudy.pairs.consolidation import Task, Watcher, consolidate_parts
 from understudy.pairs.manners import manners_by
 from understudy.pairs.places import Place, place_at
 from understudy.pairs.sealed import Seals
 from understudy.pairs.store import Log, Source
-from understudy.pairs.telling import perform
 from understudy.pairs.wishes import saved_deletions
+from understudy.telling import perform
 
 DATASET = "dataset"
 
@@ -61,7 +61,7 @@ def consolidate(
 
 
 def task_for(parts: Place, source: Source, choice: Choice) -> Task:
-    """What the options ask for.  Raises PairsError, and RedisError where one is named and away."""
+    """What the options ask for.  Raises CommandError, and RedisError where it is away."""
     choice.span()  # a time that is none is said before anything is done
     wishes = dict(saved_deletions(parts))
     if source.redis_url:

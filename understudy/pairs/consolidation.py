@@ -34,8 +34,8 @@ from understudy.pairs.parts import COMPRESSION, cascade_of, opened_part, part_pa
 from understudy.pairs.places import Place
 from understudy.pairs.sealed import Seals
 from understudy.pairs.selecting import Selected, select
-from understudy.pairs.telling import PairsError
 from understudy.pairs.unreadable import purge_unreadable
+from understudy.telling import CommandError
 
 _FILTERS = (
     "other_cascade", "other_reason", "other_time", "other_student_version", "other_confidence",
@@ -69,7 +69,7 @@ class Task:
 def consolidate_parts(task: Task, watcher: Watcher) -> Card:
     """Make the data set, and take what was deleted out of the parts.
 
-    Raises PairsError and OSError.
+    Raises CommandError and OSError.
     """
     with _alone(task.parts):
         return _consolidated(task, watcher)
@@ -85,7 +85,7 @@ def _alone(place: Place) -> Iterator[None]:
         try:
             stack.enter_context(_locked(Path(place.root)))
         except BlockingIOError:
-            raise PairsError(
+            raise CommandError(
                 f"{place.root}: another consolidation is at work there: consolidate again after it"
             ) from None
         yield
@@ -95,11 +95,11 @@ def _consolidated(task: Task, watcher: Watcher) -> Card:
     purge_unreadable(task.parts, task.wishes)
     paths = part_paths(task.parts)
     if not paths:
-        raise PairsError(f"{task.parts.root}: has no parts: export some first")
+        raise CommandError(f"{task.parts.root}: has no parts: export some first")
     cascades = sorted({cascade_of(path) for path in paths})
     if task.cascade not in (None, *cascades):
         told = ", ".join(cascades)
-        raise PairsError(f"--cascade: there are no parts of {task.cascade!r}, but of {told}")
+        raise CommandError(f"--cascade: there are no parts of {task.cascade!r}, but of {told}")
     task.parts.sweep()
     with (
         _work_folder(task.parts) as folder,

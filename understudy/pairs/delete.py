@@ -8,7 +8,7 @@ from rich.console import Console
 from distill.deletions import Deletion, Deletions
 from distill.pairs import subject_of
 from understudy.pairs.store import PAGE_ENTRIES, Log, Source, StreamName, now, opened
-from understudy.pairs.telling import PairsError, perform
+from understudy.telling import CommandError, perform
 
 NOT_WANTED = 1
 STREAMS: tuple[StreamName, ...] = ("pairs", "audits")
@@ -40,7 +40,7 @@ def delete(
 
     def work() -> int:
         if (request_id is None) == (tenant is None):
-            raise PairsError("say what: --request-id or --tenant, one of them")
+            raise CommandError("say what: --request-id or --tenant, one of them")
         with opened(source or Source(), needs_stream=False) as log:
             what = f"request {request_id!r}" if tenant is None else f"tenant {tenant!r}"
             if not yes and not _agreed(f"Delete all of {what} in {log.cascade}?"):
@@ -83,4 +83,4 @@ def _agreed(question: str) -> bool:
     try:
         return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
     except EOFError:
-        raise PairsError("nobody is there to be asked: say --yes") from None
+        raise CommandError("nobody is there to be asked: say --yes") from None

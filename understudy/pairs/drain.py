@@ -75,7 +75,7 @@ class Exporter:
         self._last_deletion: str | None = None
 
     def run(self, progress: Callable[[Drained], None]) -> Drained:
-        """Take out what is in the stream now.  Raises PairsError, RedisError and OSError."""
+        """Take out what is in the stream now.  Raises CommandError, RedisError and OSError."""
         self._join()
         self._learn_deletions()
         last = self._last_entry()

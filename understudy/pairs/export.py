@@ -16,7 +16,7 @@ from understudy.pairs.consolidate import consolidated, show, task_for
 from understudy.pairs.drain import Course, Drained, Exporter
 from understudy.pairs.places import place_at
 from understudy.pairs.store import Source, opened
-from understudy.pairs.telling import PairsError, perform
+from understudy.telling import CommandError, perform
 
 MOST_SECONDS = 366 * 86_400.0
 
@@ -56,7 +56,7 @@ def export(
 
     def work() -> int:
         if not consolidate and choice != Choice():
-            raise PairsError(
+            raise CommandError(
                 "--no-consolidate makes no data set: leave out what says how to make one, and say "
                 "it to pairs consolidate"
             )

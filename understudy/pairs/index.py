@@ -17,7 +17,7 @@ import pyarrow as pa
 from distill.causes import Cause
 from distill.deletions import Deletions
 from understudy.pairs.choice import Choice
-from understudy.pairs.telling import PairsError
+from understudy.telling import CommandError
 
 ROWS_A_PART = 2**32
 THREADS = 2
@@ -104,13 +104,13 @@ class Index:
     """One DuckDB file in a folder for work that is thrown away afterwards."""
 
     def __init__(self, folder: Path, memory_limit: str) -> None:
-        """Raises PairsError where the limit is none."""
+        """Raises CommandError where the limit is none."""
         self.folder = folder
         self.db = duckdb.connect(str(folder / "index.duckdb"))
         try:
             self.db.execute("set memory_limit = ?", [memory_limit])
         except duckdb.Error as error:
-            raise PairsError(f"--memory-limit: {error}") from None
+            raise CommandError(f"--memory-limit: {error}") from None
         self.db.execute("set temp_directory = ?", [str(folder / "spill")])
         self.db.execute("set threads = ?", [THREADS])
         self.db.execute("set enable_progress_bar = false")
@@ -195,7 +195,7 @@ class Index:
 def opened_index(folder: Path, memory_limit: str) -> Iterator[Index]:
     """An index in a folder, closed at the end.
 
-    Raises PairsError where the limit is none or too little, or the disk fails.
+    Raises CommandError where the limit is none or too little, or the disk fails.
     """
     try:
         index = Index(folder, memory_limit)
@@ -204,10 +204,10 @@ def opened_index(folder: Path, memory_limit: str) -> Iterator[Index]:
         finally:
             index.close()
     except duckdb.OutOfMemoryException:
-        raise PairsError(
+        raise CommandError(
             f"--memory-limit: {memory_limit} is too little for so many pairs, or the disk beside "
             "the parts is full: say more, or make room there"
         ) from None
     except duckdb.IOException as error:
         words = str(error).splitlines()[0].removeprefix("IO Error: ")
-        raise PairsError(f"{folder.parent}: {words}") from None
+        raise CommandError(f"{folder.parent}: {words}") from None

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from distill.pairs import Pair
 from distill.prompts import prompt_hash
 from understudy.pairs.places import Place
-from understudy.pairs.telling import PairsError
+from understudy.telling import CommandError
 
 # A part is written when it has so many rows, or so many bytes of records: this is what an exporter
 # holds in memory, and what it has to do again when it is killed.
@@ -178,24 +178,24 @@ def part_paths(place: Place, cascade: str | None = None) -> list[str]:
 
 
 def batches_of(place: Place, path: str, columns: Sequence[str], most: int) -> Iterator[Any]:
-    """A part's record batches, so many rows at most in each.  Raises PairsError and OSError."""
+    """A part's record batches, so many rows at most in each.  Raises CommandError and OSError."""
     with opened_part(place, path) as part:
         yield from part.iter_batches(batch_size=most, columns=list(columns))
 
 
 @contextmanager
 def opened_part(place: Place, path: str) -> Iterator[Any]:
-    """A part, with all columns.  Raises PairsError where it is none, and OSError."""
+    """A part, with all columns.  Raises CommandError where it is none, and OSError."""
     try:
         with place.reading(path) as file:
             part = pq.ParquetFile(file)
             if missing := set(SCHEMA.names) - set(part.schema_arrow.names):
-                raise PairsError(f"it lacks {', '.join(sorted(missing))}")
+                raise CommandError(f"it lacks {', '.join(sorted(missing))}")
             yield part
-    except (pa.ArrowException, OSError, PairsError) as error:
+    except (pa.ArrowException, OSError, CommandError) as error:
         if isinstance(error, OSError) and error.errno is not None:  # the system's, not Arrow's
             raise
-        raise PairsError(
+        raise CommandError(
             f"{place.path(path)}: is no whole part: {error}: put a copy of it in its place, or "
             "take it away and do without its pairs"
         ) from None

@@ -18,7 +18,7 @@ from typing import Any
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from understudy.pairs.telling import PairsError
+from understudy.telling import CommandError
 
 PARTIAL = ".partial"
 # Nobody writes on a file for so long without a word.
@@ -84,14 +84,14 @@ class Place:
 
 
 def place_at(where: str) -> Place:
-    """The folder at a path or an URL.  Raises PairsError where there is no way to it."""
+    """The folder at a path or an URL.  Raises CommandError where there is no way to it."""
     try:
         filesystem, root = fsspec.core.url_to_fs(where)
     except (ImportError, ValueError) as error:
-        raise PairsError(f"{where}: {error}") from None
+        raise CommandError(f"{where}: {error}") from None
     place = Place(filesystem, root)
     if place.is_local and not _NOT_IN_PATHS.isdisjoint(root):
-        raise PairsError(f"{where}: choose a folder whose path has no ? and no \\ in it")
+        raise CommandError(f"{where}: choose a folder whose path has no ? and no \\ in it")
     return place
 
 

@@ -8,7 +8,7 @@ from distill.pairs import Content, NoPair, Pair, read_content
 from gateway.config_file import ConfigError
 from gateway.settings import read_secret
 from gateway.stores.sealing import SealBroken, sealer_of
-from understudy.pairs.telling import PairsError
+from understudy.telling import CommandError
 
 KEYS = "UNDERSTUDY_PAIRS_KEYS"
 
@@ -26,7 +26,7 @@ class Seals:
     def content_of(self, pair: Pair) -> Content | None:
         """The payloads; None where they were dropped.
 
-        Raises SealBroken, and PairsError where there is no key at all.
+        Raises SealBroken, and CommandError where there is no key at all.
         """
         return pair.content if pair.sealed is None else self.opened(pair.sealed)
 
@@ -41,13 +41,13 @@ class Seals:
 
 
 def opener_for(keys: str | None) -> Opener:
-    """What opens content with these Fernet keys, separated by commas.  Raises PairsError."""
+    """What opens content with these Fernet keys, separated by commas.  Raises CommandError."""
     try:
         sealer = sealer_of(SecretStr(keys) if keys else None)
     except ConfigError as error:
-        raise PairsError(f"these pairs are encrypted: {error}") from None
+        raise CommandError(f"these pairs are encrypted: {error}") from None
     if sealer is None:
-        raise PairsError(
+        raise CommandError(
             f"these pairs are encrypted: set {KEYS} to the keys of the gateway that wrote them"
         )
     return sealer.open

@@ -6,7 +6,7 @@ from distill.pairs import SCHEMA_VERSION, NoPair, Pair, read_pair
 from gateway.stores.sealing import SealBroken
 from understudy.pairs.sealed import KEYS, Seals
 from understudy.pairs.store import Log, Source, StreamName, opened
-from understudy.pairs.telling import PairsError, perform
+from understudy.telling import CommandError, perform
 
 
 def show(name: str, *, source: Source | None = None, stream: StreamName = "pairs") -> int:
@@ -24,7 +24,7 @@ def show(name: str, *, source: Source | None = None, stream: StreamName = "pairs
         with opened(source or Source()) as log:
             found = pairs_named(log, stream, name)
         if not found:
-            raise PairsError(f"{log.cascade} has no pair, and no request, with the id {name!r}")
+            raise CommandError(f"{log.cascade} has no pair, and no request, with the id {name!r}")
         seals = Seals()
         for pair in found:
             print(document(pair, seals))
@@ -50,11 +50,11 @@ def pairs_named(log: Log, stream: StreamName, name: str) -> list[Pair]:
 
 
 def document(pair: Pair, seals: Seals) -> str:
-    """The record in the words of this version, indented.  Raises PairsError."""
+    """The record in the words of this version, indented.  Raises CommandError."""
     try:
         content = seals.content_of(pair)
     except SealBroken:
-        raise PairsError(f"no key in {KEYS} opens the pair {pair.id}") from None
+        raise CommandError(f"no key in {KEYS} opens the pair {pair.id}") from None
     fields: dict[str, object] = {"schema_version": SCHEMA_VERSION}
     fields |= msgspec.to_builtins(pair, builtin_types=(msgspec.Raw,))
     fields["content"] = content

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from distill.pairs import NoPair, Pair, read_pair
 from understudy.pairs.store import Log, Source, StreamName, opened
-from understudy.pairs.telling import perform
+from understudy.telling import perform
 
 # Counted by value up to so many values, then together: a tenant is a name that somebody made up.
 MOST_VALUES = 1000

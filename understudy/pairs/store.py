@@ -13,8 +13,8 @@ from cyclopts import Parameter
 from distill.deletions import Deletion
 from gateway.ports import StreamKind
 from gateway.stores.redis_keys import deletions_key, pairs_key, stream_key
-from understudy.pairs.connecting import connect
-from understudy.pairs.telling import PairsError
+from understudy.connecting import connect
+from understudy.telling import CommandError
 
 PAGE_ENTRIES = 500
 FIRST, LAST = "-", "+"
@@ -112,7 +112,7 @@ def _deletion(each: bytes, fields: Fields) -> Deletion:
             tenant=_text(fields.get(b"tenant")),
         )
     except (KeyError, ValueError):
-        raise PairsError(
+        raise CommandError(
             f"the entry {each.decode()} of the deletions is none: it needs time, and request_id or "
             "tenant; mend it, because what it was to delete would be exported"
         ) from None
@@ -124,17 +124,17 @@ def _text(value: bytes | None) -> str | None:
 
 @contextmanager
 def opened(source: Source, *, needs_stream: bool = True) -> Iterator[Log]:
-    """The log of the chosen cascade.  Raises PairsError, and RedisError where Redis is away.
+    """The log of the chosen cascade.  Raises CommandError, and RedisError where Redis is away.
 
     ``needs_stream``: a named cascade must have pairs; without it only the name's form counts.
     """
     if not source.redis_url:
-        raise PairsError("no Redis is named: set UNDERSTUDY_REDIS_URL or say --redis-url")
+        raise CommandError("no Redis is named: set UNDERSTUDY_REDIS_URL or say --redis-url")
     client = connect(source.redis_url)
     try:
         if source.cascade is not None and not needs_stream:
             if not _KEY.fullmatch(pairs_key(source.cascade)):
-                raise PairsError(f"--cascade: {source.cascade!r} cannot be a cascade's name")
+                raise CommandError(f"--cascade: {source.cascade!r} cannot be a cascade's name")
             yield Log(client, source.cascade)
         else:
             yield Log(client, _chosen(cascades_in(client), source.cascade))
@@ -153,14 +153,14 @@ def cascades_in(client: redis.Redis) -> list[str]:
 
 def _chosen(found: Sequence[str], name: str | None) -> str:
     if not found:
-        raise PairsError("this Redis has no pairs: no cascade has written any yet")
+        raise CommandError("this Redis has no pairs: no cascade has written any yet")
     told = ", ".join(found)
     if name is None:
         if len(found) > 1:
-            raise PairsError(f"there are several cascades, {told}: choose one with --cascade")
+            raise CommandError(f"there are several cascades, {told}: choose one with --cascade")
         return found[0]
     if name not in found:
-        raise PairsError(f"--cascade: there are no pairs of {name!r}, but of {told}")
+        raise CommandError(f"--cascade: there are no pairs of {name!r}, but of {told}")
     return name
 
 

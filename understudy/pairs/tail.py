@@ -11,7 +11,7 @@ from rich.text import Text
 
 from distill.pairs import NoPair, Pair, read_pair
 from understudy.pairs.store import FIRST, LAST, Entry, Log, Source, StreamName, entry_of, opened
-from understudy.pairs.telling import perform
+from understudy.telling import perform
 
 BLOCK_MILLISECONDS = 1000
 AT_ONCE = 100

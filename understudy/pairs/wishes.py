@@ -12,7 +12,7 @@ import msgspec
 from distill.deletions import Deletion, Deletions
 from understudy.pairs.places import Place
 from understudy.pairs.store import Log
-from understudy.pairs.telling import PairsError
+from understudy.telling import CommandError
 
 FOLDER = "deletions"
 
@@ -22,7 +22,7 @@ _line = msgspec.json.Decoder(Deletion)
 def save_deletions(place: Place, log: Log, last: str) -> None:
     """Write all wishes about a cascade, of which ``last`` is the id of the newest.
 
-    Raises PairsError where what stands there cannot be read.
+    Raises CommandError where what stands there cannot be read.
     """
     folder = f"{FOLDER}/cascade={log.cascade}"
     name = f"{folder}/until-{_sortable(last)}.jsonl"
@@ -38,7 +38,7 @@ def save_deletions(place: Place, log: Log, last: str) -> None:
 
 
 def saved_deletions(place: Place) -> Mapping[str, Deletions]:
-    """What is kept beside the parts, by cascade.  Raises PairsError where it cannot be read."""
+    """What is kept beside the parts, by cascade.  Raises CommandError where it cannot be read."""
     found: dict[str, Deletions] = {}
     for name in place.matching(f"{FOLDER}/cascade=*/until-*.jsonl"):
         cascade = name.split("/")[1].removeprefix("cascade=")
@@ -51,7 +51,7 @@ def _saved_in(place: Place, name: str) -> Sequence[Deletion]:
         with place.reading(name) as file:
             return [_line.decode(line) for line in file.read().splitlines() if line.strip()]
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise PairsError(
+        raise CommandError(
             f"{place.path(name)}: is no list of deletions: {error}: put a copy of it in its place, "
             "because what it was to delete would be in the data set"
         ) from None

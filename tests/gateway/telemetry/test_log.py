@@ -7,6 +7,7 @@ import pytest
 
 from gateway.errors import UpstreamTimeout
 from gateway.facts import ABORTED, SPARE, CachedTokensAsked, Denial, Leg, TeacherProbed
+from gateway.ledger import Ledger
 from gateway.ports import Damage, Trouble
 from gateway.telemetry.log import (
     ServerLogHandler,
@@ -117,7 +118,9 @@ def test_a_model_that_was_not_asked_is_told_with_the_reason() -> None:
 
 def test_a_breaker_tells_which_failure_opened_it() -> None:
     stream = io.BytesIO()
-    observer = Observer(Metrics(version="0", calibrated={}), new_log("info", stream))
+    observer = Observer(
+        Metrics(version="0", calibrated={}), new_log("info", stream), Ledger("origin", lambda: 0.0)
+    )
     observer.breaker_changed("a", Role.STUDENT, UpstreamTimeout("not in time"))
     observer.breaker_changed("a", Role.STUDENT, None)
     opened, closed = lines(stream)
@@ -158,7 +161,9 @@ def test_the_server_s_own_words_become_lines_of_json() -> None:
 
 def test_a_lost_pair_and_a_failing_store_are_told_with_place_and_cause() -> None:
     stream = io.BytesIO()
-    observer = Observer(Metrics(version="0", calibrated={}), new_log("info", stream))
+    observer = Observer(
+        Metrics(version="0", calibrated={}), new_log("info", stream), Ledger("origin", lambda: 0.0)
+    )
     observer.pair_lost("a", "write_failed", Trouble("/state/pairs.jsonl", 28, "No space left"))
     observer.store_failed("ConnectionError", Trouble("valkey:6379", 111, "Connection refused"))
     lost, failed = lines(stream)
@@ -173,7 +178,7 @@ def test_a_lost_pair_and_a_failing_store_are_told_with_place_and_cause() -> None
 def test_what_becomes_of_pairs_and_their_journal_is_told_and_counted() -> None:
     stream = io.BytesIO()
     metrics = Metrics(version="0", calibrated={"a": True})
-    observer = Observer(metrics, new_log("info", stream))
+    observer = Observer(metrics, new_log("info", stream), Ledger("origin", lambda: 0.0))
     observer.pair_written("a")
     observer.pair_shipped("a")
     observer.pairs_expired("a", "age", 3)

@@ -38,7 +38,7 @@ from understudy.pairs import selecting
 from understudy.pairs.choice import Choice
 from understudy.pairs.parts import part_paths
 from understudy.pairs.places import Place, place_at
-from understudy.pairs.telling import PairsError
+from understudy.telling import CommandError
 
 
 def wishes(*deletions: Deletion) -> dict[str, Deletions]:
@@ -69,14 +69,14 @@ def test_the_folder_may_have_any_name(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("limit", ["1KB", "1MB"])
 def test_too_little_memory_is_said(place: Place, limit: str) -> None:
     write_parts(place, [pair(number) for number in range(50)])
-    with pytest.raises(PairsError, match=f"--memory-limit: {limit} is too little"):
+    with pytest.raises(CommandError, match=f"--memory-limit: {limit} is too little"):
         consolidated(place, Choice(memory_limit=limit))
 
 
 def test_a_cascade_without_parts_is_refused_and_the_old_set_stays(place: Place) -> None:
     write_parts(place, [pair(1)])
     consolidated(place)
-    with pytest.raises(PairsError, match="no parts of 'assitant', but of assistant"):
+    with pytest.raises(CommandError, match="no parts of 'assitant', but of assistant"):
         consolidated(place, cascade="assitant")
     assert ids_of(place) == [1]
 
@@ -87,7 +87,7 @@ def test_a_part_that_is_none_is_named(place: Place, data: bytes) -> None:
     broken = part_paths(place)[1]
     with place.writing(broken) as file:
         file.write(data)
-    with pytest.raises(PairsError, match=f"{broken}: is no whole part"):
+    with pytest.raises(CommandError, match=f"{broken}: is no whole part"):
         consolidated(place)
 
 
@@ -98,11 +98,11 @@ def test_a_part_that_was_cut_off_or_is_somebody_elses_is_named(place: Place) -> 
         whole = file.read()
     with place.writing(path) as file:
         file.write(whole[:-100])
-    with pytest.raises(PairsError, match=f"{path}: is no whole part"):
+    with pytest.raises(CommandError, match=f"{path}: is no whole part"):
         consolidated(place)
     with place.writing(path) as file:
         pq.write_table(pa.table({"id": ["1"]}), file)
-    with pytest.raises(PairsError, match=f"{path}: is no whole part: it lacks answer"):
+    with pytest.raises(CommandError, match=f"{path}: is no whole part: it lacks answer"):
         consolidated(place)
 
 
@@ -111,7 +111,7 @@ def test_parts_are_consolidated_by_one_at_a_time(place: Place) -> None:
     descriptor = os.open(place.root, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
-        with pytest.raises(PairsError, match="another consolidation is at work"):
+        with pytest.raises(CommandError, match="another consolidation is at work"):
             consolidated(place)
     finally:
         os.close(descriptor)
@@ -473,7 +473,7 @@ def test_without_a_key_sealed_content_says_which_variable_to_set(
 ) -> None:
     monkeypatch.delenv("UNDERSTUDY_PAIRS_KEYS", raising=False)
     write_parts(place, [pair(1, content=None, sealed="token")])
-    with pytest.raises(PairsError, match="UNDERSTUDY_PAIRS_KEYS"):
+    with pytest.raises(CommandError, match="UNDERSTUDY_PAIRS_KEYS"):
         consolidated(place)
 
 
@@ -546,7 +546,7 @@ def test_a_comparator_that_will_not_do_is_refused(
     config = tmp_path / "cascades.yaml"
     config.write_text(text)
     write_parts(place, [pair(1)])
-    with pytest.raises(PairsError, match=words):
+    with pytest.raises(CommandError, match=words):
         consolidated(place, Choice(format=(Format.DPO,), config=config))
 
 
@@ -560,10 +560,10 @@ def test_a_comparator_that_will_not_do_is_refused(
 )
 def test_an_option_that_makes_no_sense_is_refused(place: Place, choice: Choice, words: str) -> None:
     write_parts(place, [pair(1)])
-    with pytest.raises(PairsError, match=words):
+    with pytest.raises(CommandError, match=words):
         consolidated(place, choice)
 
 
 def test_a_folder_without_parts_is_refused(place: Place) -> None:
-    with pytest.raises(PairsError, match="has no parts"):
+    with pytest.raises(CommandError, match="has no parts"):
         consolidated(place)

@@ -19,8 +19,8 @@ from understudy.pairs.drain import Course, Drained, Exporter
 from understudy.pairs.parts import part_paths
 from understudy.pairs.places import Place
 from understudy.pairs.store import Log
-from understudy.pairs.telling import PairsError
 from understudy.pairs.wishes import saved_deletions
+from understudy.telling import CommandError
 
 AT_ONCE = Course(reclaim_seconds=0)
 
@@ -88,7 +88,7 @@ def test_deletions_that_cannot_be_read_stop_an_export(log: Log, place: Place) ->
     for broken in (b"{", b"\xff", b'{"time": 1}'):
         with place.writing(name) as file:
             file.write(broken)
-        with pytest.raises(PairsError, match=f"{name}: is no list of deletions"):
+        with pytest.raises(CommandError, match=f"{name}: is no list of deletions"):
             saved_deletions(place)
 
 

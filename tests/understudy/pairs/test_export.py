@@ -13,7 +13,7 @@ from tests.fakes.pair_log import fill
 from tests.fakes.pairs import NOON, encoded, pair
 from tests.understudy.pairs.commands import Command
 from understudy.pairs.store import Log
-from understudy.pairs.telling import CANNOT
+from understudy.telling import CANNOT
 
 
 def test_export_makes_parts_and_a_data_set(command: Command, log: Log, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from tests.understudy.pairs.commands import Command
 from understudy.pairs import delete, stats, tail
 from understudy.pairs.delete import NOT_WANTED
 from understudy.pairs.store import Log
-from understudy.pairs.telling import CANNOT
+from understudy.telling import CANNOT
 
 
 def test_stats_count_everything_there_is(command: Command, log: Log) -> None:

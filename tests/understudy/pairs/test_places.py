@@ -6,7 +6,7 @@ import fsspec
 import pytest
 
 from understudy.pairs.places import PARTIAL, PARTIAL_SECONDS, Place, place_at
-from understudy.pairs.telling import PairsError
+from understudy.telling import CommandError
 
 
 @pytest.fixture(params=["local", "memory"])
@@ -38,7 +38,7 @@ def test_a_folder_may_have_any_name(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["why?", "a\\b"])
 def test_what_no_index_can_lie_in_is_refused(name: str, tmp_path: Path) -> None:
-    with pytest.raises(PairsError, match="choose a folder"):
+    with pytest.raises(CommandError, match="choose a folder"):
         place_at(str(tmp_path / name))
 
 
@@ -128,5 +128,5 @@ def test_what_was_left_half_written_is_cleared_away_after_a_day(tmp_path: Path) 
 
 
 def test_an_unknown_kind_of_place_is_refused() -> None:
-    with pytest.raises(PairsError, match="nowhere"):
+    with pytest.raises(CommandError, match="nowhere"):
         place_at("nowhere://bucket")

@@ -8,7 +8,7 @@ from distill.pairs import read_pair
 from gateway.stores.sealing import SealBroken
 from tests.fakes.pairs import encoded, pair
 from understudy.pairs.sealed import Seals, opener_for
-from understudy.pairs.telling import PairsError
+from understudy.telling import CommandError
 
 CONTENT = json.dumps(pair(1)["content"]).encode()
 
@@ -24,13 +24,13 @@ def test_what_is_not_sealed_needs_no_key() -> None:
 
 
 def test_without_keys_the_variable_is_named() -> None:
-    with pytest.raises(PairsError, match="UNDERSTUDY_PAIRS_KEYS"):
+    with pytest.raises(CommandError, match="UNDERSTUDY_PAIRS_KEYS"):
         opener_for(None)
 
 
 def test_without_the_library_its_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "cryptography.fernet", None)
-    with pytest.raises(PairsError, match=r"understudy\[encryption\]"):
+    with pytest.raises(CommandError, match=r"understudy\[encryption\]"):
         opener_for(Fernet.generate_key().decode())
 
 
@@ -50,5 +50,5 @@ def test_every_key_opens_and_no_other_does(monkeypatch: pytest.MonkeyPatch) -> N
     with pytest.raises(SealBroken):
         Seals().opened(Fernet(other).encrypt(CONTENT).decode())
     monkeypatch.setenv("UNDERSTUDY_PAIRS_KEYS", "no key at all")
-    with pytest.raises(PairsError, match="no Fernet key"):
+    with pytest.raises(CommandError, match="no Fernet key"):
         Seals().opened("token")

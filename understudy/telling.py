@@ -13,7 +13,7 @@ CANNOT = 2
 INTERRUPTED = 130  # 128 and the number of SIGINT, as shells have it
 
 
-class PairsError(Exception):
+class CommandError(Exception):
     """Why a command cannot do what it was asked; the message says what to mend."""
 
 
@@ -28,7 +28,7 @@ def perform(name: str, work: Callable[[], int]) -> int:
         with suppress(OSError):
             console.file.flush()
         return 0
-    except PairsError as error:
+    except CommandError as error:
         told = str(error)
     except RedisError as error:
         told = f"Redis: {words_of_redis(error)}: see UNDERSTUDY_REDIS_URL or --redis-url"

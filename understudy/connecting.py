@@ -6,7 +6,7 @@ import redis
 from redis.sentinel import Sentinel
 
 from gateway.stores.store_url import BadStoreUrl, StoreUrl, parse_store_url
-from understudy.pairs.telling import PairsError
+from understudy.telling import CommandError
 
 TIMEOUT_SECONDS = 30.0
 _WAITS: dict[str, Any] = {
@@ -18,12 +18,12 @@ _WAITS: dict[str, Any] = {
 def connect(url: str) -> redis.Redis:
     """A client for that address: of one server, of what sentinels name, or of a whole cluster.
 
-    Raises PairsError where it is no address, and RedisError where nobody answers.
+    Raises CommandError where it is no address, and RedisError where nobody answers.
     """
     try:
         place = parse_store_url(url)
     except BadStoreUrl as error:
-        raise PairsError(f"--redis-url (UNDERSTUDY_REDIS_URL): {error}") from None
+        raise CommandError(f"--redis-url (UNDERSTUDY_REDIS_URL): {error}") from None
     if place.service is not None:
         return _named_by_sentinels(place, place.service)
     client = redis.Redis.from_url(url, **_WAITS)

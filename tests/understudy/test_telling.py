@@ -3,7 +3,7 @@ from collections.abc import Callable
 import pytest
 from redis.exceptions import AuthenticationError, RedisError, ResponseError
 
-from understudy.pairs.telling import CANNOT, INTERRUPTED, PairsError, perform
+from understudy.telling import CANNOT, INTERRUPTED, CommandError, perform
 
 
 def raising(error: BaseException) -> Callable[[], int]:
@@ -16,7 +16,7 @@ def raising(error: BaseException) -> Callable[[], int]:
 @pytest.mark.parametrize(
     ("error", "words"),
     [
-        (PairsError("no [bold]pairs[/]"), "Cannot do it: no [bold]pairs[/]"),
+        (CommandError("no [bold]pairs[/]"), "Cannot do it: no [bold]pairs[/]"),
         (AuthenticationError("invalid username-password pair"), "invalid username-password pair"),
         (
             ResponseError("Command # 1 (XADD secret) of pipeline caused error: OOM not allowed"),

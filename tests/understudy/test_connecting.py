@@ -10,8 +10,8 @@ from redis.crc import key_slot
 from tests.fakes.pairs import encoded, pair
 from tests.fakes.valkey import SLOTS, StoreServer, cluster, sentinels, store_server
 from tests.understudy.pairs.commands import Command
-from understudy.pairs.connecting import connect
-from understudy.pairs.telling import PairsError
+from understudy.connecting import connect
+from understudy.telling import CommandError
 
 KEY = "understudy:{assistant}:pairs"
 
@@ -49,7 +49,7 @@ def test_sentinels_name_the_server(tmp_path: Path, capsys: pytest.CaptureFixture
 
 @pytest.mark.parametrize("url", ["http://here", "redis+sentinel://here", "redis://here:x"])
 def test_an_url_that_is_none_is_refused_without_being_told(url: str) -> None:
-    with pytest.raises(PairsError, match="UNDERSTUDY_REDIS_URL") as refused:
+    with pytest.raises(CommandError, match="UNDERSTUDY_REDIS_URL") as refused:
         connect(url)
     assert url not in str(refused.value)
 

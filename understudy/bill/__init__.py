@@ -1,0 +1,1 @@
+"""``understudy bill``: what was spent, by whom and on what, from the ledger in Redis."""
