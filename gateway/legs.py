@@ -210,8 +210,8 @@ class OpenLeg:
 
     @property
     def usage(self) -> Usage | None:
-        """What the call has cost so far, as far as the server says."""
-        return self._stream.usage
+        """What the call has taken so far; an estimate where the server does not say."""
+        return self._used(None).usage
 
     @property
     def is_closed(self) -> bool:

@@ -77,7 +77,7 @@ LAST_MONTH = Panel(
         reads="What all calls cost from the first to the last day of the month before this one. It "
         "reaches back as far as Prometheus keeps its data (15 days unless told).",
         act="For the books take `understudy bill --by cascade`, which is exact.",
-        empty="Prometheus has no data of last month: `understudy bill` has",
+        empty="Prometheus has no data of last month; understudy bill has",
     ),
     queries=(Query(increase(COST), "Last month"),),
 )

@@ -16,7 +16,7 @@ ANSWERED = 'outcome=~"kept|escalated|degraded"'
 DEVIATIONS = "1.96"
 
 # With fewer drafts held out the interval is not to be trusted: docs/savings.md.
-LEAST_HELD_OUT = 50
+LEAST_HELD_OUT = 100
 
 # Windows: for what is drawn over time, and for one number about all that is shown.
 PACE = "$__rate_interval"

@@ -250,7 +250,7 @@ class Account:
         basis, cascade = Basis.ESCALATIONS, served.cascade
         if self.is_held_out:
             basis, propensity = Basis.SAMPLE, served.holdout
-        teacher, correction = self._finished_usage(Role.TEACHER), None
+        teacher, correction = self._finished_usage(Role.TEACHER, is_told=True), None
         measured = measure(teacher, cascade.teacher.price).pico
         predicted = self.ratios.predict(student, cascade.teacher.price).pico
         if self.is_held_out and measured is not None and predicted is not None:
@@ -297,10 +297,12 @@ class Account:
             return measure(teacher, price)
         return self.ratios.predict(self._finished_usage(Role.STUDENT), price)
 
-    def _finished_usage(self, role: Role) -> Usage | None:
-        """What a model's last call took that came to its end."""
-        usages = [leg.usage for leg in self.legs.made if leg.role is role and leg.error is None]
-        return usages[-1] if usages else None
+    def _finished_usage(self, role: Role, *, is_told: bool = False) -> Usage | None:
+        """What a model's last call took that came to its end; ``is_told``: by its server's word."""
+        ended = [leg for leg in self.legs.made if leg.role is role and leg.error is None]
+        if not ended or (is_told and ended[-1].is_estimated):
+            return None
+        return ended[-1].usage
 
     def spliced_usage(self) -> Usage | None:
         """What the client received of both models; None where that is unknown.

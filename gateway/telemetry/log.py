@@ -131,15 +131,20 @@ def log_probed(log: structlog.typing.FilteringBoundLogger, fact: TeacherProbed) 
 
 
 def _of_bill(fact: RequestSettled) -> dict[str, object]:
-    """What was paid for what, where not all of it was served."""
+    """What was paid for what, where not all of it was served, and whether it is an estimate."""
     entries = fact.entries
-    if all(entry.kind is Kind.SERVED for entry in entries):
+    if all(entry.kind is Kind.SERVED and not entry.is_estimated for entry in entries):
         return {}
     by_kind: dict[str, str | None] = {}
     for kind in dict.fromkeys(entry.kind for entry in entries):
         cost = total_of([entry.cost_pico for entry in entries if entry.kind is kind])
         by_kind[kind] = None if cost is None else usd(cost)
-    return {"cost_by_kind": by_kind}
+    told: dict[str, object] = {}
+    if by_kind.keys() != {Kind.SERVED}:
+        told["cost_by_kind"] = by_kind
+    if any(entry.is_estimated for entry in entries):
+        told["estimated"] = True
+    return told
 
 
 def log_cached_tokens(log: structlog.typing.FilteringBoundLogger, fact: CachedTokensAsked) -> None:

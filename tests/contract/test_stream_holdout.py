@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from gateway.facts import BothAnswered
-from routing.baseline import Correction
+from routing.baseline import Correction, Observation
+from routing.money import Usage
 from routing.vocabulary import Basis, Role
 from tests.fakes.script import (
     ROLE,
@@ -217,14 +218,21 @@ def test_a_student_that_breaks_off_corrects_nothing_and_is_counted(lone_drawn: T
     assert lone_drawn.counted(observations, cascade="holding", basis="sample") == 0
 
 
+@pytest.mark.parametrize("is_early", [True, False], ids=["at once", "later"])
 @pytest.mark.parametrize("cascade", ["holding", "holding-continuing"])
 def test_a_held_out_draft_in_doubt_stands_for_those_that_were_kept_alone(
-    lone_drawn: Trial, cascade: str
+    lone_drawn: Trial, cascade: str, is_early: bool
 ) -> None:
     """Where such drafts are handed over, they have a bill of the teacher's own."""
-    lone_drawn.student_says(ROLE, Words(DRAFT[:20]), Words(words(20, "x"), HOPELESS),
-                            *finish(usage=used(40)))  # fmt: skip
+    doubted = lone_drawn.event()
+    lone_drawn.student_says(
+        ROLE, Words(DRAFT[:20]), Until(doubted), Words(words(20, "x"), HOPELESS),
+        *finish(usage=used(40)),
+    )  # fmt: skip
+    if is_early:
+        doubted.set()
     lone_drawn.ask(cascade).whole()
+    doubted.set()
     wait_until(lambda: lone_drawn.observer.completed_facts)
     lone_drawn.end()
     is_observed = [fact.basis for fact in lone_drawn.observer.answered_facts] == [Basis.SAMPLE]
@@ -269,6 +277,21 @@ def test_reasoning_that_is_out_stays_out_as_before_any_escalation(lone_drawn: Tr
     listener = lone_drawn.ask("holding-thinking").whole()
     assert listener.text == joined(TAUGHT)
     assert lone_drawn.fact.reason == "holdout"
+
+
+def test_what_is_predicted_rests_on_what_was_known_before_the_draft(lone_drawn: Trial) -> None:
+    """A kept draft would have been predicted by then: later knowledge would favour the held out."""
+    more = lone_drawn.event()
+    lone_drawn.student_says(
+        ROLE, Words(DRAFT[:16]), Until(more), Words(DRAFT[16:]), *finish(usage=used(40))
+    )
+    lone_drawn.ask("holding").whole()
+    learner = lone_drawn.stage.gateway.context.served["holding"].learner
+    for _ in range(20):
+        learner.learn(Observation(Basis.SAMPLE, Usage(100, 10), Usage(100, 90)))
+    more.set()
+    wait_until(lambda: lone_drawn.observer.answered_facts)
+    assert lone_drawn.observer.answered_facts == [OBSERVED]
 
 
 def test_escalations_teach_the_ratios_and_correct_nothing(trial: Trial) -> None:

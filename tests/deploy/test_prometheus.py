@@ -12,6 +12,9 @@ from typing import Any
 
 import pytest
 import yaml
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.gateway.telemetry.test_metrics import fact, metrics
 
 ROOT = Path(__file__).parents[2]
 RULES = ROOT / "deploy/prometheus"
@@ -29,6 +32,9 @@ FOR_PEOPLE = {
     "cascade:understudy_net_saving_usd:increase30d",
     "cascade:understudy_net_saving_usd:margin30d",
 }
+
+# What a gateway shows only once it has models.
+SHOWN_LATER = {"understudy_upstream_max_calls", "understudy_upstream_open_calls"}
 
 PROMTOOL = shutil.which("promtool")
 needs_promtool = pytest.mark.skipif(
@@ -128,20 +134,27 @@ def test_links_within_the_runbook_lead_to_headings() -> None:
 
 
 @every_alert
-def test_an_alert_leads_to_a_panel(alert: Rule) -> None:
+def test_an_alert_leads_to_a_panel_and_that_to_the_runbook(alert: Rule) -> None:
     url = alert["annotations"]["dashboard_url"]
-    found = re.match(r"/d/understudy-([a-z]+)\?viewPanel=([1-9]\d*)(&|$)", url)
+    found = re.fullmatch(
+        r"/d/understudy-([a-z]+)\?viewPanel=([1-9]\d*)"
+        r"(?:&var-cascade=\{\{ \$labels\.cascade \}\})?",
+        url,
+    )
     assert found, url
-    board = DASHBOARDS / f"{found[1]}.json"
-    if not DASHBOARDS.is_dir():
-        pytest.skip("no dashboards here: it is not known whether the panel exists")
-    assert int(found[2]) in panel_ids(json.loads(board.read_text()))
+    board = json.loads((DASHBOARDS / f"{found[1]}.json").read_text())
+    assert board["uid"] == f"understudy-{found[1]}"
+    links = panels_of(board)[int(found[2])].get("links", [])
+    heading = short_name(alert).lower()
+    assert [link for link in links if link["url"].endswith(f"/deploy/runbook.md#{heading}")]
 
 
-def panel_ids(board: dict[str, Any]) -> set[int]:
-    """The panels of a dashboard, those in rows that are folded up too."""
-    panels = board.get("panels", [])
-    return {panel["id"] for panel in panels}.union(*map(panel_ids, panels))
+def panels_of(board: dict[str, Any]) -> dict[int, dict[str, Any]]:
+    """The panels of a dashboard by their ids, those in rows that are folded up too."""
+    found: dict[int, dict[str, Any]] = {}
+    for panel in board.get("panels", []):
+        found |= {panel["id"]: panel, **panels_of(panel)}
+    return found
 
 
 def names_in(expression: str) -> set[str]:
@@ -171,7 +184,33 @@ def test_every_metric_that_a_rule_asks_for_is_documented() -> None:
     asked = set[str]().union(*(names_in(rule["expr"]) for rule in rules()))
     metrics = {metric_of(name) for name in asked if ":" not in name} - FOREIGN
     assert metrics
-    assert not metrics - documented(), "not in docs/metrics.md"
+    missing = sorted(metrics - documented())
+    assert not missing, f"not in docs/metrics.md: {missing}"
+
+
+def label_values() -> dict[tuple[str, str], set[str]]:
+    """The values of each label of each metric that a gateway shows after one streamed answer."""
+    counted = metrics()
+    counted.settled(fact(is_stream=True, first_byte_seconds=1.0))
+    found: dict[tuple[str, str], set[str]] = {}
+    for family in text_string_to_metric_families(counted.exposition().decode()):
+        for sample in family.samples:
+            for label, value in sample.labels.items():
+                found.setdefault((sample.name, label), set()).add(value)
+    return found
+
+
+def test_what_a_rule_chooses_by_is_what_a_gateway_shows() -> None:
+    shown = label_values()
+    wrong = [
+        f"{name}{{{label}={value!r}}}"
+        for rule in rules()
+        for name, matchers in re.findall(r"\b(understudy_\w+)\{([^}]*)\}", rule["expr"])
+        for label, values in re.findall(r"(\w+)[!=]=?~?\"([^\"]*)\"", matchers)
+        for value in values.split("|")
+        if name not in SHOWN_LATER and value not in shown.get((name, label), ())
+    ]
+    assert not wrong
 
 
 def test_every_recorded_series_is_asked_for_and_every_one_asked_for_is_recorded() -> None:

@@ -404,3 +404,25 @@ def test_a_volume_that_is_really_full_takes_records_again_once_there_is_room(
         one.journal.probe()
         assert one.is_writable()
         assert one.ids()[-1] == 5000
+
+
+def test_a_posting_that_has_no_room_is_refused_and_no_pair_is_lost(tmp_path: Path) -> None:
+    with journal_in(tmp_path, 1500) as one:
+        while one.journal.append("a", record(1), kind=StreamKind.LEDGER):
+            pass
+        assert not one.journal.append("a", record(1, 2000), kind=StreamKind.LEDGER)
+        assert one.events.lost == []
+        assert one.events.written == []
+        assert one.events.postings_written > 5
+
+
+def test_postings_say_nothing_of_the_room_for_a_pair(tmp_path: Path) -> None:
+    """They are small: after many of them a pair of the usual size must still be expected."""
+    with journal_in(tmp_path, 10_000) as one:
+        for number in range(3):
+            one.journal.append("a", record(number, 2_000))
+        assert not one.journal.append("a", record(4, 4_500))
+        assert one.events.lost == [("a", "journal_full")]
+        for number in range(10):
+            assert one.journal.append("a", record(number), kind=StreamKind.LEDGER)
+        assert not one.journal.has_room

@@ -7,7 +7,7 @@ import pytest
 
 from gateway.ports import StreamKind
 from gateway.stores.deletions import Deletions
-from gateway.stores.redis_keys import stream_key
+from gateway.stores.redis_keys import ledger_key, stream_key
 from gateway.stores.retention import TRIMMED, Retention, enforce
 from gateway.stores.servers import Servers
 from gateway.stores.store import Store
@@ -115,4 +115,17 @@ async def test_what_cannot_be_trimmed_is_told_and_the_others_are(server: StoreSe
     events = await enforced(server, {"bad": bounds, "a": bounds}, 10 * DAY)
     assert events.failures == ["ResponseError (WRONGTYPE)"]
     assert events.failed_cascades == ["bad"]
+    assert length(server, "a") == 0
+
+
+async def test_the_ledger_is_not_trimmed_and_no_command_is_spent_on_it(
+    server: StoreServer,
+) -> None:
+    fill(server, "a", [1])
+    with server.client() as client:
+        client.hset(ledger_key("a", "1970-01-02"), "requests:kept:-", 1)
+        client.set(stream_key(StreamKind.LEDGER, "a"), "any command for streams fails here")
+        events = await enforced(server, {"a": Retention(DAY, 1)}, 100 * DAY)
+        assert client.hgetall(ledger_key("a", "1970-01-02")) == {b"requests:kept:-": b"1"}
+    assert events.failures == []
     assert length(server, "a") == 0

@@ -24,6 +24,7 @@ from tests.fakes.valkey import (
 )
 from tests.stores.opening import record, segments
 from tests.stores.shipping import shipping, stored
+from tests.stores.test_posting import is_each_once, post
 
 
 @pytest.fixture
@@ -55,8 +56,11 @@ async def test_each_cascade_s_records_go_to_the_node_with_its_slot(
     async with shipping(nodes[0].url, tmp_path) as one:
         for number in range(30):
             one.journal.append(cascades[number % 3], record(number))
+        for cascade in cascades:
+            post(one, 1, 2, 3, cascade=cascade)
         await one.rounds(2)
         for number, cascade in enumerate(cascades):
+            assert is_each_once(nodes[number], [1, 2, 3], cascade)
             assert stored(nodes[number].client(), cascade) == list(range(number, 30, 3))
         assert one.events.failures == []
         one.journal.rotate()
@@ -157,13 +161,15 @@ async def test_a_replica_that_takes_over_gets_what_it_may_have_missed(
     first, second = watched.servers
     async with shipping(watched.url, tmp_path, segment_bytes=1) as one:
         one.journal.append("a", record(1))
+        post(one, 1)
         await one.rounds(1)
         assert stored(first.client()) == [1]
         one.journal.rotate()
         one.tidy()
-        assert len(segments(tmp_path)) == 1  # on disk there, but a replica may take its place
+        assert len(segments(tmp_path)) == 2  # on disk there, but a replica may take its place
         first.stop(is_killed=True)
         one.journal.append("a", record(2))
+        post(one, 2)
 
         await one.rounds(1)
         wait_until(lambda: all(names(one, second) for one in watched.sentinels), seconds=30)
@@ -171,6 +177,7 @@ async def test_a_replica_that_takes_over_gets_what_it_may_have_missed(
         ids = stored(second.client())
         assert set(ids) == {1, 2}
         assert ids.count(2) <= 2
+        assert is_each_once(second, [1, 2])
         assert one.holdings.unshipped_bytes == 0
 
 

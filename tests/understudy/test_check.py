@@ -75,3 +75,18 @@ def test_so_many_drafts_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[s
     path.write_text(yaml.safe_dump({"cascades": {"assistant": document}}))
     assert check(path) == 0
     assert "Asks for 3 drafts" in capsys.readouterr().out
+
+
+def test_a_rent_and_a_budget_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    rent = {"price": {"gpu_usd_per_hour": 3.2, "gpus": 8}}
+    document = cascade_document("http://a", "http://b", teacher=rent, budget={"usd_per_month": 500})
+    path = tmp_path / "c.yaml"
+    path.write_text(yaml.safe_dump({"cascades": {"assistant": document}}))
+    assert check(path) == 0
+    said = capsys.readouterr().out
+    assert "8 x 3.2 USD an hour, by time" in said
+    assert "May cost 500 USD a month." in said
+    assert "teacher.price: without a reference" in said

@@ -204,12 +204,12 @@ def _usage(wanted: Wanted, streamed: Answered) -> Finding:
     saw = "at the end only"
     if wanted.has_running_usage:
         advice = (
-            "a stream that is cut short has unknown cost. llama.cpp: set "
+            "the cost of a stream that is cut short is estimated. llama.cpp: set "
             "extra_body: {timings_per_token: true}. Otherwise say running_usage: false, and "
             "that is accepted"
         )
         return Finding(subject, State.PROBLEM, saw, advice)
-    return Finding(subject, State.OK, f"{saw}: a stream that is cut short has unknown cost")
+    return Finding(subject, State.OK, f"{saw}: the cost of a stream that is cut short is estimated")
 
 
 def _cached_tokens(streamed: Answered, whole: Answered | Fault) -> Finding:

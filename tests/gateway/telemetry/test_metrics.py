@@ -18,6 +18,7 @@ from gateway.facts import (
     TeacherProbed,
 )
 from gateway.ports import JournalState
+from gateway.telemetry.ledger_metrics import LedgerMetrics
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.pair_metrics import PairMetrics
 from routing.baseline import Estimate
@@ -327,6 +328,26 @@ def test_below_8192_dollars_the_sum_can_be_read_to_the_pico(pico: int) -> None:
     )  # fmt: skip
     shown = Decimal(float(line.rpartition(" ")[2]))
     assert round(shown * PICO_PER_USD) == pico
+
+
+def test_the_ledger_tells_how_long_its_oldest_sums_wait() -> None:
+    registry, since = CollectorRegistry(), [None, 990.0, 1001.0]
+    counted = LedgerMetrics(registry, epoch=lambda: 1000.0)
+    counted.watch(lambda: since[0])
+    waits = []
+    while since:
+        waits.append(registry.get_sample_value("understudy_ledger_waiting_seconds"))
+        del since[0]
+    assert waits == [0.0, 10.0, 0.0]
+
+
+def test_records_of_the_ledger_are_no_pairs() -> None:
+    counted = metrics()
+    counted.ledger.written()
+    counted.ledger.shipped()
+    assert sample(counted, "understudy_ledger_records_written_total") == 1
+    assert sample(counted, "understudy_ledger_records_shipped_total") == 1
+    assert sample(counted, "understudy_pairs_written_total", cascade="a") == 0
 
 
 @pytest.mark.parametrize("suffix", ["_total", "_created"])
