@@ -49,9 +49,18 @@ def gateway_process(
     **environment: str,
 ) -> Iterator[GatewayProcess]:
     """Start `understudy serve`, its cascade with ``changes``; killed at the end where it runs."""
-    config = folder / "cascades.yaml"
     cascade = cascade_document(student_url, teacher_url, **(changes or {}))
-    config.write_text(yaml.safe_dump({"cascades": {"assistant": cascade}}))
+    with process_serving(folder, {"cascades": {"assistant": cascade}}, **environment) as started:
+        yield started
+
+
+@contextlib.contextmanager
+def process_serving(
+    folder: Path, document: Mapping[str, Any], /, **environment: str
+) -> Iterator[GatewayProcess]:
+    """The same with a whole file of cascades."""
+    config = folder / "cascades.yaml"
+    config.write_text(yaml.safe_dump(document))
     port, log_path = free_port(), folder / "gateway.log"
     command = [sys.executable, "-m", "understudy", "serve", "--config", str(config)]
     variables = {"UNDERSTUDY_STATE_DIR": str(folder / "state")} | environment
