@@ -110,6 +110,8 @@ def _explained(problem: ErrorDetails) -> str:
         fix = "remove it: keys come from the environment, api_key_env names the variable"
     # What is not ours to know may be anything, a key that was put in the wrong place too.
     is_told = kind not in ("missing", "extra_forbidden")
+    if kind == "value_error":  # ours: of a section, or with the value in its words already
+        is_told = not isinstance(value, dict) and ", got " not in message
     return f"{where}: {message}" + (_got(value) if is_told else "") + (f": {fix}" if fix else "")
 
 

@@ -1,7 +1,7 @@
 """Frozen facts about what happened.  Whoever counts, logs or bills reads these and nothing else."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from math import inf
 
@@ -86,7 +86,7 @@ class RequestSettled:
     ``baseline`` estimates what the teacher alone would have cost; None where there is no answer.
     ``body_seconds`` is how long the client took to send the request, ``first_tokens`` how many
     tokens of a stream went out at once with its first byte.  ``trace_id`` is None where nobody
-    traces.
+    traces.  ``entries`` are the request's lines of the bill, one for each leg.
     """
 
     request_id: str
@@ -114,6 +114,11 @@ class RequestSettled:
     body_seconds: float = 0.0
     first_tokens: int = 0
     trace_id: str | None = None
+    entries: Sequence[Entry] = field(init=False)
+
+    def __post_init__(self) -> None:
+        entries = [leg.entry(self.kind_of(leg)) for leg in self.legs]
+        object.__setattr__(self, "entries", entries)
 
     @property
     def is_answered(self) -> bool:
@@ -149,11 +154,6 @@ class RequestSettled:
     def cost_pico(self) -> int | None:
         """What the request cost in all, in pico-dollars; None where a part of it is unknown."""
         return total_of([leg.cost_pico for leg in self.legs])
-
-    @property
-    def entries(self) -> Sequence[Entry]:
-        """The request's lines of the bill, one for each leg."""
-        return [leg.entry(self.kind_of(leg)) for leg in self.legs]
 
     def kind_of(self, leg: Leg) -> Kind:
         """What a leg's tokens were paid for.

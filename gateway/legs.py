@@ -14,7 +14,7 @@ from gateway.wire.chunk import Chunk
 from gateway.wire.completion import Completion
 from gateway.wire.received import characters_in
 from routing.cascade import Verdict, barred
-from routing.habits import Habits, Written
+from routing.habits import Asked, Habits, Written
 from routing.money import NOTHING_USED, Price, Usage, cost_of, less, share_of
 from routing.vocabulary import Degraded, Denied, Grant, Need, NotAsked, Role
 
@@ -54,6 +54,9 @@ class Outcome:
     error: str | None = None
     detail: str | None = None
     is_estimated: bool = False
+
+
+_LEFT = Outcome(None, CANCELLED)
 
 
 class Charge:
@@ -135,14 +138,15 @@ class Legs:
 
     async def ask(self, model: Model, chat: Chat) -> Completion:
         """Ask a model and note what came of it.  Raises what the model raises."""
-        charge, outcome = self._charge(model), Outcome(None, CANCELLED)
+        charge, outcome = self._charge(model), _LEFT
         try:
             completion = await model.chat.complete(chat, charge.span.headers)
             outcome = Outcome(completion.usage)
             finish_reasons = [one.finish_reason for one in completion.choices]
             charge.span.answered(completion.body, finish_reasons)
-            if completion.usage is not None and (asked := _bytes_of(chat)):
-                model.habits.learn(completion.usage, asked, characters_in(completion.choices))
+            if completion.usage is not None and Need.VISION not in chat.needs:
+                characters = characters_in(completion.choices)
+                model.habits.learn(completion.usage, len(chat.body), characters)
             return completion
         except (UpstreamError, UpstreamRefused) as failure:
             outcome = _failed(failure)
@@ -157,7 +161,7 @@ class Legs:
 
         It has failed where it has not begun by ``until``, of the running loop's clock.
         """
-        charge, outcome = self._charge(model), Outcome(None, CANCELLED)
+        charge, outcome = self._charge(model), _LEFT
         try:
             stream = await model.chat.stream(chat, prefix, until, charge.span.headers)
         except BaseException as failure:
@@ -165,7 +169,7 @@ class Legs:
                 outcome = _failed(failure)
             self.note(charge, outcome)
             raise
-        return OpenLeg(self, charge, stream, _bytes_of(chat, prefix))
+        return OpenLeg(self, charge, stream, _asked_for(chat, prefix))
 
     def tell_apart(self, model: Model, one: Usage, others: Usage) -> None:
         """Note the last call as two: the draft that counts, and those that were written beside it.
@@ -199,8 +203,8 @@ class Legs:
 class OpenLeg:
     """A call whose answer is still coming.  ``close`` it: then it is noted, and the server free."""
 
-    def __init__(self, legs: Legs, charge: Charge, stream: ChatStream, asked: int | None) -> None:
-        """``asked`` is how many bytes the request had; None where they tell nothing of tokens."""
+    def __init__(self, legs: Legs, charge: Charge, stream: ChatStream, asked: Asked | None) -> None:
+        """``asked`` is None where the request's bytes tell nothing of its tokens."""
         self._legs = legs
         self._charge = charge
         self._stream = stream
@@ -262,22 +266,23 @@ class OpenLeg:
             self._legs.note(self._charge, _rest_of(outcome, self._before))
 
     def _used(self, code: str | None, detail: str | None = None) -> Outcome:
-        """What the call has taken: in the server's word or, where it said none, by what came.
+        """What the call has taken: in the server's word and, of text after that, by what came.
 
         What a share of the time costs is known without, and needs no estimate.
         """
         said, received, model = self._stream.usage, self._stream.received, self._charge.model
-        if said is not None or model.is_by_time or not (self._asked and received.has_begun):
+        is_behind = received.has_begun if said is None else received.characters > 0
+        if model.is_by_time or self._asked is None or not is_behind:
             return Outcome(said, code, detail)
         written = Written(received.tokens, received.untold)
-        guess = model.habits.estimate(self._asked, written)
+        guess = model.habits.estimate(self._asked, written, said)
         return Outcome(guess, code, detail, is_estimated=guess is not None)
 
     def _learn(self) -> None:
-        said, received = self._stream.usage, self._stream.received
-        if said is not None and self._asked:
-            characters = received.characters if received.is_all else 0
-            self._charge.model.habits.learn(said, self._asked, characters)
+        said, asked = self._stream.usage, self._asked
+        if said is not None and asked is not None:
+            characters = self._stream.received.whole_characters
+            self._charge.model.habits.learn(said, asked.bytes, characters)
 
 
 def _failed(failure: UpstreamError | UpstreamRefused) -> Outcome:
@@ -285,11 +290,12 @@ def _failed(failure: UpstreamError | UpstreamRefused) -> Outcome:
     return Outcome(usage, failure.code or CANCELLED, failure.detail())
 
 
-def _bytes_of(chat: Chat, prefix: Prefix | None = None) -> int | None:
-    """How long the request is; None where it holds pictures, whose bytes are no text."""
+def _asked_for(chat: Chat, prefix: Prefix | None = None) -> Asked | None:
+    """What tells of the tokens; None where the request holds pictures, whose bytes are no text."""
     if Need.VISION in chat.needs:
         return None
-    return len(chat.body) + (0 if prefix is None else len(prefix.stem.encode()))
+    stem = b"" if prefix is None else prefix.stem.encode()
+    return Asked(len(chat.body) + len(stem), chat.most_tokens)
 
 
 def _rest_of(whole: Outcome, before: Outcome | None) -> Outcome:

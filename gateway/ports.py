@@ -23,7 +23,7 @@ class ChatStream(Protocol):
 
     @property
     def received(self) -> Received:
-        """What came before the server said what it cost."""
+        """What came since the server last said what it cost, or ever."""
 
     @property
     def is_over(self) -> bool:
@@ -246,10 +246,16 @@ class PairEvents(Protocol):
     def store_seen(self, *, is_evicting: bool) -> None:
         """Whether the store throws keys away when it is full; told every few seconds."""
 
-    def store_failed(self, error: str, trouble: Trouble, cascade: str | None = None) -> None:
+    def store_failed(
+        self,
+        error: str,
+        trouble: Trouble,
+        cascade: str | None = None,
+        records: StreamKind | None = None,
+    ) -> None:
         """Records could not be taken to the store; it will be tried again.
 
-        ``cascade`` is None where it concerns all of them.
+        ``cascade`` and ``records`` are None where it concerns all of them.
         """
 
     def shipping_ended(self) -> None:

@@ -9,7 +9,16 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Discriminator, Field, Strict, Tag, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Discriminator,
+    Field,
+    Strict,
+    Tag,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
 from gateway.renting import Rented, Rents
 from gateway.sections import Section
@@ -18,6 +27,13 @@ from routing.money import PICO_PER_USD, Price, pico_per_token
 
 MAX_GPUS = 100_000
 MAX_GATEWAYS = 10_000
+
+
+def _unquoted(value: Any) -> Any:
+    """As everywhere in the file: a text in place of a number is mostly a slip."""
+    if isinstance(value, str | bool):
+        raise PydanticCustomError("decimal_type", "Input should be a number")
+    return value
 
 
 def _usd_per_million(price: Decimal) -> Decimal:
@@ -36,8 +52,9 @@ def _positive(number: Decimal) -> Decimal:
     return number
 
 
-_Usd = Annotated[Decimal, AfterValidator(_usd_per_million)]
-_Positive = Annotated[Decimal, AfterValidator(_positive)]
+_Number = Annotated[Decimal, BeforeValidator(_unquoted)]
+_Usd = Annotated[_Number, AfterValidator(_usd_per_million)]
+_Positive = Annotated[_Number, AfterValidator(_positive)]
 
 
 class TokenPriceConfig(Section):
@@ -84,7 +101,7 @@ class GpuPriceConfig(Section):
     one ``server``, by default of one ``base_url``, share its GPUs.
     """
 
-    gpu_usd_per_hour: Annotated[Decimal, AfterValidator(_usd_per_hour)]
+    gpu_usd_per_hour: Annotated[_Number, AfterValidator(_usd_per_hour)]
     gpus: Annotated[int, Strict(), Field(ge=1, le=MAX_GPUS)] = 1
     gateways: Annotated[int, Strict(), Field(ge=1, le=MAX_GATEWAYS)] = 1
     by: Literal["time", "tokens"] | None = None

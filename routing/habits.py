@@ -4,7 +4,7 @@ For calls of which the server never said what they took.  Sums of whole numbers 
 so that the same history gives the same estimate.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from routing.money import Usage
 
@@ -50,6 +50,14 @@ class Written:
     characters: int
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request: how many ``bytes`` it has, and how many tokens its answer may have at most."""
+
+    bytes: int
+    most_tokens: int | None = None
+
+
 @dataclass(slots=True)
 class Habits:
     """One model's ratios: tokens for each byte of a request, and for each character it wrote."""
@@ -63,13 +71,20 @@ class Habits:
         if characters:
             self.wrote.learn(usage.output, characters)
 
-    def estimate(self, request_bytes: int, written: Written) -> Usage | None:
+    def estimate(self, asked: Asked, written: Written, said: Usage | None = None) -> Usage | None:
         """What a call took of which so much came; None where too little is known.
 
-        Nothing of it is taken to have been cached, or reasoning.
+        ``said`` is what the server had said before that came; without it nothing is taken to have
+        been cached, or reasoning.  No answer is taken to be longer than it may be.
         """
-        tokens = self.read.estimate(request_bytes)
+        if said is None:
+            tokens = self.read.estimate(asked.bytes)
+            said = None if tokens is None else Usage(tokens, 0)
         more = self.wrote.estimate(written.characters)
-        if tokens is None or more is None:
+        if said is None or more is None:
             return None
-        return Usage(input=tokens, output=written.tokens + more)
+        counted = said.output + written.tokens
+        output = counted + more
+        if asked.most_tokens is not None:
+            output = max(counted, min(output, asked.most_tokens))
+        return replace(said, output=output)

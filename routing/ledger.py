@@ -21,6 +21,7 @@ Of an amount of 10**12 or more the part in whole 10**12 stands in a field of its
 word ends in ``_e12``, and so on in steps of 10**12: nothing is ever rounded.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
 from routing.baseline import Correction, Estimate
@@ -42,11 +43,11 @@ class Sums:
     """Amounts of one cascade and one day by their names."""
 
     def __init__(self, amounts: Mapping[Name, int] | None = None) -> None:
-        self.amounts: dict[Name, int] = dict(amounts or {})
+        self.amounts: defaultdict[Name, int] = defaultdict(int, amounts or {})
 
     def add(self, name: Name, amount: int) -> None:
         """Add to one amount."""
-        self.amounts[name] = self.amounts.get(name, 0) + amount
+        self.amounts[name] += amount
 
     def count(self, tenant: str, ending: str) -> None:
         """Count a request."""

@@ -42,7 +42,8 @@ def check(config: Path) -> int:
         console.print(table)
         console.print(_comparison(cascade), highlight=False, soft_wrap=True)
         if cascade.config.budget is not None:
-            console.print(f"May cost {cascade.config.budget.usd_per_month} USD a month.")
+            budget = cascade.config.budget.usd_per_month
+            console.print(f"Budget: {budget} USD a month; nothing is refused for it.")
         if not cascade.policy.is_calibrated:
             console.print("[yellow]No policy: the default rule orders drafts, uncalibrated.")
         for doubt in doubts_about(cascade):

@@ -114,7 +114,7 @@ class Account:
             self.legs.trace.admitted(self.served.cascade.name)
             self.ratios = self.served.learner.ratios
             holdout = self.served.holdout
-            self.legs.is_drawn = holdout > 0 and self.context.dice() < holdout
+            self.legs.is_drawn = bool(holdout) and self.context.dice() < holdout
 
     def log_pair(self, rescue: Rescue) -> str | None:
         """Write a pair to the journal, where that is allowed; its id, None where there is none."""
@@ -210,7 +210,10 @@ class Account:
             )
         )
         self.fact = fact
-        if ending is Ending.ESCALATED and not course.is_unfinished:
+        if ending is not Ending.ESCALATED:
+            if self.is_held_out:  # broken off, or left: nobody will know the teacher's bill
+                self.observe(None, Fraction(1))
+        elif not course.is_unfinished:
             draft = course.draft
             is_whole = draft is None or draft.is_whole
             self.observe(self._finished_usage(Role.STUDENT) if is_whole else None, Fraction(1))

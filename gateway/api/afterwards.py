@@ -45,7 +45,7 @@ async def _finish_draft(account: Account, draft: Drafting, legs: Legs, rescue: R
     finally:
         draft.leg.close()
         _bill(account, legs)
-    account.observe(usage, Fraction(rescue.propensity))
+        account.observe(usage, Fraction(rescue.propensity))
 
 
 def _bill(account: Account, legs: Legs) -> None:

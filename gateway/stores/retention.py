@@ -42,7 +42,8 @@ async def enforce(
                     count = await _shrink(store, cascade, key, bounds.max_bytes)
                     _tell(events, cascade, "size", count)
             except StoreFailed as error:
-                events.store_failed(error.failure.kind, error.failure.trouble, cascade)
+                failure = error.failure
+                events.store_failed(failure.kind, failure.trouble, cascade, kind)
 
 
 async def _time_of_store(store: Store, cascade: str) -> float:

@@ -242,7 +242,7 @@ class Shipper:
     def _postpone(self, stream: Stream, failure: Failure) -> None:
         waiting = self._waiting.setdefault(stream, _Waiting(Backoff(self._chances.dice), 0.0))
         waiting.until = self._chances.clock() + waiting.backoff.next_seconds()
-        self._events.store_failed(failure.kind, failure.trouble, stream.cascade)
+        self._events.store_failed(failure.kind, failure.trouble, stream.cascade, stream.kind)
 
     async def _look_when_due(self, *, is_idle: bool) -> None:
         """Once all is shipped, and now and then, ask whether that is on disk, who has the streams,

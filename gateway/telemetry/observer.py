@@ -13,7 +13,7 @@ from gateway.facts import (
     TeacherProbed,
 )
 from gateway.ledger import Ledger
-from gateway.ports import Damage, Trouble
+from gateway.ports import Damage, StreamKind, Trouble
 from gateway.telemetry.log import log_cached_tokens, log_probed, log_settled
 from gateway.telemetry.metrics import Metrics
 from routing.vocabulary import Role
@@ -151,10 +151,17 @@ class Observer:
                 "its maxmemory-policy to noeviction",
             )
 
-    def store_failed(self, error: str, trouble: Trouble, cascade: str | None = None) -> None:
-        """Pairs could not be taken to the store; it will be tried again."""
+    def store_failed(
+        self,
+        error: str,
+        trouble: Trouble,
+        cascade: str | None = None,
+        records: StreamKind | None = None,
+    ) -> None:
+        """Records could not be taken to the store; it will be tried again."""
         self.metrics.pairs.store_failed()
-        self.log.warning("store_failed", error=error, cascade=cascade, **_told(trouble))
+        about = {"error": error, "cascade": cascade, "records": records}
+        self.log.warning("store_failed", **about, **_told(trouble))
 
     def shipping_ended(self) -> None:
         """A bug, while its exception is handled."""

@@ -43,7 +43,7 @@ class UpstreamStream:
 
     ``usage`` is what the server has said so far of what the answer costs, if anything; ``opening``
     the first chunk that said something, as it came, and ``finish_reason`` why the answer ended.
-    ``received`` is what came before it said what that costs.
+    ``received`` is what came since it said that, or ever.
     """
 
     def __init__(
@@ -168,9 +168,10 @@ class UpstreamStream:
             if chunk.finish_reason is not None:
                 self.finish_reason = chunk.finish_reason
             if chunk.usage is not None:
-                self.received.is_all |= self.usage is None and self.finish_reason is not None
+                is_end = self.usage is None and self.finish_reason is not None
+                self.received.counted(is_end=is_end)
                 self.usage = chunk.usage
-            elif self.usage is None:
+            else:
                 self.received.add(chunk)
             chunks.append(chunk)
             if not self._has_begun and chunk.says_something:

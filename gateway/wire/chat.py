@@ -121,7 +121,12 @@ class Chat:
 
     def has_room_after(self, tokens: int) -> bool:
         """Whether an answer that has so many tokens may have another."""
-        return all(most > tokens for most in _counts(self, _MOST_TOKENS).values())
+        return self.most_tokens is None or self.most_tokens > tokens
+
+    @property
+    def most_tokens(self) -> int | None:
+        """How many tokens an answer may have; None where the client did not say."""
+        return min(_counts(self, _MOST_TOKENS).values(), default=None)
 
 
 def group_of(header: str | None) -> str | None:

@@ -34,21 +34,21 @@ _chunk = msgspec.json.Decoder(_Chunk)
 
 
 class Received:
-    """What came of a stream by now, as far as the server did not count it.
+    """What came of a stream since the server last said what it costs, or ever.
 
     ``tokens`` are those that it told of one by one, ``characters`` those of all text, and
-    ``untold`` those of text in which it told of no token.  ``is_all``: nothing was left out,
-    because the server counted only at the end.
+    ``untold`` those of text in which it told of no token.  ``whole_characters`` are those of all
+    the answer, where the server counted only at its end; else there are none.
     """
 
-    __slots__ = ("characters", "has_begun", "is_all", "tokens", "untold")
+    __slots__ = ("characters", "has_begun", "tokens", "untold", "whole_characters")
 
     def __init__(self) -> None:
         self.tokens = 0
         self.characters = 0
         self.untold = 0
         self.has_begun = False
-        self.is_all = False
+        self.whole_characters = 0
 
     def add(self, chunk: Chunk) -> None:
         """Take in one chunk of the answer."""
@@ -60,6 +60,12 @@ class Received:
         self.tokens += chunk.told_tokens
         if not chunk.told_tokens:
             self.untold += characters
+
+    def counted(self, *, is_end: bool) -> None:
+        """The server has counted all that came; ``is_end``: for the first time, at the end."""
+        if is_end:
+            self.whole_characters = self.characters
+        self.tokens = self.characters = self.untold = 0
 
 
 def _called(chunk: Chunk) -> int:

@@ -9,14 +9,13 @@ from dataclasses import replace
 import msgspec
 
 from gateway.wire.chat import Chat
-from gateway.wire.completion import Completion
+from gateway.wire.completion import Completion, part_of
 from routing.agreement import Agreement
 from routing.money import Usage
 
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _choices = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
-_usage = msgspec.json.Decoder(dict[str, msgspec.Raw] | None)
-_null = msgspec.Raw(b"null")
+_usage = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 def asking_for(chat: Chat, samples: int) -> Chat:
@@ -30,8 +29,7 @@ def chosen(completion: Completion, found: Agreement, usage: Usage | None) -> Com
     fields: dict[str, object] = {**_fields.decode(completion.body)}
     choices = _choices.decode(fields["choices"])  # type: ignore[arg-type]  # a Raw is a buffer
     fields["choices"] = [{**choices[found.majority], "index": 0}]
-    told = _usage.decode(fields.get("usage", _null))  # type: ignore[arg-type]  # as above
-    if told is not None and usage is not None:
+    if usage is not None and (told := part_of(_usage, fields["usage"])):  # type: ignore[arg-type]  # as above
         # How the server counts thoughts is known of all drafts together, not of one.
         fields["usage"] = {
             **told,

@@ -30,6 +30,7 @@ PREDICTED, MEASURED = 100 * 600_000 + 40 * 2_400_000, 100 * 600_000 + 10 * 2_400
 # Held out with one half: it stands for one more.
 CORRECTED = Correction(MEASURED - PREDICTED, 2 * (MEASURED - PREDICTED) ** 2)
 OBSERVED = BothAnswered("holding", None, Basis.SAMPLE, CORRECTED, is_learnt=True)
+UNKNOWN = BothAnswered("holding", None, Basis.SAMPLE, None, is_learnt=False)
 
 
 @pytest.fixture
@@ -190,11 +191,11 @@ def test_a_teacher_that_breaks_off_ends_both(lone_drawn: Trial) -> None:
     assert listener.error is not None
     assert lone_drawn.fact.ending == "failed"
     assert lone_drawn.fact.baseline is None
-    assert lone_drawn.observer.answered_facts == []
+    assert lone_drawn.observer.answered_facts == [UNKNOWN]
     assert lone_drawn.upstream("holding", Role.STUDENT).open_calls == 0
 
 
-def test_a_client_that_leaves_corrects_nothing(lone_drawn: Trial) -> None:
+def test_a_client_that_leaves_corrects_nothing_and_is_counted(lone_drawn: Trial) -> None:
     lone_drawn.student_says(ROLE, Words(DRAFT[:16]), Until(lone_drawn.event()))
     lone_drawn.teacher_says(ROLE, Words(TAUGHT), Until(lone_drawn.event()))
     lone_drawn.ask("holding", patience=0.2).wait_for_end()
@@ -202,7 +203,18 @@ def test_a_client_that_leaves_corrects_nothing(lone_drawn: Trial) -> None:
     assert lone_drawn.fact.baseline is None
     assert {lone_drawn.fact.kind_of(leg) for leg in lone_drawn.fact.legs
             if leg.role is Role.STUDENT} == {"shadow"}  # fmt: skip
-    assert lone_drawn.observer.answered_facts == []
+    assert lone_drawn.observer.answered_facts == [UNKNOWN]
+
+
+def test_a_gateway_that_ends_before_the_draft_corrects_nothing_and_counts_it(
+    lone_drawn: Trial,
+) -> None:
+    lone_drawn.student_says(ROLE, Words(DRAFT[:16], is_counted=True), Until(lone_drawn.event()))
+    lone_drawn.ask("holding").whole()
+    (task,) = lone_drawn.stage.gateway.context.background
+    task.get_loop().call_soon_threadsafe(task.cancel)
+    wait_until(lambda: lone_drawn.observer.answered_facts)
+    assert lone_drawn.observer.answered_facts == [UNKNOWN]
 
 
 def test_a_student_that_breaks_off_corrects_nothing_and_is_counted(lone_drawn: Trial) -> None:
@@ -211,7 +223,7 @@ def test_a_student_that_breaks_off_corrects_nothing_and_is_counted(lone_drawn: T
     assert listener.text == joined(TAUGHT)
     wait_until(lambda: lone_drawn.observer.answered_facts)
     (fact,) = lone_drawn.observer.answered_facts
-    assert fact == BothAnswered("holding", None, Basis.SAMPLE, None, is_learnt=False)
+    assert fact == UNKNOWN
     unknown = {"cascade": "holding", "cause": "observation"}
     assert lone_drawn.counted("understudy_baseline_unknown_total", **unknown) == 1
     observations = "understudy_baseline_observations_total"

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from gateway.ports import Damage, Trouble
+from gateway.ports import Damage, StreamKind, Trouble
 
 
 @dataclass
@@ -19,6 +19,7 @@ class RememberingEvents:
     adopted: list[str] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
     failed_cascades: list[str | None] = field(default_factory=list)
+    failed_records: list[StreamKind | None] = field(default_factory=list)
     troubles: list[Trouble] = field(default_factory=list)
     durability: list[bool] = field(default_factory=list)
     is_evicting: bool | None = None
@@ -70,9 +71,16 @@ class RememberingEvents:
     def store_seen(self, *, is_evicting: bool) -> None:
         self.is_evicting = is_evicting
 
-    def store_failed(self, error: str, trouble: Trouble, cascade: str | None = None) -> None:
+    def store_failed(
+        self,
+        error: str,
+        trouble: Trouble,
+        cascade: str | None = None,
+        records: StreamKind | None = None,
+    ) -> None:
         self.failures.append(error)
         self.failed_cascades.append(cascade)
+        self.failed_records.append(records)
         self.troubles.append(trouble)
 
     def shipping_ended(self) -> None:

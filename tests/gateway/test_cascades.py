@@ -140,7 +140,11 @@ def test_a_holdout_is_no_more_than_a_half(tmp_path: Path, holdout: object) -> No
         ({"student": {"price": {"input": 1}}}, "student.price.output", "add it"),
         ({"student": {"price": {"input": -1, "output": 1}}}, "student.price.input", "at least 0"),
         ({"student": {"price": {"input": 1e-7, "output": 1}}}, "student.price.input", "decimals"),
-        ({"student": {"price": {"input": "nan", "output": 1}}}, "student.price.input", "finite"),
+        (
+            {"student": {"price": {"input": float("nan"), "output": 1}}},
+            "student.price.input",
+            "finite",
+        ),
         ({"student": {"max_concurrent": 0}}, "student.max_concurrent", "greater"),
         ({"student": {"timeout_seconds": 0}}, "student.timeout_seconds", "greater"),
         ({"student": {"cannot": ["fly"]}}, "student.cannot", "vision"),

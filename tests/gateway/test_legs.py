@@ -1,7 +1,7 @@
 """What calls come to, told by a clock: rents, parts of calls, estimates."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -178,17 +178,40 @@ async def test_nothing_learnt_or_nothing_received_is_unknown(
     assert (leg.usage, leg.cost_pico, leg.is_estimated) == (None, None, False)
 
 
-async def test_the_servers_word_is_no_estimate_however_old(
-    server: ClockedModel, by_tokens: Model
+@pytest.mark.parametrize(
+    ("later", "usage"),
+    [
+        ((), Usage(100, 4, cached_input=50)),
+        ((Chunk(body=b"{}", told_tokens=1, finish_reason="stop"),), Usage(100, 4, cached_input=50)),
+        ((SAID,), Usage(100, 4 + 2, cached_input=50)),
+        ((UNTOLD, SAID), Usage(100, 4 + 10 + 2, cached_input=50)),
+    ],
+)
+async def test_text_that_came_after_the_servers_word_is_estimated(
+    server: ClockedModel, by_tokens: Model, later: Sequence[Chunk], usage: Usage
 ) -> None:
     await Legs(server.clock).ask(by_tokens, asked())
     legs = Legs(server.clock)
     leg = await legs.stream(by_tokens, asked())
-    server.streams[-1].usage = Usage(100, 4)
-    server.streams[-1].received.add(SAID)
+    stream = server.streams[-1]
+    stream.received.add(SAID)
+    stream.usage = Usage(100, 4, cached_input=50)
+    stream.received.counted(is_end=False)
+    for chunk in later:
+        stream.received.add(chunk)
     leg.close(ABORTED)
-    assert legs.made[0].usage == Usage(100, 4)
-    assert not legs.made[0].is_estimated
+    assert legs.made[0].usage == usage
+    assert legs.made[0].is_estimated is (usage.output > 4)
+
+
+async def test_no_answer_is_taken_to_be_longer_than_it_may_be(
+    server: ClockedModel, by_tokens: Model
+) -> None:
+    await Legs(server.clock).ask(by_tokens, asked())
+    short = asked(max_tokens=7, max_completion_tokens=90)
+    (leg,) = (await cut(server, by_tokens, short, UNTOLD)).made
+    assert leg.usage is not None
+    assert leg.usage.output == 7
 
 
 async def test_time_that_is_measured_needs_no_estimate(
@@ -218,8 +241,8 @@ async def test_a_finished_stream_teaches_what_came_before_its_usage(
     leg = await Legs(server.clock).stream(by_tokens, asked())
     stream = server.streams[-1]
     stream.received.add(UNTOLD)
-    stream.received.is_all = stream.is_over = True
-    stream.usage = Usage(50, 3)
+    stream.received.counted(is_end=True)
+    stream.is_over, stream.usage = True, Usage(50, 3)
     leg.close()
     (leg_cut,) = (await cut(server, by_tokens, asked(), UNTOLD, UNTOLD)).made
     assert leg_cut.usage == Usage(50, 6)
@@ -241,6 +264,7 @@ async def test_what_comes_after_an_estimate_is_estimated_too(
     stream = server.streams[-1]
     stream.received.add(UNTOLD)
     leg.hand_on(later)
+    stream.received.counted(is_end=True)
     stream.usage, stream.is_over = whole, True
     leg.close()
     assert legs.made[0].usage == USAGE

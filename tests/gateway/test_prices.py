@@ -72,6 +72,9 @@ def test_log_probabilities_make_what_is_written_dearer(tmp_path: Path) -> None:
     [
         ({"gpu_usd_per_hour": -1}, "price.gpu_usd_per_hour: a rent must be", "got -1"),
         ({"gpu_usd_per_hour": "x"}, "price.gpu_usd_per_hour", "number alone"),
+        ({"gpu_usd_per_hour": "3.2"}, "price.gpu_usd_per_hour", "without quotes"),
+        ({"input": "0.60", "output": 2.4}, "price.input: Input should be a number", "got '0.60'"),
+        ({"input": True, "output": 2.4}, "price.input: Input should be a number", "got True"),
         ({"gpus": 8}, "price.gpu_usd_per_hour", "add it"),
         (EIGHT | {"gpus": 0}, "price.gpus", "in that range"),
         (EIGHT | {"gpus": 0.5}, "price.gpus", "whole number"),
@@ -138,12 +141,23 @@ def test_models_of_one_server_share_its_rent(tmp_path: Path) -> None:
     assert c.lane.rent(10**18) > b.lane.rent(10**18)
 
 
+@pytest.mark.parametrize(
+    ("price", "told"), [({"input": -1, "output": 2}, 1), (EIGHT | {"by": "tokens"}, 0)]
+)
+def test_an_error_says_the_value_once_and_of_a_section_none(
+    tmp_path: Path, price: Any, told: int
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        teacher_price(tmp_path, price)
+    assert str(caught.value).count("got ") == told
+
+
 def test_a_budget_is_above_nothing(tmp_path: Path) -> None:
     (loaded,) = load(tmp_path, a={"budget": {"usd_per_month": 500}})
     assert loaded.config.budget is not None
     assert loaded.config.budget.usd_per_month == Decimal(500)
-    for wrong in (0, -1, float("inf")):
-        with pytest.raises(ConfigError, match=r"a\.budget\.usd_per_month: .* a finite number"):
+    for wrong in (0, -1, float("inf"), "500"):
+        with pytest.raises(ConfigError, match=r"a\.budget\.usd_per_month: .* number"):
             load(tmp_path, a={"budget": {"usd_per_month": wrong}})
 
 

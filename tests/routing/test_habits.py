@@ -1,9 +1,10 @@
 """Estimates of tokens, learnt from what a model's server said of other calls."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routing.habits import HALVED_AT_TOKENS, Habits, Ratio, Written
+from routing.habits import HALVED_AT_TOKENS, Asked, Habits, Ratio, Written
 from routing.money import Usage
 
 NOTHING = Written(tokens=0, characters=0)
@@ -17,30 +18,44 @@ def taught() -> Habits:
 
 
 def test_nothing_is_known_before_anything_was_learnt() -> None:
-    assert Habits().estimate(400, NOTHING) is None
+    assert Habits().estimate(Asked(400), NOTHING) is None
 
 
 def test_tokens_that_were_told_one_by_one_are_counted() -> None:
-    assert taught().estimate(200, Written(7, 0)) == Usage(input=50, output=7)
+    assert taught().estimate(Asked(200), Written(7, 0)) == Usage(input=50, output=7)
 
 
 def test_characters_are_counted_by_the_ratio_to_the_nearest_token() -> None:
-    assert taught().estimate(200, Written(0, 12)) == Usage(input=50, output=2)
-    assert taught().estimate(200, Written(0, 13)) == Usage(input=50, output=3)
-    assert taught().estimate(200, Written(4, 13)) == Usage(input=50, output=7)
+    assert taught().estimate(Asked(200), Written(0, 12)) == Usage(input=50, output=2)
+    assert taught().estimate(Asked(200), Written(0, 13)) == Usage(input=50, output=3)
+    assert taught().estimate(Asked(200), Written(4, 13)) == Usage(input=50, output=7)
+
+
+def test_what_came_after_the_servers_word_is_added_to_it() -> None:
+    said = Usage(input=70, output=9, cached_input=3, reasoning=2)
+    more = Usage(input=70, output=9 + 4 + 2, cached_input=3, reasoning=2)
+    assert taught().estimate(Asked(200), Written(4, 12), said) == more
+    assert Habits().estimate(Asked(200), Written(4, 12), said) is None
+
+
+@pytest.mark.parametrize(("most", "output"), [(None, 24), (30, 24), (10, 10), (3, 4)])
+def test_an_answer_is_as_long_as_it_may_be_unless_more_was_counted(
+    most: int | None, output: int
+) -> None:
+    assert taught().estimate(Asked(200, most), Written(4, 100)) == Usage(50, output)
 
 
 def test_characters_of_which_nothing_was_learnt_leave_it_unknown() -> None:
     habits = Habits()
     habits.learn(Usage(input=100, output=20), request_bytes=400, characters=0)
-    assert habits.estimate(200, Written(0, 12)) is None
-    assert habits.estimate(200, Written(3, 0)) == Usage(input=50, output=3)
+    assert habits.estimate(Asked(200), Written(0, 12)) is None
+    assert habits.estimate(Asked(200), Written(3, 0)) == Usage(input=50, output=3)
 
 
 def test_a_server_that_counts_no_tokens_teaches_nothing() -> None:
     habits = Habits()
     habits.learn(Usage(input=0, output=0), request_bytes=400, characters=10)
-    assert habits.estimate(200, Written(3, 0)) is None
+    assert habits.estimate(Asked(200), Written(3, 0)) is None
 
 
 def test_the_past_fades() -> None:

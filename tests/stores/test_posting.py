@@ -113,6 +113,26 @@ async def test_postings_reach_the_books_and_pairs_their_stream(
         assert one.holdings.unshipped_bytes == 0
 
 
+async def test_a_user_without_the_rights_of_the_ledger_ships_pairs_and_the_rest_is_named(
+    store: StoreServer, tmp_path: Path
+) -> None:
+    """The rights of a release before the ledger."""
+    rights = "on >s3cret ~understudy:* +@all -eval"
+    with store.client() as client:
+        client.execute_command("ACL", "SETUSER", "pairs", *rights.split())
+    url = f"redis://pairs:s3cret@127.0.0.1:{store.port}/0"
+    async with shipping(url, tmp_path) as one:
+        post(one, 1)
+        one.journal.append("a", record(1))
+        await one.rounds(3)
+        assert stored(store.client()) == [1]
+        assert one.holdings.unshipped_bytes > 0
+        assert set(one.events.failed_records) == {StreamKind.LEDGER}
+    async with shipping(store.url, tmp_path) as one:
+        await one.rounds(3)
+        assert is_each_once(store, [1])
+
+
 async def test_a_reply_that_is_lost_counts_nothing_twice(
     store: StoreServer, tmp_path: Path
 ) -> None:

@@ -88,5 +88,5 @@ def test_a_rent_and_a_budget_are_told(
     assert check(path) == 0
     said = capsys.readouterr().out
     assert "8 x 3.2 USD an hour, by time" in said
-    assert "May cost 500 USD a month." in said
+    assert "Budget: 500 USD a month; nothing is refused for it." in said
     assert "teacher.price: without a reference" in said

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from math import isqrt
 
+from routing.baseline import LEAST_HELD_OUT
 from routing.money import usd
 from routing.vocabulary import Basis, Kind, Role
 from understudy.bill.books import Book
@@ -56,11 +57,11 @@ def columns(by: Sequence[By]) -> list[str]:
         "estimated_usd",
         "usage_unknown_calls",
         "cost_unknown_calls",
-        *([] if is_of_calls else _BASELINE),
+        *([] if is_of_calls else BASELINE),
     ]
 
 
-_BASELINE = [
+BASELINE = [
     "baseline_usd",
     "baseline_unknown_requests",
     "net_saving_usd",
@@ -126,17 +127,17 @@ def _cost(line: defaultdict[str, int], kind: str) -> str | None:
 
 
 def _savings(line: defaultdict[str, int]) -> dict[str, Value]:
-    """What the teacher alone would have cost more; the interval is known where there is a holdout.
+    """What the teacher alone would have cost more, with an interval where enough was held out.
 
     Its ends are rounded outwards to whole pico-dollars.
     """
-    told: dict[str, Value] = dict.fromkeys(_BASELINE)
+    told: dict[str, Value] = dict.fromkeys(BASELINE)
     told["baseline_unknown_requests"] = line["baseline unknown"]
     if line["baseline known"]:
         baseline = line["baseline"] + line["correction up"] - line["correction down"]
         saving = baseline - line["cost_pico"]
         told |= {"baseline_usd": usd(baseline), "net_saving_usd": usd(saving)}
-        if line["correction known"]:
+        if line["correction known"] >= LEAST_HELD_OUT:
             margin = isqrt(line["correction variance"] * _DEVIATIONS_SQUARED // 10_000) + 1
             told["net_saving_low_usd"] = usd(saving - margin)
             told["net_saving_high_usd"] = usd(saving + margin)

@@ -7,7 +7,6 @@ Consolidation drops the second of two equal ids.
 
 import secrets
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -90,8 +89,16 @@ class Exporter:
         return self.drained
 
     def _join(self) -> None:
-        with suppress(ResponseError):  # the group is there already
+        try:
             self._log.client.xgroup_create(self._key, self._course.group, id="0")
+        except ResponseError:
+            # Mostly it is there already.  A store that is full says OOM whether or not it is.
+            if not self._is_there():
+                raise
+
+    def _is_there(self) -> bool:
+        groups = cast("Any", self._log.client.xinfo_groups(self._key))
+        return self._course.group.encode() in {group["name"] for group in groups}
 
     def _last_entry(self) -> str:
         """Where to stop: a busy stream has no end."""

@@ -8,7 +8,7 @@ import pytest
 from gateway.errors import UpstreamTimeout
 from gateway.facts import ABORTED, SPARE, CachedTokensAsked, Denial, Leg, TeacherProbed
 from gateway.ledger import Ledger
-from gateway.ports import Damage, Trouble
+from gateway.ports import Damage, StreamKind, Trouble
 from gateway.telemetry.log import (
     ServerLogHandler,
     log_cached_tokens,
@@ -166,7 +166,10 @@ def test_a_lost_pair_and_a_failing_store_are_told_with_place_and_cause() -> None
     )
     observer.pair_lost("a", "write_failed", Trouble("/state/pairs.jsonl", 28, "No space left"))
     observer.store_failed("ConnectionError", Trouble("valkey:6379", 111, "Connection refused"))
-    lost, failed = lines(stream)
+    observer.store_failed("NoPermissionError", Trouble("valkey:6379"), "a", StreamKind.LEDGER)
+    lost, failed, refused = lines(stream)
+    assert (refused["cascade"], refused["records"]) == ("a", "ledger")
+    assert (failed["cascade"], failed["records"]) == (None, None)
     assert (lost["event"], lost["cause"], lost["level"]) == ("pair_lost", "write_failed", "error")
     assert (lost["place"], lost["errno"]) == ("/state/pairs.jsonl", 28)
     assert lost["strerror"] == "No space left"

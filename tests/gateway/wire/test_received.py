@@ -50,6 +50,20 @@ def test_of_tool_calls_names_and_arguments_count(delta: dict[str, object], chara
     assert received(chunk(delta)).untold == characters
 
 
+def test_what_the_server_has_counted_need_not_be_counted_again() -> None:
+    found = received(chunk({"content": "Paris"}), chunk({"content": "."}, [entry(".", -0.1)]))
+    found.counted(is_end=True)
+    assert (found.tokens, found.characters, found.untold) == (0, 0, 0)
+    found.counted(is_end=False)  # llama.cpp counts twice: at the end, and once more after it
+    assert found.whole_characters == 6
+
+
+def test_an_answer_that_was_counted_before_its_end_has_no_length() -> None:
+    found = received(chunk({"content": "Paris"}))
+    found.counted(is_end=False)
+    assert found.whole_characters == 0
+
+
 def test_a_role_is_no_beginning() -> None:
     assert not received(chunk({"role": "assistant", "content": ""})).has_begun
     assert received(chunk({"content": "P"})).has_begun

@@ -56,3 +56,10 @@ def test_usage_that_nobody_told_stays_unknown(usage: dict[str, Any]) -> None:
     found = chosen(read_completion(json.dumps(body | usage).encode()), TWO_OF_THREE, None)
     assert found.usage is None
     assert json.loads(found.body).get("usage") is None
+
+
+@pytest.mark.parametrize("usage", ["many", [1], {"prompt_tokens": "100"}])
+def test_usage_that_is_none_passes_as_it_came(usage: object) -> None:
+    found = chosen(reply(usage=usage), TWO_OF_THREE, None)
+    assert found.usage is None
+    assert json.loads(found.body)["usage"] == usage

@@ -136,6 +136,29 @@ def test_a_table_has_a_total_and_no_empty_columns(
     assert "nothing" in command.said("--cascade", "empty")
 
 
+def test_where_a_table_is_too_wide_each_row_is_a_list(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    told = command.said("--by", "tenant,cascade", *since(1))
+    assert "…" not in told
+    lists = told.split("\n", 1)[1].split("tenant ")
+    assert len(lists) > 2
+    assert all("cascade" in each and "cost" in each for each in lists[1:])
+    assert "total" in lists[-1]
+    assert "5.000000000108" in lists[-1]
+
+
+def test_a_cost_that_nobody_knows_is_shown(server: StoreServer, command: Command) -> None:
+    key = ledger_key("unpriced", TODAY.isoformat())
+    fields = {"student:served:calls:x": 2, "student:served:cost_unknown:x": 2}
+    with server.client() as client:
+        client.hset(key, mapping=fields)
+        told = command.said("--cascade", "unpriced")
+        client.delete(key)
+    assert "unknown" in told.split("cost unknown calls")[1]
+
+
 def test_what_is_older_than_the_ledger_is_told(command: Command) -> None:
     command.said("--format", "csv", "--from", "2001-01-01")
     oldest = (TODAY - timedelta(LEDGER_DAYS)).isoformat()

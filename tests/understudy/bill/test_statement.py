@@ -126,6 +126,9 @@ def test_a_holdout_corrects_the_baseline_and_bounds_the_saving() -> None:
     sums = Sums()
     sums.compare("x", Estimate(1000, Basis.SAMPLE))
     sums.correct("x", Correction(500, 10**4))
+    for _ in range(98):
+        sums.correct("x", Correction(0, 0))
+    assert one(sums)["net_saving_low_usd"] is None, "too few to say how sure it is"
     sums.correct("x", Correction(-200, 0))
     values = one(sums)
     assert values["net_saving_usd"] == "0.0000000013"

@@ -1,6 +1,8 @@
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from redis.exceptions import OutOfMemoryError
 
 from tests.fakes.pair_log import fill
 from tests.fakes.pairs import pair
@@ -85,3 +87,26 @@ def test_what_is_handed_out_while_the_bound_is_sought_stays(
     monkeypatch.setattr(log.client, "xpending", asked_later)
     trim(log.client, key)
     assert left(log) == ids[4:]
+
+
+@pytest.fixture
+def full(log: Log, ids: list[str]) -> Iterator[None]:
+    """The store has no memory left."""
+    log.client.config_set("maxmemory", "1")
+    yield
+    log.client.config_set("maxmemory", "0")
+
+
+@pytest.mark.usefixtures("full")
+def test_a_store_that_is_full_is_emptied_by_the_group_that_is_there(log: Log, place: Place) -> None:
+    log.client.config_set("maxmemory", "0")
+    take(log, "export", 0, 0)
+    log.client.config_set("maxmemory", "1")
+    Exporter(log, place, TRIMMING).run(lambda _: None)
+    assert left(log) == []
+
+
+@pytest.mark.usefixtures("full")
+def test_a_full_store_that_can_make_no_group_is_called_full(log: Log, place: Place) -> None:
+    with pytest.raises(OutOfMemoryError):
+        Exporter(log, place, TRIMMING).run(lambda _: None)
