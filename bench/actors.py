@@ -162,7 +162,9 @@ class Actors:
     async def _complete(self, request: Request) -> Response:
         role = str(request.path_params["role"])
         body = await request.json()
-        if role in self._away or (role == STUDENT and self._dice.random() < FAILING_SHARE):
+        if role in self._away:
+            return JSONResponse({"error": {"message": "no such host", "code": 503}}, 503)
+        if role == STUDENT and self._dice.random() < FAILING_SHARE:
             return JSONResponse({"error": {"message": "out of memory", "code": 500}}, 500)
         answer, pause = _answer(role, body), PAUSE_SECONDS[role]
         if body.get("stream"):

@@ -100,7 +100,7 @@ def _play(folder: Path, seconds: float, per_second: float, out: Path) -> list[Pa
             per_second=per_second,
             incidents=(TEACHER_AWAY,),
         )
-        sent = asyncio.run(visit(script))
+        sent = asyncio.run(_visit(script, lambda: _export(folder, store)))
         sys.stderr.write(f"{sent} requests sent\n")
         time.sleep(2 * SCRAPE_SECONDS)  # for the last of them to be seen
         return draw_all(Prometheus(prometheus, SCRAPE_SECONDS), time.time(), seconds, out)
@@ -168,6 +168,23 @@ def _wait(is_ready: Callable[[], bool], process: subprocess.Popen[bytes], name: 
         time.sleep(processes.POLL_SECONDS)
 
 
+async def _visit(script: Script, export: Callable[[], None]) -> int:
+    """Let the clients come, and take out after a third of the time what there is by then."""
+    visits = asyncio.create_task(visit(script))
+    await asyncio.sleep(script.seconds / 3)
+    await asyncio.to_thread(export)
+    return await visits
+
+
+def _export(folder: Path, store: str) -> None:
+    """Export one cascade's pairs; from now on the store knows which are in no export."""
+    command = [sys.executable, "-m", "understudy", "pairs", "export", str(folder / "export")]
+    options = ["--redis-url", store, "--cascade", "assistant"]
+    done = subprocess.run([*command, *options], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise StartFailed(f"nothing could be exported:\n{done.stdout}{done.stderr}")
+
+
 def _write_policy(folder: Path) -> None:
     """Fit one as anybody would, on labelled records of the same made student."""
     records = folder / "records.jsonl"
@@ -230,7 +247,7 @@ def _write_configuration(folder: Path, models: str) -> None:
         "teacher": teacher | {"max_concurrent": 8, "price": _rent()},
         "objective": {"kind": "confidence", "at_least": 0.55},
         "streaming": {"early_abort": True},
-        "audit": {"complete_drafts": 0.2, "holdout": 0.15},
+        "audit": {"complete_drafts": 0.2, "holdout": 0.3},
         "budget": {"usd_per_month": 2000},
     }
     cascades = {"cascades": {"assistant": assistant, "coder": coder}}

@@ -95,7 +95,7 @@ SAVED = Panel(
     meaning=Meaning(
         reads="What the teacher alone would have cost for the same answered requests, less "
         "everything that was paid: net of wasted drafts, retries, audits and shadow. *At least* "
-        "and *At most* are its 95% interval. They are there only where 50 drafts or more were "
+        "and *At most* are its 95% interval. They are there only where 100 drafts or more were "
         "held out (`audit.holdout`) of each cascade that is summed. Without them the number rests "
         "on learnt ratios, and is as a rule too high: see *What the estimate rests on*.",
         act="Below 0 the cascade costs more than it saves: look at the escalation rate and at "
@@ -200,7 +200,7 @@ BY_CASCADE = Panel(
     width=12,
     meaning=Meaning(
         reads="The time shown, a row for each cascade: what was paid, what the teacher alone would "
-        "have cost, the difference, half the width of its 95% interval (where 50 drafts or more "
+        "have cost, the difference, half the width of its 95% interval (where 100 drafts or more "
         "were held out), and the share. `other` stands for models that nobody configured.",
         act="Begin with the cascade that saves least: more of its traffic may belong to a cheaper "
         "teacher, or its student needs another generation.",

@@ -12,6 +12,8 @@ OF = f'{FROM}, cascade=~"$cascade"'
 # Requests that got an answer, from whichever model.
 ANSWERED = 'outcome=~"kept|escalated|degraded"'
 
+KEEP = 'verdict="keep"'
+
 # The 95% interval of an estimate is so many standard deviations wide to either side.
 DEVIATIONS = "1.96"
 
@@ -96,8 +98,10 @@ def everywhere(metric: str, *matchers: str) -> str:
 
 
 def expected_disagreement() -> str:
-    """What the policies themselves expect to be wrong among kept drafts, by cascade."""
-    return "1 - " + mean("understudy_confidence", 'verdict="keep"')
+    """What fitted policies themselves expect to be wrong among kept drafts, by cascade; the
+    confidence of others is no probability."""
+    wrong = f"1 - {mean('understudy_confidence', KEEP)}"
+    return f"{wrong} and on (cascade) {told('understudy_policy_calibrated', how='min')} == 1"
 
 
 def teacher_alone(by: str = "", window: str = SHOWN) -> str:

@@ -222,11 +222,11 @@ DISAGREEMENT = Panel(
     meaning=Meaning(
         reads="One less the mean confidence in kept drafts: what the policy itself expects to be "
         "wrong. Dashed: the bound that was certified when it was fitted (only policies with a "
-        "target of disagreement have one). No answer is checked for this: it is as good as the "
-        "calibration.",
+        "target of disagreement have one). Cascades without a fitted policy are left out. No "
+        "answer is checked for this: it is as good as the calibration.",
         act="Above its bound: prompts have moved to where the student is weaker. Raise the "
         "objective now, calibrate again with records of today.",
-        empty="No draft was kept in this time",
+        empty="No draft was kept by a fitted policy in this time",
     ),
     queries=(
         Query(expected_disagreement(), "{{cascade}} expected"),

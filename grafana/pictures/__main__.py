@@ -13,9 +13,12 @@ from PIL import Image
 
 from grafana.pictures.answers import Prometheus
 from grafana.pictures.page import drawn
+from grafana.pictures.paper import CARD, PAPER
+from grafana.pictures.shapes import COLOURS as INKS
 
 DASHBOARDS = Path(__file__).parents[1] / "dashboards"
-COLOURS = 256
+MOST_COLOURS = 256
+SWATCH = 60
 OUT = Path(__file__).parents[2] / "docs" / "pictures"
 
 
@@ -35,7 +38,13 @@ def _save(figure: Figure, path: Path) -> None:
     """As a picture of few colours, which is a third as large and looks the same."""
     raw = BytesIO()
     figure.savefig(raw)
-    Image.open(raw).convert("RGB").quantize(COLOURS).save(path, optimize=True)
+    picture = Image.open(raw).convert("RGB")
+    # A colour that is on a few pixels alone, such as that of a breaker, must not be lost.
+    swatches = picture.copy()
+    for place, colour in enumerate((PAPER, CARD, *INKS.values())):
+        swatches.paste(colour, (place * SWATCH, 0, (place + 1) * SWATCH, SWATCH))
+    palette = swatches.quantize(MOST_COLOURS)
+    picture.quantize(palette=palette, dither=Image.Dither.NONE).save(path, optimize=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

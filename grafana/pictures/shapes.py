@@ -77,7 +77,8 @@ def lines(page: Page, box: Box, panel: Mapping[str, Any], answer: Answer) -> Non
 def bars(page: Page, box: Box, panel: Mapping[str, Any], answer: Answer) -> None:
     """A horizontal bar for each series, its value at its end."""
     series = answer.series
-    largest = max((each.last for each in series), default=0) or 1
+    largest = max(each.last for each in series) or 1
+    largest = panel["fieldConfig"]["defaults"].get("max", largest)
     height = min(box.height / len(series), 40)
     name_width = min(max(len(each.name) for each in series) * 6.2 + 10, box.width * 0.5)
     axes = page.axes(box.within(name_width, 4, 74, box.height - height * len(series) + 4))

@@ -68,7 +68,7 @@ async def test_a_model_can_be_taken_away_and_brought_back() -> None:
     transport = httpx.ASGITransport(app=actors.app)
     async with httpx.AsyncClient(transport=transport, base_url="http://models") as client:
         await client.post(f"/away/{TEACHER}")
-        assert (await ask(actors, TEACHER)).status_code == 500
+        assert (await ask(actors, TEACHER)).status_code == 503
         await client.post(f"/away/{TEACHER}")
     assert (await ask(actors, TEACHER)).status_code == 200
 

@@ -48,8 +48,10 @@ def but_one(vector: Vector) -> Vector:
 
 
 def expected_disagreement(shown: Shown) -> Vector:
-    """What the policy expects to be wrong among kept drafts."""
-    return but_one(mean_confidence(shown.pace, "keep"))
+    """What fitted policies expect to be wrong among kept drafts."""
+    fitted = {labels for labels, is_fitted in calibrated(shown).items() if is_fitted}
+    wrong = but_one(mean_confidence(shown.pace, "keep"))
+    return {labels: value for labels, value in wrong.items() if labels in fitted}
 
 
 def drift(shown: Shown) -> Vector:
