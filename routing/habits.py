@@ -77,9 +77,10 @@ class Habits:
         ``said`` is what the server had said before that came; without it nothing is taken to have
         been cached, or reasoning.  No answer is taken to be longer than it may be.
         """
-        if said is None:
+        if said is None or not said.input:  # no prompt is empty: it was not counted yet
             tokens = self.read.estimate(asked.bytes)
-            said = None if tokens is None else Usage(tokens, 0)
+            output = 0 if said is None else said.output
+            said = None if tokens is None else Usage(tokens, output)
         more = self.wrote.estimate(written.characters)
         if said is None or more is None:
             return None

@@ -92,11 +92,6 @@ class Sums:
             self.add((tenant, "correction", direction), abs(correction.pico))
             self.add((tenant, "correction", "variance"), correction.variance_pico2)
 
-    def merge(self, other: "Sums") -> None:
-        """Add all of another's amounts."""
-        for name, amount in other.amounts.items():
-            self.add(name, amount)
-
     def encode(self) -> dict[str, int]:
         """Fields for the store, without those that add nothing; each is below 10**12."""
         fields: dict[str, int] = {}

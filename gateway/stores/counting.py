@@ -21,7 +21,7 @@ async def count_pairs(store: Store, events: PairEvents) -> None:
             if await store.command(cascade, "EXISTS", key):  # or XINFO fails
                 unread = _unread(await store.command(cascade, "XINFO", "GROUPS", key), stored)
         except StoreFailed:
-            pass  # whoever ships pairs meets the same failure, and tells of it
+            pass  # whoever ships meets an outage too, and tells of it
         events.pairs_counted(cascade, stored, unread)
 
 

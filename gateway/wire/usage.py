@@ -2,13 +2,11 @@
 
 import msgspec
 
-
-class _Details(msgspec.Struct):
-    cached_tokens: int | None = None
+from gateway.wire.completion import InputDetails
 
 
 class _Usage(msgspec.Struct):
-    prompt_tokens_details: _Details | None = None
+    prompt_tokens_details: InputDetails | None = None
 
 
 class _Body(msgspec.Struct):

@@ -55,11 +55,12 @@ class PostingLogFake:
         return True
 
     def sums(self, cascade: str = "a", day: str = "2026-11-30") -> Sums:
-        sums = Sums()
-        for name, each in self.postings:
-            if (name, each.day) == (cascade, day):
-                sums.merge(decode(each.amounts.items()))
-        return sums
+        return decode(
+            field
+            for name, each in self.postings
+            if (name, each.day) == (cascade, day)
+            for field in each.amounts.items()
+        )
 
     def numbers(self, cascade: str = "a") -> list[int]:
         return [each.number for name, each in self.postings if name == cascade]

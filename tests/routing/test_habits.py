@@ -38,6 +38,12 @@ def test_what_came_after_the_servers_word_is_added_to_it() -> None:
     assert Habits().estimate(Asked(200), Written(4, 12), said) is None
 
 
+def test_a_prompt_of_no_tokens_was_not_counted_yet() -> None:
+    said = Usage(input=0, output=1)
+    assert taught().estimate(Asked(200), Written(4, 12), said) == Usage(50, 1 + 4 + 2)
+    assert Habits().estimate(Asked(200), Written(4, 0), said) is None
+
+
 @pytest.mark.parametrize(("most", "output"), [(None, 24), (30, 24), (10, 10), (3, 4)])
 def test_an_answer_is_as_long_as_it_may_be_unless_more_was_counted(
     most: int | None, output: int

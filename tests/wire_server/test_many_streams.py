@@ -402,10 +402,13 @@ async def _check_bill(scene: Scene, readers: list[Reader]) -> None:
 
 
 def _of(samples: dict[str, float], name: str) -> dict[str, float]:
-    """The samples of one metric by their labels, in alphabetical order, without the cascade's."""
+    """The samples of one metric that are not 0, by their labels.
+
+    Labels are in alphabetical order, without the cascade's.
+    """
     found = {}
     for sample, value in samples.items():
-        if sample.startswith(name + "{"):
+        if sample.startswith(name + "{") and value:
             labels = sorted(sample[len(name) + 1 : -1].split(","))
             found[",".join(each for each in labels if not each.startswith("cascade="))] = value
     return found

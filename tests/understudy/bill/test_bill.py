@@ -65,9 +65,8 @@ def put(server: StoreServer, cascade: str, day: date, sums: Sums) -> None:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StoreServer]:
     with store_server(tmp_path_factory.mktemp("store")) as server:
-        sums = spent("search", 5 * 10**12)
-        sums.merge(spent("-", 7, Role.TEACHER))
-        put(server, "assistant", TODAY, sums)
+        put(server, "assistant", TODAY, spent("search", 5 * 10**12))
+        put(server, "assistant", TODAY, spent("-", 7, Role.TEACHER))
         put(server, "assistant", TODAY - timedelta(1), spent("search", 1))
         put(server, "other", TODAY, spent("search", 100, kind=Kind.WASTED))
         yield server
