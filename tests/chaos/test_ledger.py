@@ -31,7 +31,6 @@ AT_MOST_LOST_SECONDS = POST_SECONDS + 0.5
 SHIPPED_SECONDS = 60.0
 
 pytestmark = pytest.mark.timeout(1800)
-in_full = pytest.mark.full
 
 
 @dataclass
@@ -114,13 +113,14 @@ def fill(scene: Scene) -> None:
     fill_store(scene.store)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     "fault",
     [
-        pytest.param(terminate, marks=in_full),
-        pytest.param(kill),
-        pytest.param(take_away, marks=in_full),
-        pytest.param(fill, marks=in_full),
+        terminate,
+        kill,
+        take_away,
+        fill,
     ],
 )
 def test_the_ledger_is_what_the_gateway_counted(

@@ -153,6 +153,7 @@ def test_a_full_disk_ends_escalations_and_loses_no_pair(scene: Scene) -> None:
         scene.check()
 
 
+@pytest.mark.full
 def test_without_the_journal_the_same_rounds_lose_pairs(scene: Scene) -> None:
     """The test above can fail: here the journal does not outlive its gateway."""
     with scene.gateway() as gateway, load_on(gateway.url, scene.delivered):

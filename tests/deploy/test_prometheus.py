@@ -22,6 +22,7 @@ RUNBOOK = ROOT / "deploy/runbook.md"
 METRICS_PAGE = ROOT / "docs/metrics.md"
 DASHBOARDS = ROOT / "grafana/dashboards"
 UNIT_TESTS = sorted((RULES / "tests").glob("*.yaml"))
+LONG = frozenset({"months", "quiet_for_weeks"})  # of made-up history, which takes long to make
 
 PREFIX = "Understudy"
 PARTS_OF_A_HEADING = ("**Users notice**", "**find out**", "**Now**", "**Later**")
@@ -90,7 +91,14 @@ def test_prometheus_takes_the_example() -> None:
 
 @needs_promtool
 @pytest.mark.timeout(300)  # seconds of one processor, which others may be using too
-@pytest.mark.parametrize("path", UNIT_TESTS, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(path, marks=pytest.mark.full if path.stem in LONG else ())
+        for path in UNIT_TESTS
+    ],
+    ids=lambda path: path.stem,
+)
 def test_rules_do_what_their_unit_tests_say(path: Path) -> None:
     promtool("test", "rules", path)
 

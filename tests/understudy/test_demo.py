@@ -91,6 +91,7 @@ def test_a_promise_that_few_questions_cannot_carry_is_not_made(tmp_path: Path) -
     assert all(json.loads(line)["ok_by"] == "checker" for line in labelled)
 
 
+@pytest.mark.full
 def test_ctrl_c_leaves_no_process_and_a_usable_state(tmp_path: Path) -> None:
     process = subprocess.Popen(
         command(tmp_path, "--requests", "200"),

@@ -94,6 +94,7 @@ def scene_of(folder: Path, student_url: str, at_least: float) -> Any:
     return stage(folder, cascade=cascade)
 
 
+@pytest.mark.full
 def test_the_first_token_comes_no_later_than_the_window_ends(
     tmp_path: Path, student_url: str
 ) -> None:

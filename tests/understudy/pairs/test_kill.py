@@ -61,7 +61,7 @@ def kill_amid(exporters: Sequence[subprocess.Popen[bytes]], out: Path, more: int
     return was_working
 
 
-@pytest.mark.parametrize("options", [(), ("--trim",)])
+@pytest.mark.parametrize("options", [pytest.param((), marks=pytest.mark.full), ("--trim",)])
 @pytest.mark.parametrize(
     "seed",
     [1, *(pytest.param(seed, marks=pytest.mark.full) for seed in range(2, 12))],
