@@ -9,7 +9,7 @@ from redis.crc import key_slot
 
 from tests.fakes.pairs import encoded, pair
 from tests.fakes.valkey import SLOTS, StoreServer, cluster, sentinels, store_server
-from tests.understudy.pairs.commands import Command
+from tests.understudy.commands import Command
 from understudy.connecting import connect
 from understudy.telling import CommandError
 

@@ -21,29 +21,13 @@ from routing.money import Usage
 from routing.vocabulary import Basis, Kind, Role
 from tests.fakes.serving import cascade_document
 from tests.fakes.valkey import StoreServer, cluster, store_server
-from understudy.__main__ import app
+from tests.understudy.commands import Command
 
 TODAY = datetime.now(UTC).date()
 
 
-class Command:
-    """Runs `understudy bill …` in this process."""
-
-    def __init__(self, capsys: pytest.CaptureFixture[str], url: str | None) -> None:
-        self._capsys = capsys
-        self._url = url
-        self.error = ""
-
-    def status(self, *arguments: str) -> int:
-        url = () if self._url is None else ("--redis-url", self._url)
-        status = app(["bill", *arguments, *url], result_action="return_value")
-        told = self._capsys.readouterr()
-        self.output, self.error = told.out, " ".join(told.err.split())
-        return int(status)
-
-    def said(self, *arguments: str) -> str:
-        assert self.status(*arguments) == 0, self.error
-        return self.output
+class Bill(Command):
+    name = "bill"
 
     def rows(self, *arguments: str) -> list[dict[str, str]]:
         return list(csv.DictReader(io.StringIO(self.said("--format", "csv", *arguments))))
@@ -73,15 +57,15 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StoreServer]:
 
 
 @pytest.fixture
-def command(server: StoreServer, capsys: pytest.CaptureFixture[str]) -> Command:
-    return Command(capsys, server.url)
+def command(server: StoreServer, capsys: pytest.CaptureFixture[str]) -> Bill:
+    return Bill(capsys, server.url)
 
 
 def since(days: int) -> tuple[str, str]:
     return "--from", (TODAY - timedelta(days)).isoformat()
 
 
-def test_tenants_are_billed_for_all_cascades(command: Command) -> None:
+def test_tenants_are_billed_for_all_cascades(command: Bill) -> None:
     rows = command.rows("--by", "tenant", *since(1))
     assert [(row["tenant"], row["requests"], row["cost_usd"]) for row in rows] == [
         ("-", "1", "0.000000000007"),
@@ -90,7 +74,7 @@ def test_tenants_are_billed_for_all_cascades(command: Command) -> None:
     assert rows[1]["net_saving_usd"] == "5.000000000101"
 
 
-def test_days_are_those_asked_for_both_ends_included(command: Command) -> None:
+def test_days_are_those_asked_for_both_ends_included(command: Bill) -> None:
     yesterday = (TODAY - timedelta(1)).isoformat()
     rows = command.rows("--by", "day,cascade", "--from", yesterday, "--to", yesterday)
     assert [(row["day"], row["cascade"], row["cost_usd"]) for row in rows] == [
@@ -105,7 +89,7 @@ def test_days_are_those_asked_for_both_ends_included(command: Command) -> None:
     assert "requests" not in rows[0]
 
 
-def test_without_days_it_is_this_month(command: Command) -> None:
+def test_without_days_it_is_this_month(command: Bill) -> None:
     (told,) = [json.loads(command.said("--format", "json", "--cascade", "other"))]
     assert (told["from"], told["to"]) == (TODAY.replace(day=1).isoformat(), TODAY.isoformat())
     assert [(row["cascade"], row["wasted_usd"]) for row in told["rows"]] == [
@@ -114,7 +98,7 @@ def test_without_days_it_is_this_month(command: Command) -> None:
     assert told["total"]["cost_usd"] == "0.0000000001"
 
 
-def test_a_configuration_says_which_cascades(command: Command, tmp_path: Path) -> None:
+def test_a_configuration_says_which_cascades(command: Bill, tmp_path: Path) -> None:
     config = tmp_path / "cascades.yaml"
     document = {"cascades": {"other": cascade_document("http://s", "http://t")}}
     config.write_text(yaml.safe_dump(document))
@@ -125,7 +109,7 @@ def test_a_configuration_says_which_cascades(command: Command, tmp_path: Path) -
 
 
 def test_a_table_has_a_total_and_no_empty_columns(
-    command: Command, monkeypatch: pytest.MonkeyPatch
+    command: Bill, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "200")
     told = command.said("--by", "tenant", *since(1))
@@ -136,7 +120,7 @@ def test_a_table_has_a_total_and_no_empty_columns(
 
 
 def test_where_a_table_is_too_wide_each_row_is_a_list(
-    command: Command, monkeypatch: pytest.MonkeyPatch
+    command: Bill, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "40")
     told = command.said("--by", "tenant,cascade", *since(1))
@@ -148,7 +132,7 @@ def test_where_a_table_is_too_wide_each_row_is_a_list(
     assert "5.000000000108" in lists[-1]
 
 
-def test_a_cost_that_nobody_knows_is_shown(server: StoreServer, command: Command) -> None:
+def test_a_cost_that_nobody_knows_is_shown(server: StoreServer, command: Bill) -> None:
     key = ledger_key("unpriced", TODAY.isoformat())
     fields = {"student:served:calls:x": 2, "student:served:cost_unknown:x": 2}
     with server.client() as client:
@@ -158,7 +142,7 @@ def test_a_cost_that_nobody_knows_is_shown(server: StoreServer, command: Command
     assert "unknown" in told.split("cost unknown calls")[1]
 
 
-def test_what_is_older_than_the_ledger_is_told(command: Command) -> None:
+def test_what_is_older_than_the_ledger_is_told(command: Bill) -> None:
     command.said("--format", "csv", "--from", "2001-01-01")
     oldest = (TODAY - timedelta(LEDGER_DAYS)).isoformat()
     assert command.error == (
@@ -177,20 +161,20 @@ def test_what_is_older_than_the_ledger_is_told(command: Command) -> None:
         (["--config", "/nowhere.yaml"], "/nowhere.yaml"),
     ],
 )
-def test_what_cannot_be_billed_is_said(command: Command, arguments: list[str], words: str) -> None:
+def test_what_cannot_be_billed_is_said(command: Bill, arguments: list[str], words: str) -> None:
     assert command.status(*arguments) == 2
     assert words in command.error
     assert command.output == ""
 
 
 def test_no_redis_and_one_that_is_away_are_said(capsys: pytest.CaptureFixture[str]) -> None:
-    assert Command(capsys, None).status() == 2
-    away = Command(capsys, "redis://127.0.0.1:1")
+    assert Bill(capsys, None).status() == 2
+    away = Bill(capsys, "redis://127.0.0.1:1")
     assert away.status() == 2
     assert "UNDERSTUDY_REDIS_URL" in away.error
 
 
-def test_books_that_make_no_sense_are_named(server: StoreServer, command: Command) -> None:
+def test_books_that_make_no_sense_are_named(server: StoreServer, command: Bill) -> None:
     key = ledger_key("scribbled", TODAY.isoformat())
     with server.client() as client:
         client.hset(key, "requests:kept:x", "many")
@@ -199,7 +183,7 @@ def test_books_that_make_no_sense_are_named(server: StoreServer, command: Comman
     assert key in command.error
 
 
-def test_a_name_is_no_formula_in_a_spreadsheet(server: StoreServer, command: Command) -> None:
+def test_a_name_is_no_formula_in_a_spreadsheet(server: StoreServer, command: Bill) -> None:
     """No gateway writes such a tenant; whoever has the right to write to Redis may."""
     with server.client() as client:
         client.hset(ledger_key("evil", TODAY.isoformat()), "requests:kept:=1+1", 1)
@@ -215,7 +199,7 @@ def test_a_reader_needs_no_more_than_the_rights_that_are_documented(
     assert rights in operating
     with server.client() as client:
         client.execute_command("ACL", "SETUSER", "reader", "on", ">p", *rights.split())
-    reader = Command(capsys, server.url.replace("redis://", "redis://reader:p@"))
+    reader = Bill(capsys, server.url.replace("redis://", "redis://reader:p@"))
     assert reader.rows("--by", "tenant", *since(1))
 
 
@@ -228,7 +212,7 @@ def test_a_cluster_is_billed_whichever_node_is_named(
             with node.client() as client:
                 for name in names:
                     put_where_it_belongs(client, name)
-        rows = Command(capsys, nodes[1].url).rows("--by", "cascade")
+        rows = Bill(capsys, nodes[1].url).rows("--by", "cascade")
     assert [row["cascade"] for row in rows] == names
     assert {row["cost_usd"] for row in rows} == {"0.000000000001"}
 

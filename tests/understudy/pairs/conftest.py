@@ -7,7 +7,7 @@ import pytest
 
 from tests.fakes.pair_log import running_log
 from tests.fakes.valkey import StoreServer
-from tests.understudy.pairs.commands import Command
+from tests.understudy.commands import Command
 from understudy.pairs.places import Place, place_at
 from understudy.pairs.store import Log, Source
 

@@ -11,7 +11,7 @@ from distill.deletions import Deletion
 from distill.rows import Format
 from tests.fakes.pair_log import fill
 from tests.fakes.pairs import NOON, encoded, pair
-from tests.understudy.pairs.commands import Command
+from tests.understudy.commands import Command
 from understudy.pairs.store import Log
 from understudy.telling import CANNOT
 

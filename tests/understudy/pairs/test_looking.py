@@ -10,7 +10,7 @@ from distill.deletions import Deletion
 from tests.fakes.pair_log import fill
 from tests.fakes.pairs import DAY, NOON, pair, pair_of_version_one
 from tests.fakes.serving import free_port
-from tests.understudy.pairs.commands import Command
+from tests.understudy.commands import Command
 from understudy.pairs import delete, stats, tail
 from understudy.pairs.delete import NOT_WANTED
 from understudy.pairs.store import Log

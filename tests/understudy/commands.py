@@ -6,7 +6,9 @@ from understudy.__main__ import app
 
 
 class Command:
-    """Runs `understudy pairs …` in this process."""
+    """Runs `understudy pairs …`, or another command of that name, in this process."""
+
+    name = "pairs"
 
     def __init__(self, capsys: pytest.CaptureFixture[str], url: str | None) -> None:
         self._capsys = capsys
@@ -15,7 +17,7 @@ class Command:
 
     def status(self, *arguments: str) -> int:
         url = () if self._url is None else ("--redis-url", self._url)
-        status = app(["pairs", *arguments, *url], result_action="return_value")
+        status = app([self.name, *arguments, *url], result_action="return_value")
         told = self._capsys.readouterr()
         self.output, self.error = told.out, " ".join(told.err.split())
         return int(status)
