@@ -120,6 +120,13 @@ class Observation:
     propensity: Fraction = Fraction(1)
 
 
+class Direction(StrEnum):
+    """Which way a correction goes: what only ever grows has a sum for each."""
+
+    UP = "up"
+    DOWN = "down"
+
+
 @dataclass(frozen=True, slots=True)
 class Correction:
     """What one request of the sample adds to the baseline: pico-dollars, of either sign.
@@ -129,6 +136,11 @@ class Correction:
 
     pico: int
     variance_pico2: int
+
+    @property
+    def direction(self) -> Direction:
+        """Whether it adds to the baseline or takes from it."""
+        return Direction.UP if self.pico >= 0 else Direction.DOWN
 
 
 def correction_of(

@@ -88,8 +88,7 @@ class Sums:
             self.add((tenant, "correction", "unknown"), 1)
         else:
             self.add((tenant, "correction", "known"), 1)
-            direction = "up" if correction.pico >= 0 else "down"
-            self.add((tenant, "correction", direction), abs(correction.pico))
+            self.add((tenant, "correction", correction.direction), abs(correction.pico))
             self.add((tenant, "correction", "variance"), correction.variance_pico2)
 
     def encode(self) -> dict[str, int]:

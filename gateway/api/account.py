@@ -16,6 +16,8 @@ from routing.baseline import Estimate, Observation, Ratios, correction_of, measu
 from routing.money import Usage, total_of, usd
 from routing.vocabulary import Basis, Handover, Reason, Role
 
+ALWAYS = Fraction(1)
+
 
 @dataclass(slots=True)
 class Account:
@@ -212,11 +214,11 @@ class Account:
         self.fact = fact
         if ending is not Ending.ESCALATED:
             if self.is_held_out:  # broken off, or left: nobody will know the teacher's bill
-                self.observe(None, Fraction(1))
+                self.observe(None)
         elif not course.is_unfinished:
             draft = course.draft
             is_whole = draft is None or draft.is_whole
-            self.observe(self._finished_usage(Role.STUDENT) if is_whole else None, Fraction(1))
+            self.observe(self._finished_usage(Role.STUDENT) if is_whole else None)
 
     def propensity(self, *, is_draft_had: bool) -> float:
         """The probability with which an escalation, and its whole draft, was to be had.
@@ -239,7 +241,7 @@ class Account:
         """Whether the teacher answers in place of a draft that was enough."""
         return self.reason is Reason.HOLDOUT
 
-    def observe(self, student: Usage | None, propensity: Fraction) -> None:
+    def observe(self, student: Usage | None, propensity: Fraction = ALWAYS) -> None:
         """Tell, and learn, what a request says of the teacher's bill that both have answered.
 
         ``student`` is what the whole draft took, None where there is none or nobody knows; it was
@@ -251,13 +253,14 @@ class Account:
         if self.is_held_out and self._would_be_handed_over(served):
             return
         basis, cascade = Basis.ESCALATIONS, served.cascade
+        teacher = self._finished_usage(Role.TEACHER, is_told=True)
+        correction = None
         if self.is_held_out:
             basis, propensity = Basis.SAMPLE, served.holdout
-        teacher, correction = self._finished_usage(Role.TEACHER, is_told=True), None
-        measured = measure(teacher, cascade.teacher.price).pico
-        predicted = self.ratios.predict(student, cascade.teacher.price).pico
-        if self.is_held_out and measured is not None and predicted is not None:
-            correction = correction_of(measured, predicted, propensity, is_in_sum=True)
+            measured = measure(teacher, cascade.teacher.price).pico
+            predicted = self.ratios.predict(student, cascade.teacher.price).pico
+            if measured is not None and predicted is not None:
+                correction = correction_of(measured, predicted, propensity, is_in_sum=True)
         seen = None
         if student is not None and teacher is not None:
             seen = Observation(basis, student, teacher, propensity)

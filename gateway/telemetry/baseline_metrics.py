@@ -12,13 +12,12 @@ from prometheus_client.registry import Collector
 from gateway.facts import BothAnswered, RequestSettled
 from gateway.telemetry.family import Family
 from gateway.telemetry.money_metrics import PicoCounter
-from routing.baseline import Learner, Missing
+from routing.baseline import Direction, Learner, Missing
 from routing.money import PICO_PER_USD
 from routing.vocabulary import Basis
 
 # A request that was to correct the baseline, and of which one of the two bills is not known.
 NO_OBSERVATION = "observation"
-_UP, _DOWN = "up", "down"
 
 
 class BaselineMetrics:
@@ -72,7 +71,7 @@ class BaselineMetrics:
     def _begin(self, cascade: str) -> None:
         for basis in Basis:
             self._baseline.add((cascade, basis), 0)
-        for direction in (_UP, _DOWN):
+        for direction in Direction:
             self._correction.add((cascade, direction), 0)
         self._variance.add((cascade,), 0)
         for cause in (*Missing, NO_OBSERVATION):
@@ -98,8 +97,7 @@ class BaselineMetrics:
         if fact.is_learnt:
             self._observations.labels(fact.cascade, fact.basis).inc()
         if (correction := fact.correction) is not None:
-            direction = _UP if correction.pico >= 0 else _DOWN
-            self._correction.add((fact.cascade, direction), abs(correction.pico))
+            self._correction.add((fact.cascade, correction.direction), abs(correction.pico))
             self._variance.add((fact.cascade,), correction.variance_pico2)
         elif fact.basis is Basis.SAMPLE:
             self._unknown.labels(fact.cascade, NO_OBSERVATION).inc()

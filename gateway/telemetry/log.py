@@ -105,8 +105,6 @@ _CONTINUATIONS = {
     False: "no answer is handed over to this teacher: those in late doubt are only marked",
     None: "not known yet: the teacher will be asked again",
 }
-
-
 _CACHES = {
     True: "cached tokens are billed at their own price",
     False: "price.cached_input is never applied: the server does not say what was cached. vLLM: "
@@ -115,12 +113,17 @@ _CACHES = {
 }
 
 
+def _level_of(attempt: int, *, answer: bool | None) -> int:
+    """How loud the answer of a server that was asked is; none, once again, is no news."""
+    if answer is None and attempt > 1:
+        return _LEVELS["debug"]
+    return _LEVELS["info" if answer else "warning"]
+
+
 def log_probed(log: structlog.typing.FilteringBoundLogger, fact: TeacherProbed) -> None:
-    """Write what a probe of a teacher came to; that it came to nothing again is no news."""
-    write = log.info if fact.can_continue else log.warning
-    if fact.can_continue is None and fact.attempt > 1:
-        write = log.debug
-    write(
+    """Write what a probe of a teacher came to."""
+    log.log(
+        _level_of(fact.attempt, answer=fact.can_continue),
         "continuation",
         cascade=fact.cascade,
         attempt=fact.attempt,
@@ -148,11 +151,9 @@ def _of_bill(fact: RequestSettled) -> dict[str, object]:
 
 
 def log_cached_tokens(log: structlog.typing.FilteringBoundLogger, fact: CachedTokensAsked) -> None:
-    """Write whether a server tells of cached tokens; that it gave no answer again is no news."""
-    write = log.info if fact.is_reported else log.warning
-    if fact.is_reported is None and fact.attempt > 1:
-        write = log.debug
-    write(
+    """Write whether a server tells of cached tokens."""
+    log.log(
+        _level_of(fact.attempt, answer=fact.is_reported),
         "cached_tokens",
         cascade=fact.cascade,
         role=fact.role,

@@ -14,6 +14,7 @@ from prometheus_client.registry import Collector
 
 from gateway.facts import RequestSettled
 from gateway.telemetry.family import Family
+from routing.baseline import Missing
 from routing.bill import Entry
 from routing.money import PICO_PER_USD
 from routing.vocabulary import Kind, Role
@@ -142,7 +143,7 @@ class MoneyMetrics:
         for kind in Kind:
             self._cost.add((cascade, role, kind), 0)
             self._estimated.add((cascade, role, kind), 0)
-        for cause in ("usage", "price"):
+        for cause in Missing:
             self._cost_unknown.labels(cascade, role, cause)
         for name in TOKENS:
             self._tokens.labels(cascade, role, name)
@@ -172,7 +173,7 @@ class MoneyMetrics:
             if entry.is_estimated:
                 self._estimated.add(labels, entry.cost_pico)
         else:
-            cause = "usage" if entry.usage is None else "price"
+            cause = Missing.USAGE if entry.usage is None else Missing.PRICE
             self._cost_unknown.labels(cascade, entry.role, cause).inc()
         if entry.usage is not None:
             for name in TOKENS:

@@ -8,6 +8,7 @@ import yaml
 
 from grafana import queries
 from grafana.interpolation import Window, interpolated
+from routing import baseline
 from tests.architecture.source import ROOT, modules
 from tests.architecture.test_documented import METRICS, METRICS_PAGE, metrics_of
 from tests.grafana.committed import metrics_in
@@ -140,3 +141,8 @@ def test_the_range_is_what_is_shown_and_all_cascades_are_chosen() -> None:
 
 def test_a_share_is_nought_where_its_part_never_was() -> None:
     assert queries.share("a", "b") == "((a) or 0 * (b)) / ((b) > 0)"
+
+
+def test_the_interval_is_the_bills() -> None:
+    assert float(queries.DEVIATIONS) == baseline.NORMAL_95
+    assert queries.LEAST_HELD_OUT == baseline.LEAST_HELD_OUT
