@@ -346,3 +346,23 @@ async def test_a_tenant_s_deletion_leaves_the_books_alone(
         await one.rounds(4)
         assert is_each_once(store, [1])
         assert stored(store.client()) == []
+
+
+def test_a_day_of_a_hundred_tenants_is_small(store: StoreServer) -> None:
+    """The bound of docs/decisions/0014."""
+    measures = ("calls", "input", "output", "cached_input", "cost_pico", "estimated_pico")
+    calls = ("student:served", "student:wasted", "teacher:served")
+    words = [f"{call}:{measure}" for call in calls for measure in measures]
+    words += [f"requests:{ending}" for ending in ("kept", "escalated", "degraded", "failed")]
+    words += [f"baseline:{basis}" for basis in ("known", "measured", "sample", "escalations")]
+    words += ["correction:up"]
+    assert len(words) == 27
+    dice = random.Random(1)
+    amounts = {
+        f"{word}:tenant-{tenant:03}": dice.randrange(10**12)
+        for word in words
+        for tenant in range(100)
+    }
+    with store.client() as client:
+        apply(client, posting(1, amounts, origin="many"), cascade="many")
+        assert client.memory_usage(ledger_key("many", DAY), samples=0) < 256 * 1024
