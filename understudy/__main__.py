@@ -27,6 +27,9 @@ pairs.command("understudy.pairs.consolidate:consolidate")
 pairs.command("understudy.pairs.delete:delete")
 app.command(pairs)
 
+distill = App(name="distill", help="The next student: make it from pairs, measure it, let it in.")
+app.command(distill)
+
 
 # What an extra brings, and its name.
 EXTRAS = {"duckdb": "pairs", "fsspec": "pairs", "pyarrow": "pairs"}

@@ -14,6 +14,13 @@
                                               ``top``, the highest number, and ``missing``, ranges
                                               below it that are not.  Expires ORIGIN_DAYS after
                                               the last one
+    understudy:{<cascade>}:generations
+                                      string  which generation of the student serves, and which one
+                                              is tried: routing/rollout_file.py
+    understudy:{<cascade>}:registry   stream  field ``state``: that document after each step, the
+                                              newest last; never trimmed
+    understudy:{<cascade>}:replicas   hash    by replica, what it last said of itself, and what a
+                                              rollout came to there: routing/tally.py
 
 The others never expire.  The braces make a Redis Cluster keep all keys of one cascade in one place.
 """
@@ -50,3 +57,18 @@ def ledger_key(cascade: str, day: str) -> str:
 def ledger_origin_key(cascade: str, origin: str) -> str:
     """Which postings of one process are in one cascade's books."""
     return f"understudy:{{{cascade}}}:ledger-origin:{origin}"
+
+
+def generations_key(cascade: str) -> str:
+    """Which generations of a cascade's student are in force."""
+    return f"understudy:{{{cascade}}}:generations"
+
+
+def registry_key(cascade: str) -> str:
+    """Every step that changed a cascade's generations."""
+    return f"understudy:{{{cascade}}}:registry"
+
+
+def replicas_key(cascade: str) -> str:
+    """What each replica says of itself and of a rollout."""
+    return f"understudy:{{{cascade}}}:replicas"
