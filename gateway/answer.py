@@ -101,7 +101,7 @@ async def answer(chat: Chat, cascade: Cascade, legs: Legs) -> Answer:
     """
     prospect = prospect_of(chat, cascade.policy, cascade.sampling, cascade.samples.count)
     first = plan(prospect, cascade.student_cannot, cascade.policy)  # pure
-    draft = await _draft(first, chat, prospect, cascade, legs)  # I/O: student
+    draft = await write_draft(first, chat, prospect, cascade, legs)  # I/O: student
     evidence = draft if isinstance(draft, NoDraft) else drafts_of(draft, chat)
     is_held_out = legs.is_held_out
     verdict = defer(evidence, cascade.policy, prospect, is_held_out=is_held_out)  # pure
@@ -120,15 +120,17 @@ async def answer(chat: Chat, cascade: Cascade, legs: Legs) -> Answer:
     if isinstance(outcome, ServeDraft):
         legs.verdict = verdict = as_served(verdict)  # pure
         if isinstance(draft, NoDraft):  # it was spared, and is wanted after all
-            draft = await _draft(AskStudent(), chat, prospect, cascade, legs)  # I/O: student
+            draft = await write_draft(AskStudent(), chat, prospect, cascade, legs)  # I/O: student
         if not isinstance(draft, NoDraft):
             return Answer(draft, Role.STUDENT, verdict, draft, outcome.degraded)
     raise TeacherUnavailable("No model could answer this request at the moment.")
 
 
-async def _draft(
+async def write_draft(
     first: AskStudent | NoDraft, chat: Chat, prospect: Prospect, cascade: Cascade, legs: Legs
 ) -> Completion | NoDraft:
+    """Have the student write, where it is to.  Raises UpstreamRefused where it blames the request,
+    but for its length."""
     """The student's answer, of several the one that most agree with, or why there is none."""
     if isinstance(first, NoDraft):
         return first

@@ -4,58 +4,54 @@ import asyncio
 import os
 import random
 import shutil
+import socket
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 
-import msgspec
 from fastapi import FastAPI, Request, Response
 from fastapi.telemetry import TelemetryConfig
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gateway.answer import Cascade, Streaming
 from gateway.api.chat import ChatCompletions
-from gateway.api.context import Context, Limits, Served
+from gateway.api.context import Context, Limits
 from gateway.api.models import Models
 from gateway.api.ops import MetricsPage, Readiness, health
-from gateway.cascades import LoadedCascade, ModelConfig, PairsConfig, doubts_about
+from gateway.building import Workshop
+from gateway.cascades import LoadedCascade, PairsConfig, doubts_about
 from gateway.config_file import ConfigError
 from gateway.errors import (
     GatewayError,
     InternalError,
     MethodNotAllowed,
     NotFound,
-    UpstreamError,
 )
 from gateway.keys import Keys
 from gateway.ledger import Ledger, posting
 from gateway.legs import Model
-from gateway.pairs import Source
-from gateway.prices import rented
+from gateway.registry import RegistryWatch
 from gateway.renting import Rents
-from gateway.safekeeping import Safekeeping
-from gateway.sampled import Samples
 from gateway.settings import Settings, spelled, unknown_variables
 from gateway.startup import ask_servers
+from gateway.stores.generation_store import GenerationStore, SavedGenerations
 from gateway.stores.journal import JournalOptions
 from gateway.stores.pair_store import PairStore, PairStoreOptions
 from gateway.stores.retention import Retention
-from gateway.stores.sealing import Sealer, sealer_of
+from gateway.stores.sealing import sealer_of
 from gateway.stores.shipper import Chances
 from gateway.stores.store_url import BadStoreUrl, StoreUrl, parse_store_url
+from gateway.succession import Succession
 from gateway.telemetry.log import new_log
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.observer import Observer
 from gateway.tracing import tracing_of
-from gateway.upstream.openai import Endpoint, OpenAIModel
+from gateway.upstream.openai import OpenAIModel
 from gateway.watching import watch
-from gateway.wire.chat import Dialect
 from gateway.wire.errors import error_body, error_headers, status_of
-from routing.vocabulary import Role
 
 CHAT_PATH = "/v1/chat/completions"
 BODY_SECONDS = 30.0
@@ -70,16 +66,25 @@ class Gateway:
 
     context: Context
     pairs: PairStore
-    models: Sequence[OpenAIModel]
+    successions: Mapping[str, Succession]
+    registry: RegistryWatch
     is_metrics_on_main_port: bool
+
+    @property
+    def models(self) -> Sequence[OpenAIModel]:
+        """The models that are asked, those included that are on their way in or out."""
+        found: list[Model] = []
+        for name, served in self.context.served.items():
+            found += [*self.successions[name].students, served.cascade.teacher]
+        return [model.chat for model in found if isinstance(model.chat, OpenAIModel)]
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Ask servers and ship pairs in the background; at the end flush, close everything."""
-        ask_servers(self.context)
         observer = self.context.observer
         posts = posting(observer.ledger, self.pairs, observer.shipping_ended)
-        async with self.pairs.running(), posts:
+        async with self.pairs.running(), posts, self.registry.running():
+            ask_servers(self.context)
             yield
             await self._end_background()
             last_spans = asyncio.create_task(self.context.tracing.close())
@@ -106,12 +111,10 @@ def build_gateway(
     log = new_log(settings.log_level, on_lost=metrics.log_line_lost)
     ledger = Ledger(os.urandom(8).hex(), time.time)
     observer = Observer(metrics, log, ledger)
-    sealer = sealer_of(settings.pairs_keys)
     pairs = _pair_store(settings, cascades, observer)
-    rents = Rents(time.monotonic)
-    served = {cascade.name: _served(cascade, observer, sealer, rents) for cascade in cascades}
+    workshop = Workshop(observer, sealer_of(settings.pairs_keys), Rents(time.monotonic))
     context = Context(
-        served=served,
+        served={cascade.name: workshop.served(cascade) for cascade in cascades},
         keys=keys,
         limits=Limits(settings.max_body_bytes, BODY_SECONDS, settings.max_open_requests),
         observer=observer,
@@ -126,20 +129,27 @@ def build_gateway(
     )
     metrics.pairs.watch(pairs.state)
     watch(context, cascades)
-    metrics.baseline.watch({name: one.learner for name, one in served.items()})
     metrics.ledger.watch(lambda: ledger.waiting_since)
     _warn(observer, settings, cascades)
+    successions = {one.name: Succession(one, context, workshop) for one in cascades}
     return Gateway(
         context=context,
         pairs=pairs,
-        models=[
-            model.chat
-            for one in served.values()
-            for model in (one.cascade.student, one.cascade.teacher)
-            if isinstance(model.chat, OpenAIModel)
-        ],
+        successions=successions,
+        registry=_registry(settings, context, successions),
         is_metrics_on_main_port=settings.is_metrics_on_main_port,
     )
+
+
+def _registry(
+    settings: Settings, context: Context, successions: Mapping[str, Succession]
+) -> RegistryWatch:
+    url = _store_url(settings)
+    store = None if url is None else GenerationStore(url)
+    # Unlike any before it: what a process counted stays when it is gone.
+    replica = f"{socket.gethostname()}-{os.urandom(6).hex()}"
+    saved = SavedGenerations(settings.state_dir)
+    return RegistryWatch(context, successions, store, saved, replica)
 
 
 def _pair_store(
@@ -175,86 +185,6 @@ def _store_url(settings: Settings) -> StoreUrl | None:
 def _retention(config: PairsConfig) -> Retention:
     days = config.max_age_days
     return Retention(None if days is None else days * DAY_SECONDS, config.max_bytes)
-
-
-def _served(
-    loaded: LoadedCascade, observer: Observer, sealer: Sealer | None, rents: Rents
-) -> Served:
-    config = loaded.config
-
-    def model(role: Role) -> Model:
-        def on_breaker(failure: UpstreamError | None) -> None:
-            observer.breaker_changed(loaded.name, role, failure)
-
-        return build_model(loaded, role, on_breaker, rents)
-
-    cascade = Cascade(
-        name=loaded.name,
-        student=model(Role.STUDENT),
-        teacher=model(Role.TEACHER),
-        policy=loaded.policy,
-        student_cannot=config.student.cannot,
-        when_denied=config.degraded,
-        streaming=Streaming(
-            hold_tokens=config.streaming.hold_tokens,
-            hold_seconds=config.streaming.hold_seconds,
-            keepalive_seconds=config.streaming.keepalive_seconds,
-            handover=config.streaming.handover,
-            is_early_abort=config.streaming.early_abort,
-            is_reasoning_released=config.streaming.release_reasoning,
-            complete_drafts=config.audit.complete_drafts,
-        ),
-        samples=Samples(config.samples, config.comparator.comparator()),
-        sampling=config.sampling,
-    )
-    return Served(
-        cascade=cascade,
-        source=Source(
-            cascade=loaded.name,
-            student_version=config.student.version,
-            teacher_model=config.teacher.model,
-            teacher_version=config.teacher.version or config.teacher.model,
-            teacher_outputs_may_train=config.teacher.outputs_may_train,
-        ),
-        safekeeping=Safekeeping(loaded.redactor, sealer),
-        is_storing=config.pairs.store,
-        holdout=config.audit.holdout_share,
-    )
-
-
-def build_model(
-    loaded: LoadedCascade,
-    role: Role,
-    on_breaker: Callable[[UpstreamError | None], None],
-    rents: Rents | None = None,
-) -> Model:
-    """One of a cascade's models.  ``on_breaker`` hears why it is left alone, None: no longer.
-
-    ``rents`` has the meters of rented servers; without it the model is alone at its own.
-    """
-    is_student = role is Role.STUDENT
-    config: ModelConfig = loaded.config.student if is_student else loaded.config.teacher
-    endpoint = Endpoint(
-        base_url=config.base_url,
-        api_key=loaded.student_key if is_student else loaded.teacher_key,
-        dialect=Dialect(
-            model=config.model,
-            is_evidence_wanted=is_student,
-            has_running_usage=config.running_usage,
-            extra={
-                name: msgspec.Raw(msgspec.json.encode(value))
-                for name, value in config.extra_body.items()
-            },
-        ),
-        max_concurrent=config.max_concurrent,
-        timeout_seconds=config.timeout_seconds,
-    )
-    return Model(
-        role,
-        OpenAIModel(endpoint, time.monotonic, on_breaker),
-        None if config.price is None else config.price.price(),
-        rented(rents or Rents(time.monotonic), config.base_url, config.price),
-    )
 
 
 def _warn(observer: Observer, settings: Settings, cascades: Sequence[LoadedCascade]) -> None:

@@ -2,21 +2,22 @@
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, Strict, ValidationError
+from pydantic import Field, Strict, TypeAdapter, ValidationError
 
 from gateway.comparing import ComparatorConfig, EmbeddingConfig, JudgeConfig, NormalisedConfig
-from gateway.config_file import ConfigError, explain, read_yaml
-from gateway.policies import read_policy
+from gateway.config_file import ConfigError, explain, message_of, read_yaml
+from gateway.policies import policy_of, read_policy
 from gateway.prices import BudgetConfig, PriceConfig, conflicts
 from gateway.redaction import Redactor, find_redactor
 from gateway.sections import HttpUrl, Section
 from routing.policy import Policy, uncalibrated_default
 from routing.policy_file import Origin
+from routing.rollout import Generation
 from routing.sampling import MAX_SAMPLES, SAMPLING_NAMES, Sampling, is_greedy
 from routing.vocabulary import Handover, Need, Threshold, WhenDenied
 
@@ -27,6 +28,7 @@ _Bool = Annotated[bool, Strict()]
 _Int = Annotated[int, Strict()]
 _Float = Annotated[float, Strict()]
 _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
+_url = TypeAdapter[str](HttpUrl)
 
 
 class ModelConfig(Section):
@@ -223,6 +225,42 @@ def _load_one(
     if config.policy is not None:
         loaded = read_policy(folder / config.policy, name, config.student.version)
         policy, origin = loaded.policy, loaded.origin
+    return LoadedCascade(
+        name,
+        config,
+        _suited(name, config, policy),
+        keys["student"],
+        keys["teacher"],
+        keys.get("comparator"),
+        _redactor(config.pairs),
+        origin,
+    )
+
+
+def of_generation(loaded: LoadedCascade, generation: Generation) -> LoadedCascade:
+    """The cascade with a generation in place of the file's own student and its policy.
+
+    All else stays, the student's price, key and ``extra_body`` too.  Raises ConfigError where the
+    policy is no use for this student or this cascade.
+    """
+    try:
+        base_url = _url.validate_python(generation.base_url)
+    except ValidationError as error:
+        raise ConfigError(f"base_url: {message_of(error.errors()[0])}") from None
+    changes = {"base_url": base_url, "model": generation.model, "version": generation.version}
+    config = loaded.config.model_copy(
+        update={"student": loaded.config.student.model_copy(update=changes)}
+    )
+    problems = conflicts(_priced({loaded.name: config}))
+    if problems:
+        raise ConfigError("; ".join(problems))
+    found = policy_of(generation, loaded.name)
+    policy = _suited(loaded.name, config, found.policy)
+    return replace(loaded, config=config, policy=policy, origin=found.origin)
+
+
+def _suited(name: str, config: CascadeConfig, policy: Policy) -> Policy:
+    """The policy as the cascade is served by it.  Raises ConfigError where they do not suit."""
     if config.objective is not None:
         policy = policy.with_threshold(Threshold(config.objective.at_least))
     _check_samples(name, config, policy)
@@ -240,16 +278,7 @@ def _load_one(
             f"`understudy calibrate RECORDS --cascade {name} --hold-tokens "
             f"{config.streaming.hold_tokens} --target quality=0.99 --out policy.json`"
         )
-    return LoadedCascade(
-        name,
-        config,
-        policy,
-        keys["student"],
-        keys["teacher"],
-        keys.get("comparator"),
-        _redactor(config.pairs),
-        origin,
-    )
+    return policy
 
 
 def _check_samples(name: str, config: CascadeConfig, policy: Policy) -> None:

@@ -1,7 +1,8 @@
 """A cascade's ``comparator``: what decides whether two answers differ materially.
 
 ``understudy record`` reads this, and with it whatever rests on its records.  Serving a request
-compares nothing but the drafts of one answer, where a cascade asks for several.
+compares nothing but the drafts of one answer, where a cascade asks for several; while a candidate
+is tried some answers are compared once they are out.
 """
 
 from fractions import Fraction

@@ -126,6 +126,11 @@ class Drafting:
         return Prefix("".join(self._released), self._released_tokens)
 
     @property
+    def words(self) -> str | None:
+        """The answer's text so far; None where it calls a tool."""
+        return None if self._has_tool_call else "".join(self._text)
+
+    @property
     def releasable(self) -> int:
         """How many tokens may be out by now: half a tool call is none of them."""
         return self.gate.released if self._is_gated else self._tokens

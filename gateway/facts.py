@@ -1,14 +1,16 @@
 """Frozen facts about what happened.  Whoever counts, logs or bills reads these and nothing else."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from math import inf
 
 from routing.baseline import Correction, Estimate
 from routing.bill import Entry
 from routing.money import Usage, total_of
+from routing.rollout import Generations
 from routing.streaming import Doubt
+from routing.tally import Compared, Drafted
 from routing.vocabulary import (
     Basis,
     Confidence,
@@ -40,6 +42,8 @@ class Ending(StrEnum):
 
 
 ANSWERED = frozenset({Ending.KEPT, Ending.ESCALATED, Ending.DEGRADED})
+# With these reasons the student's answer was served; a late doubt is one unless it was handed over.
+KEEPING = frozenset({None, Reason.CONFIDENT, Reason.VALID_STRUCTURE, Reason.LATE_DOUBT})
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +128,13 @@ class RequestSettled:
     def is_answered(self) -> bool:
         """Whether the client got an answer, degraded or not."""
         return self.ending in ANSWERED
+
+    @property
+    def is_draft_enough(self) -> bool:
+        """Whether the policy would have the draft kept: it would every one that is held out."""
+        if self.reason is Reason.HOLDOUT:
+            return True
+        return self.reason in KEEPING and self.ending is not Ending.ESCALATED
 
     @property
     def gateway_seconds(self) -> float:
@@ -293,3 +304,71 @@ class CachedTokensAsked:
     is_reported: bool | None
     saw: str
     legs: Sequence[Leg]
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationsTaken:
+    """A state of a cascade's generations is in force from now on, in place of ``before``.
+
+    ``is_news`` False: it was in force before this process was.
+    """
+
+    cascade: str
+    before: Generations | None
+    state: Generations
+    is_news: bool
+
+    @property
+    def is_older(self) -> bool:
+        """Whether the registry went back, as one does that was restored from a backup."""
+        return self.before is not None and self.before.revision > self.state.revision
+
+    @property
+    def is_renewal(self) -> bool:
+        """Whether a rollout goes on as it was, and only for longer."""
+        before, state = self.before, self.state
+        if before is None or before.rollout is None or state.rollout is None:
+            return False
+        is_same = replace(before.rollout, until=state.rollout.until) == state.rollout
+        return is_same and before.incumbent == state.incumbent
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationsRefused:
+    """A state of a cascade's generations is no use, and ``why``: the one in force stays."""
+
+    cascade: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateDrafted:
+    """What came of a request to the incumbent (arm ``incumbent``), the candidate, or ``shadow``,
+    the candidate beside the incumbent, while one was tried."""
+
+    cascade: str
+    arm: str
+    outcome: Drafted
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateCompared:
+    """What a draft came to beside another answer: the teacher's or, ``is_with_incumbent``, what the
+    incumbent kept."""
+
+    cascade: str
+    arm: str
+    outcome: Compared
+    is_with_incumbent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ShadowDrafted:
+    """A candidate wrote, or should have written, a draft that nobody gets; ``legs`` are its calls.
+
+    ``tenant`` is the one whose request it was a draft for; None where it needed no key.
+    """
+
+    cascade: str
+    legs: Sequence[Leg]
+    tenant: str | None

@@ -15,6 +15,7 @@ from gateway.facts import (
     CachedTokensAsked,
     DraftCompleted,
     RequestSettled,
+    ShadowDrafted,
     TeacherProbed,
 )
 from gateway.ports import Clock, PairLog, StreamKind
@@ -71,6 +72,12 @@ class Ledger:
         """Add what finishing an abandoned draft took; its request's tenant pays."""
         sums = self._open(fact.cascade)
         sums.charge(fact.tenant or NOBODY, fact.leg.entry(fact.kind))
+
+    def shadow_drafted(self, fact: ShadowDrafted) -> None:
+        """Add what a draft took that nobody gets; its request's tenant pays."""
+        for leg in fact.legs:
+            sums = self._open(fact.cascade)
+            sums.charge(fact.tenant or NOBODY, leg.entry(Kind.SHADOW))
 
     def both_answered(self, fact: BothAnswered) -> None:
         """Add what one held-out request says of the baseline."""

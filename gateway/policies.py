@@ -9,6 +9,8 @@ from gateway.config_file import ConfigError
 from routing.errors import PolicyError
 from routing.policy import Policy
 from routing.policy_file import Origin, origin_from_document, policy_from_document
+from routing.rollout import Generation
+from routing.rollout_file import policy_version
 
 _NO_POLICY = "remove the line to run uncalibrated"
 
@@ -26,13 +28,8 @@ def read_policy(path: Path, cascade: str, student_version: str) -> LoadedPolicy:
     try:
         content = path.read_bytes()
         document = json.loads(content)
-        policy = policy_from_document(
-            document,
-            version=hashlib.sha256(content).hexdigest()[:12],
-            cascade=cascade,
-            student_version=student_version,
-        )
-        return LoadedPolicy(policy, origin_from_document(document))
+        version = hashlib.sha256(content).hexdigest()[:12]
+        return _policy(document, version, cascade, student_version)
     except OSError as error:
         raise ConfigError(
             f"policy: {path} cannot be read: {error.strerror}: mend the path, or {_NO_POLICY}"
@@ -43,3 +40,19 @@ def read_policy(path: Path, cascade: str, student_version: str) -> LoadedPolicy:
         raise ConfigError(
             f"policy: {path} is not valid JSON: {error}: name another file, or {_NO_POLICY}"
         ) from None
+
+
+def policy_of(generation: Generation, cascade: str) -> LoadedPolicy:
+    """The policy that a generation of a cascade's student brings.  Raises ConfigError."""
+    document = generation.policy
+    try:
+        return _policy(document, policy_version(document), cascade, generation.version)
+    except PolicyError as error:
+        raise ConfigError(f"policy: {error}") from None
+
+
+def _policy(document: object, version: str, cascade: str, student_version: str) -> LoadedPolicy:
+    policy = policy_from_document(
+        document, version=version, cascade=cascade, student_version=student_version
+    )
+    return LoadedPolicy(policy, origin_from_document(document))

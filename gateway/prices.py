@@ -4,7 +4,7 @@ A model is paid by the token or, where its GPUs are rented, by the hour.  Of a r
 its share of the time, or what its tokens come to at a throughput that somebody measured.
 """
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from decimal import Decimal
 from fractions import Fraction
 from typing import Annotated, Any, Literal
@@ -197,12 +197,16 @@ class BudgetConfig(Section):
 
 
 def rented(
-    rents: Rents, base_url: str, price: TokenPriceConfig | GpuPriceConfig | None
+    rents: Rents,
+    base_url: str,
+    price: TokenPriceConfig | GpuPriceConfig | None,
+    whose: Hashable = None,
 ) -> Rented | None:
     """A model's place at its server's meter; None where no GPUs are rented for it."""
     if not isinstance(price, GpuPriceConfig):
         return None
-    return rents.rented(server_of(base_url, price), price.rent(), is_by_time=price.is_by_time)
+    server = server_of(base_url, price)
+    return rents.rented(server, price.rent(), is_by_time=price.is_by_time, whose=whose)
 
 
 def server_of(base_url: str, price: GpuPriceConfig) -> str:

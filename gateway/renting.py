@@ -1,6 +1,6 @@
 """The meters of servers whose GPUs are rented: one a server, whoever asks its models."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 
 from gateway.ports import Clock
@@ -25,17 +25,48 @@ class Rents:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._meters: dict[str, GpuMeter] = {}
+        self._known: dict[tuple[str, Hashable], Rented] = {}
 
-    def rented(self, server: str, rent: Rent, *, is_by_time: bool) -> Rented:
-        """A model's place at its server's meter."""
+    def rented(
+        self, server: str, rent: Rent, *, is_by_time: bool, whose: Hashable = None
+    ) -> Rented:
+        """A model's place at its server's meter; the same one each time ``whose`` is the same."""
+        known = self._known.get((server, whose))
+        if known is not None:
+            return known
         meter = self._meters.get(server)
         if meter is None:
             meter = self._meters[server] = GpuMeter(rent, self._now())
         lane = meter.lane()
-        return Rented(lane, is_by_time, lambda: lane.rent(self._now()))
+        made = Rented(lane, is_by_time, lambda: lane.rent(self._now()))
+        if whose is not None:
+            self._known[server, whose] = made
+        return made
 
     def _now(self) -> int:
         return nanoseconds(self._clock())
+
+
+class RunningRent:
+    """What is paid for the servers that the students of a cascade are on: it never falls.
+
+    A server counts from when a student on it is in force or tried until none is; who pays for it
+    before and after that, the gateway does not know.
+    """
+
+    def __init__(self) -> None:
+        self._before = 0
+        self._running: dict[int, tuple[Rented, int]] = {}
+
+    def be_on(self, places: Iterable[Rented | None]) -> None:
+        """From now on these run, and no others."""
+        self._before = self.pico()
+        self._running = {id(one): (one, one.rent()) for one in places if one is not None}
+
+    def pico(self) -> int:
+        """The rent so far, in pico-dollars."""
+        running = (one.rent() - since for one, since in self._running.values())
+        return self._before + sum(running)
 
 
 def nanoseconds(seconds: float) -> int:

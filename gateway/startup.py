@@ -1,6 +1,5 @@
 """What the gateway asks model servers when it starts: off the request path, billed as audits."""
 
-import asyncio
 from collections.abc import Coroutine
 from functools import partial
 
@@ -40,9 +39,7 @@ def is_cache_priced(model: Model) -> bool:
 
 
 def _start(context: Context, asking: Coroutine[None, None, None], message: str) -> None:
-    task = asyncio.create_task(_guarded(context, asking, message))
-    context.background.add(task)
-    task.add_done_callback(context.background.discard)
+    context.go_on(_guarded(context, asking, message))
 
 
 async def _guarded(context: Context, asking: Coroutine[None, None, None], message: str) -> None:

@@ -20,20 +20,33 @@ def watch(context: Context, cascades: Iterable[LoadedCascade]) -> None:
     metrics = observer.metrics
     metrics.open_requests.set_function(lambda: context.open_requests)
     for loaded in cascades:
-        observer.policy_in_force(policy_in_force(loaded))
+        watch_student(context, loaded)
         cascade = context.served[loaded.name].cascade
         if cascade.streaming.handover is Handover.CONTINUE:
             metrics.continuation_wanted(loaded.name)
-        for model, name in (
-            (cascade.student, loaded.config.student.model),
-            (cascade.teacher, loaded.config.teacher.model),
-        ):
-            metrics.gen_ai.named(loaded.name, model.role, name)
-            _watch_calls(metrics, loaded.name, model)
-            if model.rented is not None:
-                metrics.money.watch_rent(loaded.name, model.role, model.rented.rent)
+        teacher = cascade.teacher
+        metrics.gen_ai.named(loaded.name, teacher.role, loaded.config.teacher.model)
+        _watch_calls(metrics, loaded.name, teacher)
+        if teacher.rented is not None:
+            metrics.money.watch_rent(loaded.name, teacher.role, teacher.rented.rent)
         if loaded.config.budget is not None:
             metrics.money.budget(loaded.name, float(loaded.config.budget.usd_per_month))
+
+
+def watch_student(context: Context, loaded: LoadedCascade) -> None:
+    """Have them show the student that is a cascade's incumbent, and its policy, from now on.
+
+    ``loaded`` is the configuration that it was built from.
+    """
+    metrics = context.observer.metrics
+    context.observer.policy_in_force(policy_in_force(loaded))
+    student = context.served[loaded.name].cascade.student
+    metrics.gen_ai.named(loaded.name, student.role, loaded.config.student.model)
+    _watch_calls(metrics, loaded.name, student)
+    if isinstance(student.chat, OpenAIModel):
+        is_open = student.chat.breaker.opened_at is not None
+        metrics.calls.breaker_changed(loaded.name, student.role, is_open=is_open)
+    metrics.baseline.watch({name: one.learner for name, one in context.served.items()})
 
 
 def _watch_calls(metrics: Metrics, cascade: str, model: Model) -> None:

@@ -79,19 +79,26 @@ class Rollout:
     holdout: float
     until: float
 
+    def is_running(self, now: float) -> bool:
+        """Whether anything is tried at a time, in seconds since 1970."""
+        return now < self.until
+
+    def is_serving(self, now: float) -> bool:
+        """Whether the candidate serves anybody then, so that sessions have to be told apart."""
+        return self.stage is Stage.CANARY and self.is_running(now)
+
     def arm_of(self, session: str, now: float) -> Arm:
         """Whose a session is at a time, in seconds since 1970.
 
         A session that was the candidate's stays so as the share grows, and on every replica.
         """
-        is_let_in = self.stage is Stage.CANARY and now < self.until
-        if is_let_in and place_of(session, self.id) < self.share:
+        if self.is_serving(now) and place_of(session, self.id) < self.share:
             return Arm.CANDIDATE
         return Arm.INCUMBENT
 
     def shadow_share(self, now: float) -> float:
         """The share of requests of which the candidate writes a draft that nobody gets."""
-        return self.share if self.stage is Stage.SHADOW and now < self.until else 0.0
+        return self.share if self.stage is Stage.SHADOW and self.is_running(now) else 0.0
 
 
 @dataclass(frozen=True, slots=True)

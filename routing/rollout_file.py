@@ -1,5 +1,7 @@
 """The document that holds a cascade's generations: read with every doubt, written as it is read."""
 
+import hashlib
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -52,6 +54,16 @@ def generations_document(state: Generations) -> dict[str, Any]:
     }
 
 
+def policy_version(policy: Mapping[str, Any]) -> str:
+    """The version of a generation's policy: 12 hexadecimal digits of SHA-256, as of a policy file.
+
+    A file's are over its bytes; a document inside another has none of its own, so these are over
+    its canonical form: JSON in UTF-8, keys sorted, no blanks, numbers as Python writes them.
+    """
+    canonical = json.dumps(policy, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+
+
 def _optional(document: object, path: str) -> Generation | None:
     return None if document is None else _read_generation(document, path)
 
@@ -61,9 +73,9 @@ def _read_generation(document: object, path: str) -> Generation:
     try:
         return Generation(
             number=count(fields["number"], f"{path}.number", least=0),
-            version=_text(fields["version"], f"{path}.version"),
+            version=_name(fields["version"], f"{path}.version"),
             base_url=_text(fields["base_url"], f"{path}.base_url"),
-            model=_text(fields["model"], f"{path}.model"),
+            model=_name(fields["model"], f"{path}.model"),
             policy=dict(named(fields["policy"], f"{path}.policy")),
         )
     except PolicyError as error:
@@ -77,7 +89,7 @@ def _read_rollout(document: object) -> Rollout:
     if stage not in {each.value for each in Stage}:
         raise PolicyError(f"rollout.stage: must be shadow or canary, got {stage!r}")
     return Rollout(
-        id=_text(fields["id"], "rollout.id"),
+        id=_name(fields["id"], "rollout.id"),
         candidate=_read_generation(fields["candidate"], "rollout.candidate"),
         stage=Stage(stage),
         share=_share(fields["share"], "rollout.share", 1.0),
@@ -93,7 +105,7 @@ def _read_step(document: object) -> Step:
         raise PolicyError(f"last.action: is none that this release knows, got {action!r}")
     return Step(
         action=Action(action),
-        version=_text(fields["version"], "last.version"),
+        version=_name(fields["version"], "last.version"),
         at=number(fields["at"], "last.at"),
         who=_text(fields["who"], "last.who"),
         why=_text(fields["why"], "last.why"),
@@ -104,6 +116,14 @@ def _share(value: object, path: str, most: float) -> float:
     found = number(value, path, most)
     if found < 0:
         raise PolicyError(f"{path}: must be at least 0, got {found!r}")
+    return found
+
+
+def _name(value: object, path: str) -> str:
+    """What is hashed, sent to servers, and shown: no control characters, no half characters."""
+    found = _text(value, path)
+    if not found.isprintable():
+        raise PolicyError(f"{path}: must be printable, got {found!r}")
     return found
 
 

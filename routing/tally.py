@@ -6,10 +6,28 @@ replica died, counts nothing twice.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
+from enum import StrEnum
 from typing import Any, Self
 
 from routing.document import count, mapping, named, number
 from routing.errors import PolicyError
+
+
+class Drafted(StrEnum):
+    """What came of a request to a student that is tried, or that it is held against."""
+
+    KEPT = "kept"
+    DEFERRED = "deferred"
+    FAILED = "failed"
+    SKIPPED = "skipped"  # in the shadow stage: not asked for, for want of room
+
+
+class Compared(StrEnum):
+    """What came of comparing a draft with another answer to the same request."""
+
+    SAME = "same"
+    DIFFERENT = "different"
+    UNKNOWN = "unknown"
 
 
 @dataclass(slots=True)
@@ -35,10 +53,11 @@ class _Counts:
 class ArmTally(_Counts):
     """Requests of one arm.
 
-    ``drafts`` were judged, of which ``deferred`` were not enough; ``failed`` are requests whose
-    student gave none, through a fault of its own.  Of those that would have been kept ``held_out``
-    were answered by the teacher as well and compared: ``different`` differed materially.
-    ``unknown`` were held out, and nobody can say.
+    ``drafts`` are those on which the arm's policy has spoken, of which ``deferred`` were not
+    enough, or not worth asking for; ``failed`` are requests beside these whose student gave no
+    answer, through a fault of its own.  Of those that would have been kept ``held_out`` were
+    answered by the teacher as well and compared: ``different`` differed materially.  ``unknown``
+    were held out beside these, and nobody can say.
     """
 
     drafts: int = 0
@@ -48,15 +67,33 @@ class ArmTally(_Counts):
     different: int = 0
     unknown: int = 0
 
+    def drafted(self, outcome: Drafted) -> None:
+        """Count what came of one request."""
+        if outcome is Drafted.FAILED:
+            self.failed += 1
+        else:
+            self.drafts += 1
+            self.deferred += outcome is Drafted.DEFERRED
+
+    def compared(self, outcome: Compared) -> None:
+        """Count what a held-out draft came to beside the teacher's answer."""
+        if outcome is Compared.UNKNOWN:
+            self.unknown += 1
+        else:
+            self.held_out += 1
+            self.different += outcome is Compared.DIFFERENT
+
 
 @dataclass(slots=True)
 class ShadowTally(_Counts):
     """Drafts of the candidate beside requests that were answered without it.
 
-    ``drafts`` were judged, ``failed`` were not had, ``skipped`` not asked for, for want of room.
-    ``kept`` would have been kept, and ``incumbent_kept`` were by the incumbent.  Of those that
-    would have been kept ``compared`` met a teacher's answer, of which ``different`` differed
-    materially; ``changed`` differed from what the incumbent kept, of ``both_kept``.
+    On ``drafts`` the candidate's policy has spoken; ``failed`` were not had, ``skipped`` not asked
+    for, for want of room.  Of ``drafts`` the candidate would have kept ``kept``, the incumbent
+    ``incumbent_kept`` of its own, and both ``both_kept``.  Of the candidate's ``compared`` met a
+    teacher's answer, of which ``different`` differed materially; where there was none, those that
+    both keep met the incumbent's: of ``both_compared`` ``changed`` differed.  ``unknown`` met one
+    of these, and nobody can say.
     """
 
     drafts: int = 0
@@ -67,8 +104,37 @@ class ShadowTally(_Counts):
     compared: int = 0
     different: int = 0
     both_kept: int = 0
+    both_compared: int = 0
     changed: int = 0
     unknown: int = 0
+
+    def drafted(self, outcome: Drafted, *, is_incumbents_kept: bool) -> None:
+        """Count what came of asking the candidate."""
+        if outcome is Drafted.SKIPPED:
+            self.skipped += 1
+        elif outcome is Drafted.FAILED:
+            self.failed += 1
+        else:
+            self.drafts += 1
+            self.kept += outcome is Drafted.KEPT
+            self.incumbent_kept += is_incumbents_kept
+            self.both_kept += outcome is Drafted.KEPT and is_incumbents_kept
+
+    def met_teacher(self, outcome: Compared) -> None:
+        """Count what a draft that would be kept came to beside the teacher's answer."""
+        if outcome is Compared.UNKNOWN:
+            self.unknown += 1
+        else:
+            self.compared += 1
+            self.different += outcome is Compared.DIFFERENT
+
+    def met_incumbent(self, outcome: Compared) -> None:
+        """Count what it came to beside the draft that the incumbent kept."""
+        if outcome is Compared.UNKNOWN:
+            self.unknown += 1
+        else:
+            self.both_compared += 1
+            self.changed += outcome is Compared.DIFFERENT
 
 
 @dataclass(slots=True)

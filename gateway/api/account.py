@@ -3,8 +3,9 @@
 from dataclasses import dataclass, field
 from fractions import Fraction
 
+from gateway.answer import Answer
 from gateway.answer_stream import Course
-from gateway.api.context import Context, Served
+from gateway.api.context import Context, Served, Trial
 from gateway.errors import GatewayError, NotRecorded, RequestError, UpstreamRefused
 from gateway.facts import ANSWERED, BothAnswered, ContentDropped, Ending, RequestSettled
 from gateway.keys import Tenant
@@ -14,6 +15,7 @@ from gateway.wire.chat import Chat
 from gateway.wire.errors import status_of
 from routing.baseline import Estimate, Observation, Ratios, correction_of, measure
 from routing.money import Usage, total_of, usd
+from routing.rollout import Arm
 from routing.vocabulary import Basis, Handover, Reason, Role
 
 ALWAYS = Fraction(1)
@@ -24,7 +26,10 @@ class Account:
     """What is known of one request so far.
 
     ``ratios`` are those of the time at which the coin was thrown, before any draft: whether it is
-    held out or kept, what is predicted of the teacher's bill is the same.
+    held out or kept, what is predicted of the teacher's bill is the same.  ``holdout`` is the
+    probability with which the coin said so.  ``trial`` is None where no candidate was tried when it
+    was admitted; ``arm`` says whose it is then.  ``given`` is an answer that was judged whole;
+    ``is_draft_awaited``: the rest of its draft is being written off the path.
     """
 
     context: Context
@@ -41,6 +46,11 @@ class Account:
     is_settled: bool = False
     fact: RequestSettled | None = None
     ratios: Ratios = field(default_factory=Ratios)
+    holdout: Fraction = Fraction(0)
+    trial: Trial | None = None
+    arm: Arm = Arm.INCUMBENT
+    given: Answer | None = None
+    is_draft_awaited: bool = False
 
     @property
     def complete_drafts(self) -> float:
@@ -115,8 +125,7 @@ class Account:
         if self.served is not None:
             self.legs.trace.admitted(self.served.cascade.name)
             self.ratios = self.served.learner.ratios
-            holdout = self.served.holdout
-            self.legs.is_drawn = bool(holdout) and self.context.dice() < holdout
+            self.legs.is_drawn = bool(self.holdout) and self.context.dice() < self.holdout
 
     def log_pair(self, rescue: Rescue) -> str | None:
         """Write a pair to the journal, where that is allowed; its id, None where there is none."""
@@ -225,8 +234,8 @@ class Account:
 
         ``is_draft_had``: it was there without being finished off the path.
         """
-        if self.is_held_out and self.served is not None:
-            return float(self.served.holdout)
+        if self.is_held_out:
+            return float(self.holdout)
         return 1.0 if is_draft_had else self.complete_drafts
 
     def is_worth_finishing(self, pair_id: str | None) -> bool:
@@ -256,7 +265,7 @@ class Account:
         teacher = self._finished_usage(Role.TEACHER, is_told=True)
         correction = None
         if self.is_held_out:
-            basis, propensity = Basis.SAMPLE, served.holdout
+            basis, propensity = Basis.SAMPLE, self.holdout
             measured = measure(teacher, cascade.teacher.price).pico
             predicted = self.ratios.predict(student, cascade.teacher.price).pico
             if measured is not None and predicted is not None:

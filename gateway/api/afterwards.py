@@ -1,10 +1,11 @@
 """What goes on after a request was answered: an abandoned draft is finished, to learn from."""
 
-import asyncio
 from dataclasses import replace
 from fractions import Fraction
 
 from gateway.api.account import Account
+from gateway.api.arms import leave
+from gateway.api.trials import compare_held_out
 from gateway.drafting import Drafting
 from gateway.errors import UpstreamError
 from gateway.facts import DraftCompleted
@@ -16,10 +17,10 @@ from routing.vocabulary import Kind
 
 def finish_draft(account: Account, draft: Drafting, legs: Legs, rescue: Rescue) -> None:
     """Have the student finish in the background; ``rescue`` gets the whole draft as a new pair."""
-    background = account.context.background
-    task = asyncio.create_task(_finish_draft(account, draft, legs, rescue))
-    background.add(task)
-    task.add_done_callback(background.discard)
+    account.is_draft_awaited = True
+    if account.served is not None:
+        account.served.standing.open_requests += 1
+    account.context.go_on(_finish_draft(account, draft, legs, rescue))
 
 
 def abandon_draft(account: Account, draft: Drafting, legs: Legs) -> None:
@@ -30,6 +31,7 @@ def abandon_draft(account: Account, draft: Drafting, legs: Legs) -> None:
 
 async def _finish_draft(account: Account, draft: Drafting, legs: Legs, rescue: Rescue) -> None:
     usage: Usage | None = None
+    body: bytes | None = None
     if not account.is_held_out:
         draft.open_gate()
     try:
@@ -46,6 +48,9 @@ async def _finish_draft(account: Account, draft: Drafting, legs: Legs, rescue: R
         draft.leg.close()
         _bill(account, legs)
         account.observe(usage, Fraction(rescue.propensity))
+        leave(account)
+    if account.is_held_out:
+        compare_held_out(account, body)
 
 
 def _bill(account: Account, legs: Legs) -> None:

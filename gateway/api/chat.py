@@ -12,6 +12,7 @@ from starlette.types import Receive, Scope, Send
 from gateway.answer import Answer, answer
 from gateway.answer_stream import AnswerStream, Wishes
 from gateway.api.account import Account
+from gateway.api.arms import assign, leave
 from gateway.api.context import Context, Served
 from gateway.api.exchange import (
     ClientGone,
@@ -24,6 +25,7 @@ from gateway.api.exchange import (
     send_response,
 )
 from gateway.api.live import STATUS, EventSender, LiveAnswer, collect, tell
+from gateway.api.shadows import conclude
 from gateway.errors import (
     GatewayError,
     InternalError,
@@ -116,6 +118,8 @@ class _Exchange:
             raise
         finally:
             account.legs.trace.end(account.fact)
+            leave(account)
+            conclude(account)
 
     async def _admitted(self) -> tuple[Chat, Served]:
         context, scope, account = self._context, self._scope, self._account
@@ -131,10 +135,11 @@ class _Exchange:
         account.body_seconds = context.clock() - waiting_since
         group = group_of(header(scope, GROUP_HEADER.encode()))
         chat = account.chat = parse_chat(body, group)
-        served = account.served = context.served.get(chat.model)
-        if served is None:
+        incumbent = context.served.get(chat.model)
+        if incumbent is None:
             name = chat.model[:MAX_ECHO]
             raise ModelNotFound(f"The model '{name}' does not exist.", param="model")
+        served = assign(account, chat, incumbent, scope)
         account.admit()
         return chat, served
 
@@ -224,6 +229,7 @@ class _Exchange:
     def _record(self, given: Answer, served: Served) -> Completion:
         """Note who answered, and write the pair; gives what is to be served."""
         account, course = self._account, self._account.course
+        account.given = given
         course.served_by, course.degraded = given.served_by, given.degraded
         if given.served_by is Role.TEACHER:
             try:

@@ -1,7 +1,7 @@
 """What the routes share: built once by the composition root, handed to each of them."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 
@@ -13,22 +13,51 @@ from gateway.safekeeping import Safekeeping
 from gateway.telemetry.observer import Observer
 from gateway.trace_context import PassingOn
 from routing.baseline import Learner
+from routing.rollout import Rollout
+from routing.tally import Tallies
+
+
+@dataclass(slots=True)
+class Standing:
+    """How one student stands: what is under way with it, off the request path too, and whether it
+    is its cascade's incumbent.  A student that nobody waits for any more may be closed."""
+
+    version: str
+    open_requests: int = 0
+    is_incumbent: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A candidate that is tried beside the incumbent, and what that came to here so far.
+
+    ``holdout`` is the probability with which drafts are held out meanwhile, in both arms.
+    """
+
+    rollout: Rollout
+    candidate: "Served"
+    tallies: Tallies
+    holdout: Fraction
 
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """A cascade, with what its pairs say of it and what becomes of their content.
+    """A cascade with one student and the policy that goes with it, with what its pairs say of it
+    and what becomes of their content.  A request has one of these for all its life.
 
     ``holdout`` is the probability with which a draft that would be kept is held out; ``learner``
-    knows how the teacher's bills compare to the student's.
+    knows how the teacher's bills compare to the student's.  ``trial`` is None where no candidate
+    is tried beside this student.
     """
 
     cascade: Cascade
     source: Source
     safekeeping: Safekeeping
     is_storing: bool
+    standing: Standing
     holdout: Fraction = Fraction(0)
     learner: Learner = field(default_factory=Learner)
+    trial: Trial | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +76,8 @@ class Context:
     ``is_pair_due``: where a pair cannot be written, its answer may not be delivered.
     ``clock`` is steady; ``epoch`` is seconds since 1970; ``dice`` falls evenly in [0, 1).
     ``background`` holds what goes on after its request was answered; ``cut_requests`` counts those
-    that were still open when the drain was over.
+    that were still open when the drain was over.  ``is_starting``: it is not known yet which
+    students are in force.
     """
 
     served: Mapping[str, Served]
@@ -63,6 +93,13 @@ class Context:
     is_pair_due: bool = False
     tracing: Tracing = field(default_factory=PassingOn)
     background: set[asyncio.Task[None]] = field(default_factory=set)
+    is_starting: bool = False
     is_draining: bool = False
     open_requests: int = field(default=0)
     cut_requests: int = 0
+
+    def go_on(self, work: Coroutine[None, None, None]) -> None:
+        """Do something in the background; it is cancelled when the process ends."""
+        task = asyncio.create_task(work)
+        self.background.add(task)
+        task.add_done_callback(self.background.discard)

@@ -1,7 +1,8 @@
 """Liveness, readiness and metrics.
 
 Neither of the first two depends on Redis or a model server: a restart would mend nothing, and an
-empty Service would turn a clear 503 into a refused connection.
+empty Service would turn a clear 503 into a refused connection.  Only a start waits, for two seconds
+at most, to learn which students are in force.
 """
 
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
@@ -26,6 +27,8 @@ class Readiness:
         """200 while configuration and policies are loaded and the gateway is not draining."""
         if self._context.is_draining:
             return JSONResponse({"status": "draining"}, status_code=503)
+        if self._context.is_starting:
+            return JSONResponse({"status": "starting"}, status_code=503)
         return JSONResponse({"status": "ready"})
 
 

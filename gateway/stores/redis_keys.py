@@ -21,6 +21,10 @@
                                               newest last; never trimmed
     understudy:{<cascade>}:replicas   hash    by replica, what it last said of itself, and what a
                                               rollout came to there: routing/tally.py
+    understudy:{<cascade>}:adapters   hash    by student version, where `understudy distill promote`
+                                              had its adapter loaded: understudy/distill/registry.py
+    understudy:{<cascade>}:watch      string  what the command that watches a candidate last said of
+                                              its counts: understudy/distill/narrating.py
 
 The others never expire.  The braces make a Redis Cluster keep all keys of one cascade in one place.
 """
@@ -72,3 +76,13 @@ def registry_key(cascade: str) -> str:
 def replicas_key(cascade: str) -> str:
     """What each replica says of itself and of a rollout."""
     return f"understudy:{{{cascade}}}:replicas"
+
+
+def adapters_key(cascade: str) -> str:
+    """Where the adapters of a cascade's students were loaded from."""
+    return f"understudy:{{{cascade}}}:adapters"
+
+
+def watch_key(cascade: str) -> str:
+    """What whoever watches a cascade's candidate last said."""
+    return f"understudy:{{{cascade}}}:watch"

@@ -73,8 +73,15 @@ class GenAiMetrics:
         )
 
     def named(self, cascade: str, role: Role, model: str) -> None:
-        """The server of one of a cascade's models knows it by this name."""
+        """The server of one of a cascade's models knows it by this name, from now on.
+
+        A name that no model has any more is not shown any more.
+        """
+        before = self._models.get((cascade, role))
         self._models[cascade, role] = model
+        if before is not None and before not in self._models.values():
+            for family in (self._client_tokens, self._client_seconds):
+                family.remove((CHAT, CLIENT_PROVIDER, before))
 
     def settled(self, cascade: str, fact: RequestSettled) -> None:
         """Count one request."""

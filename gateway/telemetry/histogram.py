@@ -64,6 +64,11 @@ class HistogramFamily(Collector):
             self._heads[labels] = self._heads_of(labels)
         return child
 
+    def remove(self, first: tuple[str, ...]) -> None:
+        """Show none any more whose first labels are these."""
+        for labels in [each for each in self._children if each[: len(first)] == first]:
+            del self._children[labels], self._heads[labels]
+
     def text(self) -> str:
         """All of it in Prometheus' text format."""
         lines = [f"# HELP {self._name} {self._documentation}\n# TYPE {self._name} histogram\n"]

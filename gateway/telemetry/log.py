@@ -9,7 +9,14 @@ from typing import BinaryIO
 import msgspec
 import structlog
 
-from gateway.facts import ABORTED, SPARE, CachedTokensAsked, RequestSettled, TeacherProbed
+from gateway.facts import (
+    ABORTED,
+    SPARE,
+    CachedTokensAsked,
+    GenerationsTaken,
+    RequestSettled,
+    TeacherProbed,
+)
 from routing.money import total_of, usd
 from routing.vocabulary import Kind
 
@@ -162,6 +169,31 @@ def log_cached_tokens(log: structlog.typing.FilteringBoundLogger, fact: CachedTo
         message=_CACHES[fact.is_reported],
         saw=fact.saw,
     )
+
+
+def log_generations(log: structlog.typing.FilteringBoundLogger, fact: GenerationsTaken) -> None:
+    """Write which state is in force from now on, and whose step that was."""
+    state, level = fact.state, "warning" if fact.is_older else "info"
+    incumbent, rollout, last = state.incumbent, state.rollout, state.last
+    log.log(
+        _LEVELS["debug" if fact.is_renewal else level],
+        "generations",
+        cascade=fact.cascade,
+        revision=state.revision,
+        before=None if fact.before is None else fact.before.revision,
+        action=last.action,
+        version=last.version,
+        who=last.who,
+        why=last.why,
+        incumbent=None if incumbent is None else incumbent.version,
+        candidate=None if rollout is None else rollout.candidate.version,
+        stage=None if rollout is None else rollout.stage,
+        share=None if rollout is None else rollout.share,
+        **({"message": _OLDER} if fact.is_older else {}),
+    )
+
+
+_OLDER = "the registry went back to an older state, as one does that was restored"
 
 
 def _of_stream(fact: RequestSettled) -> dict[str, object]:

@@ -9,12 +9,14 @@ from prometheus_client import Counter, Gauge, PlatformCollector, ProcessCollecto
 
 from gateway.facts import (
     ABORTED,
+    KEEPING,
     SPARE,
     CachedTokensAsked,
     DraftCompleted,
     Ending,
     Leg,
     RequestSettled,
+    ShadowDrafted,
     TeacherProbed,
 )
 from gateway.telemetry.baseline_metrics import BaselineMetrics
@@ -27,11 +29,10 @@ from gateway.telemetry.money_metrics import MoneyMetrics
 from gateway.telemetry.pair_metrics import OTHER, PairMetrics
 from gateway.telemetry.policy_metrics import PolicyMetrics
 from gateway.telemetry.registry import Registry
+from gateway.telemetry.rollout_metrics import RolloutMetrics
 from routing.vocabulary import Degraded, Handover, Kind, Reason, Role
 
-# With these reasons the student's answer was served; a late doubt is one unless it was handed over.
-_KEEPING = frozenset({None, Reason.CONFIDENT, Reason.VALID_STRUCTURE, Reason.LATE_DOUBT})
-_ESCALATING = (*(reason for reason in Reason if reason not in _KEEPING), Reason.LATE_DOUBT)
+_ESCALATING = (*(reason for reason in Reason if reason not in KEEPING), Reason.LATE_DOUBT)
 # Of these one wants to know how long they took: a client's mistake takes no time, and how long a
 # client stays says more of the client.
 _TIMED = frozenset({Ending.KEPT, Ending.ESCALATED, Ending.DEGRADED, Ending.FAILED})
@@ -68,6 +69,7 @@ class Metrics:
         self.pairs = PairMetrics(self.registry, self._cascades)
         self.policies = PolicyMetrics(self.registry, calibrated)
         self.ledger = LedgerMetrics(self.registry)
+        self.rollouts = RolloutMetrics(self.registry)
         build = self._gauge("understudy_build_info", "Always 1.", "version")
         build.labels(version).set(1)
         self._begin_at_zero()
@@ -210,9 +212,7 @@ class Metrics:
         self.money.settled(cascade, fact)
         self.baseline.settled(cascade, fact)
         is_escalated = fact.ending is Ending.ESCALATED
-        # Of drafts that are held out the policy would have kept all: they are no deferrals.
-        is_held_out = fact.reason is Reason.HOLDOUT
-        is_enough = is_held_out or (fact.reason in _KEEPING and not is_escalated)
+        is_enough = fact.is_draft_enough
         if fact.confidence is not None:
             verdict = "keep" if is_enough else "defer"
             self._confidence.labels(cascade, verdict).observe(fact.confidence.value)
@@ -239,6 +239,11 @@ class Metrics:
         outcome = "completed" if fact.leg.error is None else "failed"
         self._drafts_completed.labels(fact.cascade, outcome).inc()
         self._count_apart(fact.cascade, fact.leg, fact.kind)
+
+    def shadow_drafted(self, fact: ShadowDrafted) -> None:
+        """A candidate wrote a draft that nobody gets; what it took is on the bill."""
+        for leg in fact.legs:
+            self._count_apart(fact.cascade, leg, Kind.SHADOW)
 
     def continuation_wanted(self, cascade: str) -> None:
         """Streams of this cascade are to be handed over to a teacher that can go on with them."""

@@ -1,20 +1,27 @@
 """Hears every fact once and hands it to metrics, ledger and log."""
 
+from collections.abc import Mapping
+
 from structlog.typing import FilteringBoundLogger
 
 from gateway.errors import GatewayError
 from gateway.facts import (
     BothAnswered,
     CachedTokensAsked,
+    CandidateCompared,
+    CandidateDrafted,
     ContentDropped,
     DraftCompleted,
+    GenerationsRefused,
+    GenerationsTaken,
     PolicyInForce,
     RequestSettled,
+    ShadowDrafted,
     TeacherProbed,
 )
 from gateway.ledger import Ledger
 from gateway.ports import Damage, StreamKind, Trouble
-from gateway.telemetry.log import log_cached_tokens, log_probed, log_settled
+from gateway.telemetry.log import log_cached_tokens, log_generations, log_probed, log_settled
 from gateway.telemetry.metrics import Metrics
 from routing.vocabulary import Role
 
@@ -55,16 +62,82 @@ class Observer:
         self.ledger.probed(fact)
         log_cached_tokens(self.log, fact)
 
-    def breaker_changed(self, cascade: str, role: Role, failure: GatewayError | None) -> None:
-        """A model server is left alone from now on, after this failure; with None no longer."""
+    def breaker_changed(
+        self, cascade: str, role: Role, failure: GatewayError | None, version: str | None = None
+    ) -> None:
+        """A model server is left alone from now on, after this failure; with None no longer.
+
+        ``version`` names a student that is not the incumbent: the metric is of the one that is.
+        """
         is_open = failure is not None
-        self.metrics.calls.breaker_changed(cascade, role, is_open=is_open)
-        last = {} if failure is None else {"error": failure.code, "detail": failure.detail()}
-        self.log.warning("breaker", cascade=cascade, role=role, open=is_open, **last)
+        told = {} if failure is None else {"error": failure.code, "detail": failure.detail()}
+        if version is None:
+            self.metrics.calls.breaker_changed(cascade, role, is_open=is_open)
+        else:
+            told["student_version"] = version
+        self.log.warning("breaker", cascade=cascade, role=role, open=is_open, **told)
 
     def policy_in_force(self, fact: PolicyInForce) -> None:
         """A policy decides from now on."""
         self.metrics.policies.in_force(fact)
+
+    def generations_taken(self, fact: GenerationsTaken) -> None:
+        """A state of the registry is in force."""
+        self.metrics.rollouts.taken(fact)
+        log_generations(self.log, fact)
+
+    def generations_refused(self, fact: GenerationsRefused) -> None:
+        """A state of the registry is no use."""
+        self.metrics.rollouts.refused(fact)
+        self.log.error(
+            "generations_refused",
+            cascade=fact.cascade,
+            why=fact.why,
+            message="the state in force stays; `understudy distill rollback` writes a usable one",
+        )
+
+    def generations_lost(self, cascade: str, revision: int) -> None:
+        """The registry has no state any more, and one is in force here."""
+        self.log.warning(
+            "generations_lost",
+            cascade=cascade,
+            revision=revision,
+            message="the store has no generations of this cascade any more: the state in force "
+            "stays here, and a gateway without a saved one would begin with the configuration's",
+        )
+
+    def generations_not_saved(self, place: str, error: OSError) -> None:
+        """The last state could not be read or written in the state directory."""
+        self.log.error(
+            "generations_not_saved", **_told(Trouble(place, error.errno, error.strerror))
+        )
+
+    def registry_changed(self, failures: Mapping[str, tuple[str, Trouble]]) -> None:
+        """The registry cannot be read any more, of these cascades; with none it can again."""
+        if not failures:
+            self.log.info("registry_back", message="generations are read again")
+            return
+        error, trouble = next(iter(failures.values()))
+        self.log.warning(
+            "registry_away",
+            cascades=sorted(failures),
+            error=error,
+            message="generations cannot be read: the state in force stays",
+            **_told(trouble),
+        )
+
+    def candidate_drafted(self, fact: CandidateDrafted) -> None:
+        """What came of a request while a candidate is tried."""
+        self.metrics.rollouts.drafted(fact)
+
+    def candidate_compared(self, fact: CandidateCompared) -> None:
+        """What a draft came to beside another answer."""
+        self.metrics.rollouts.compared(fact)
+
+    def shadow_drafted(self, fact: ShadowDrafted) -> None:
+        """A candidate wrote a draft that nobody gets."""
+        self.metrics.shadow_drafted(fact)
+        self.ledger.shadow_drafted(fact)
 
     def content_dropped(self, fact: ContentDropped) -> None:
         """A pair is written without its content."""

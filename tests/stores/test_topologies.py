@@ -10,8 +10,10 @@ import pytest
 import redis
 from redis.crc import key_slot
 
-from gateway.stores.redis_keys import pairs_key
+from gateway.stores.generation_store import GenerationStore
+from gateway.stores.redis_keys import generations_key, pairs_key, replicas_key
 from gateway.stores.retention import Retention, enforce
+from gateway.stores.store_url import parse_store_url
 from tests.fakes.serving import free_port, wait_until
 from tests.fakes.valkey import (
     SLOTS,
@@ -309,3 +311,21 @@ async def test_a_certificate_that_nobody_vouches_for_is_refused_and_told(
         await one.shipper.flush(5)
         assert "self-signed certificate" in (one.events.troubles[0].strerror or "")
         assert one.ids() == [1]
+
+
+async def test_generations_are_read_from_the_node_with_their_slot(
+    nodes: list[StoreServer],
+) -> None:
+    """The first command meets the wrong node: it is sent on at once, not a second later."""
+    cascades = [cascade_of(nodes, number) for number in range(3)]
+    there = GenerationStore(parse_store_url(nodes[0].url))
+    for number, cascade in enumerate(cascades):
+        with nodes[number].client() as client:
+            client.set(generations_key(cascade), cascade)
+    for cascade in cascades:
+        assert await there.read(cascade) == cascade.encode()
+        await there.tell(cascade, "replica-1", b"well")
+    for number, cascade in enumerate(cascades):
+        with nodes[number].client() as client:
+            assert client.hgetall(replicas_key(cascade)) == {b"replica-1": b"well"}
+    await there.close()

@@ -10,7 +10,7 @@ from typing import TypeVar
 import httpx
 import msgspec
 
-from gateway.app import build_model
+from gateway.building import build_model
 from gateway.cascades import LoadedCascade
 from gateway.errors import GatewayError, UpstreamRefused, root_of, words_of
 from gateway.legs import Legs, Model

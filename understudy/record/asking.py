@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.app import build_model
+from gateway.building import build_model
 from gateway.cascades import LoadedCascade, ModelConfig
 from gateway.comparing import EmbeddingConfig, JudgeConfig
 from gateway.errors import UpstreamError, UpstreamRefused

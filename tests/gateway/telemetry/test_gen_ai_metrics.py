@@ -87,3 +87,16 @@ def test_a_model_without_a_name_is_other(registry: Registry, gen_ai: GenAiMetric
     gen_ai.called("assistant", Leg(Role.STUDENT, USAGE, 5, 0.7))
     labels = OF_CLIENT | {"gen_ai_request_model": "other", "gen_ai_token_type": "input"}
     assert registry.get_sample_value("gen_ai_client_token_usage_sum", labels) == 100
+
+
+def test_a_model_that_is_asked_no_more_is_shown_no_more(
+    registry: Registry, gen_ai: GenAiMetrics
+) -> None:
+    gen_ai.named("second", Role.TEACHER, "Big-9B")
+    gen_ai.called("assistant", Leg(Role.TEACHER, USAGE, 5, 0.7))
+    gen_ai.named("assistant", Role.TEACHER, "Big-10B")
+    gen_ai.called("assistant", Leg(Role.TEACHER, USAGE, 5, 0.7))
+    assert b'"Big-9B"' in registry.exposition()  # the second cascade has it still
+    gen_ai.named("second", Role.TEACHER, "Big-10B")
+    assert b'"Big-9B"' not in registry.exposition()
+    assert b'"Big-10B"' in registry.exposition()

@@ -11,6 +11,8 @@ from gateway.facts import (
     CachedTokensAsked,
     DraftCompleted,
     Ending,
+    GenerationsRefused,
+    GenerationsTaken,
     Leg,
     PolicyInForce,
     RequestSettled,
@@ -33,6 +35,7 @@ from routing.baseline import (
     Observation,
 )
 from routing.money import Usage
+from routing.rollout import Action, Generations, Step
 from routing.streaming import Doubt
 from routing.vocabulary import Basis, Confidence, Degraded, Handover, Kind, Reason, Role
 
@@ -104,9 +107,20 @@ def fill_money(metrics: Metrics, cascade: str) -> None:
         metrics.baseline.both_answered(fact)
 
 
+def fill_rollout(metrics: Metrics, cascade: str) -> None:
+    """The same of its generations."""
+    step = Step(Action.SHADOWED, "s-2", 1e9, "ann", "a trial")
+    metrics.rollouts.watch(cascade, lambda: 0.5)
+    for before in (None, Generations(1, None, None, None, step)):
+        state = Generations(2, None, None, None, step)
+        metrics.rollouts.taken(GenerationsTaken(cascade, before, state, is_news=True))
+    metrics.rollouts.refused(GenerationsRefused(cascade, "no policy"))
+
+
 def fill_cascade(metrics: Metrics, cascade: str) -> None:
     """Have everything happen in a cascade that can."""
     for role in Role:
+        metrics.gen_ai.named(cascade, role, f"{cascade}/{role}-before")
         metrics.gen_ai.named(cascade, role, f"{cascade}/{role}-model")
         metrics.calls.watch(cascade, role, lambda: 256, 256)
         metrics.calls.breaker_changed(cascade, role, is_open=True)
@@ -118,6 +132,7 @@ def fill_cascade(metrics: Metrics, cascade: str) -> None:
     metrics.continuation_wanted(cascade)
     metrics.teacher_probed(TeacherProbed(cascade, 1, True, "as seen", legs()))
     metrics.policies.in_force(PolicyInForce(cascade, "0123456789ab", "s-1", 0.8, True, 1e9, 1, 1))
+    fill_rollout(metrics, cascade)
     metrics.pairs.written(cascade)
     for cause in CAUSES_OF_DROPPED_CONTENT:
         metrics.pairs.content_dropped(cascade, cause)

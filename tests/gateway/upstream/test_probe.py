@@ -10,7 +10,8 @@ import yaml
 from prometheus_client import CollectorRegistry
 
 from gateway import startup
-from gateway.app import Gateway, build_model
+from gateway.app import Gateway
+from gateway.building import build_model
 from gateway.cascades import load_cascades
 from gateway.facts import CANCELLED
 from gateway.legs import Legs, Model

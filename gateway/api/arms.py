@@ -1,0 +1,33 @@
+"""Whose student a request gets: said once, when it is admitted, and true for all its life."""
+
+from starlette.types import Scope
+
+from gateway.api.account import Account
+from gateway.api.context import Served
+from gateway.api.exchange import header
+from gateway.wire.chat import Chat
+from gateway.wire.session import SESSION_HEADER, session_of
+from routing.rollout import Arm
+
+_HEADER = SESSION_HEADER.encode()
+
+
+def assign(account: Account, chat: Chat, incumbent: Served, scope: Scope) -> Served:
+    """The student, policy and all that go with it, for this request."""
+    served, trial = incumbent, incumbent.trial
+    account.holdout = served.holdout
+    if trial is not None and trial.rollout.is_running(now := account.context.epoch()):
+        account.trial, account.holdout = trial, trial.holdout
+        if trial.rollout.is_serving(now):
+            account.arm = trial.rollout.arm_of(session_of(chat, header(scope, _HEADER)), now)
+        if account.arm is Arm.CANDIDATE:
+            served = trial.candidate
+    account.served = served
+    served.standing.open_requests += 1
+    return served
+
+
+def leave(account: Account) -> None:
+    """The request is over: nothing more is wanted of its student for it."""
+    if account.served is not None:
+        account.served.standing.open_requests -= 1

@@ -1,0 +1,80 @@
+"""Where the generations of students are read, and where this replica says how it stands: Redis, and
+beside it the last state as a file, for a start while Redis is away.
+"""
+
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from gateway.stores.deletions import Deletions
+from gateway.stores.redis_keys import generations_key, replicas_key
+from gateway.stores.servers import Servers
+from gateway.stores.store import REDIRECTS, Store, StoreFailed
+from gateway.stores.store_url import StoreUrl
+
+
+class GenerationStore:
+    """The registry in Redis.  It has connections of its own: what ships pairs may be slow."""
+
+    def __init__(self, url: StoreUrl) -> None:
+        self._store = Store(Servers(url), Deletions())
+
+    async def read(self, cascade: str) -> bytes | None:
+        """The state of a cascade, as somebody wrote it; None without one.  Raises StoreFailed."""
+        found = await self._command(cascade, "GET", generations_key(cascade))
+        return None if found is None else bytes(found)
+
+    async def tell(self, cascade: str, replica: str, heartbeat: bytes) -> None:
+        """Say how this replica stands.  Raises StoreFailed."""
+        await self._command(cascade, "HSET", replicas_key(cascade), replica, heartbeat)
+
+    async def forget(self, cascade: str, replica: str) -> None:
+        """Say nothing more of this replica.  Raises StoreFailed."""
+        await self._command(cascade, "HDEL", replicas_key(cascade), replica)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._store.close()
+
+    async def _command(self, cascade: str, *parts: str | bytes) -> Any:
+        """One command, sent on to wherever a cluster says."""
+        for _ in range(REDIRECTS - 1):
+            try:
+                return await self._store.command(cascade, *parts)
+            except StoreFailed as failed:
+                if failed.failure.moved_to is None:
+                    raise
+        return await self._store.command(cascade, *parts)
+
+
+class SavedGenerations:
+    """The states as files of the state directory, a cascade each."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def path_of(self, cascade: str) -> Path:
+        """Where a cascade's state is."""
+        return self._folder / f"generations-{cascade}.json"
+
+    def read(self, cascade: str) -> bytes | None:
+        """The state that was last saved; None without one.  Raises OSError."""
+        with suppress(FileNotFoundError):
+            return self.path_of(cascade).read_bytes()
+        return None
+
+    def write(self, cascade: str, state: bytes) -> None:
+        """Save a state, whole or not at all; several processes may.  Raises OSError."""
+        path = self.path_of(cascade)
+        draft = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+        try:
+            with draft.open("wb") as file:
+                file.write(state)
+                file.flush()
+                os.fsync(file.fileno())
+            draft.replace(path)
+        except OSError:
+            with suppress(OSError):
+                draft.unlink()
+            raise

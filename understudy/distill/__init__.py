@@ -1,0 +1,1 @@
+"""``understudy distill``: what makes the next student, one file a command."""

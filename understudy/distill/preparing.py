@@ -1,0 +1,80 @@
+"""What comes before anybody gets anything of a candidate: the gate, its adapter, a smoke test."""
+
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
+
+from redis.exceptions import RedisError
+
+from distill.gate import Check, is_open
+from distill.smoke import examples_of
+from gateway.cascades import LoadedCascade
+from routing.errors import PolicyError
+from routing.policy_file import policy_from_document
+from understudy.distill.adapters import Servers
+from understudy.distill.narrating import Narrator
+from understudy.distill.options import Smoke
+from understudy.distill.proposing import Proposed, records_of
+from understudy.distill.registry import Registry
+from understudy.distill.students import NotTheSame, smoke_test, with_student
+from understudy.telling import CommandError
+
+
+def is_let_past(checks: Sequence[Check], narrator: Narrator) -> bool:
+    """Tell what was checked; whether all of it is well."""
+    for each in checks:
+        narrator.check(each.name, each.why, is_passed=each.passed)
+    return is_open(checks)
+
+
+def load(proposed: Proposed, registry: Registry, key: str | None, undo: ExitStack) -> None:
+    """Have the candidate's adapter loaded, where it has one, and unloaded again by ``undo``.
+
+    Raises CommandError.
+    """
+    adapter = proposed.adapter
+    if adapter is None:
+        return
+    servers = Servers(adapter.base_urls, key)
+
+    def unload() -> None:
+        with suppress(CommandError, RedisError):
+            servers.unload(proposed.version)
+            registry.drop_adapter(proposed.version)
+
+    is_kept = registry.adapter(proposed.version) is not None
+    if not is_kept:
+        undo.callback(unload)
+    servers.load(proposed.version, adapter.path)
+    registry.keep_adapter(proposed.version, adapter)
+
+
+def is_the_same(
+    proposed: Proposed, loaded: LoadedCascade, smoke: Smoke, narrator: Narrator
+) -> bool:
+    """Ask the candidate's server what was recorded; whether it says the same.
+
+    Raises CommandError where there is nothing to ask.
+    """
+    generation = proposed.generation()
+    try:
+        policy = policy_from_document(
+            generation.policy,
+            version="candidate",
+            cascade=loaded.name,
+            student_version=generation.version,
+        )
+    except PolicyError as error:
+        raise CommandError(f"--policy: {error}") from None
+    examples = examples_of(records_of(proposed.records), smoke.smoke_records)
+    if not examples:
+        raise CommandError(
+            f"--records: {proposed.records} holds no request with its answer's log-probabilities: "
+            "make records with `understudy record`"
+        )
+    try:
+        told = smoke_test(with_student(loaded, generation), policy, examples, smoke.tolerance)
+    except NotTheSame as found:
+        narrator.check("smoke test", str(found), is_passed=False)
+        return False
+    narrator.check("smoke test", told, is_passed=True)
+    return True

@@ -1,0 +1,78 @@
+"""``understudy distill promote``: let a candidate in, step by step, or send it back."""
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
+
+from understudy.distill.driving import BACK, Errand, Promotion
+from understudy.distill.narrating import Narrator
+from understudy.distill.options import Manner, Smoke
+from understudy.distill.people import configured, stopping, whoami
+from understudy.distill.preparing import is_let_past, is_the_same, load
+from understudy.distill.proposing import Choice, proposed
+from understudy.distill.registry import Place, opened
+from understudy.telling import perform
+
+
+def promote(
+    *,
+    config: Annotated[Path, Parameter(env_var="UNDERSTUDY_CONFIG")],
+    choice: Choice,
+    place: Place | None = None,
+    manner: Manner | None = None,
+    smoke: Smoke | None = None,
+    who: str | None = None,
+    why: str | None = None,
+    lease_seconds: Annotated[float, Parameter(validator=Number(gte=1))] = 60.0,
+    as_json: Annotated[bool, Parameter(name="--json", negative=())] = False,
+) -> int:
+    """Let a candidate generation in: gate, smoke test, shadow, shares of sessions, promoted.
+
+    It goes back by itself where it does harm, or nobody can tell whether it does.  Stays until that
+    is decided.  Ends with status 0 where the candidate is promoted, 1 where it is refused or went
+    back, 2 where nothing could begin, 130 where it was interrupted, and the candidate went back.
+
+    Parameters
+    ----------
+    config
+        The YAML file with the cascades.
+    who
+        Who does it, for the registry; the user and host, unless said.
+    why
+        Why, for the registry.
+    lease_seconds
+        How long gateways go on with the candidate after the last word from here.
+    as_json
+        Print a JSON object a line for each step.
+    """
+    narrator = Narrator(as_json)
+    where = place or Place()
+
+    def work() -> int:
+        plan = (manner or Manner()).plan()
+        loaded = configured(config, where)
+        with opened(Place(where.redis_url, loaded.name)) as registry, ExitStack() as undo:
+            found = proposed(choice, state := registry.state(), loaded)
+            if not is_let_past(found.checks(state, loaded), narrator):
+                return BACK
+            errand = Errand(
+                candidate=found.generation(),
+                plan=plan,
+                who=who or whoami(),
+                why=why or found.why(),
+                key=loaded.student_key,
+                lease_seconds=lease_seconds,
+            )
+            load(found, registry, loaded.student_key, undo)
+            if not is_the_same(found, loaded, smoke or Smoke(), narrator):
+                return BACK
+            with stopping() as world, narrator.speaking():
+                promotion = Promotion(registry, errand, world, narrator)
+                promotion.begin()
+                undo.pop_all()  # what is loaded now belongs to the state that names it
+                return promotion.finish()
+
+    return perform("promote", work)
