@@ -31,6 +31,10 @@ from datetime import datetime, timedelta
 from distill.evaluation_file import CONFIDENCE, Estimate, Evaluation, Group
 from routing import PolicyError, policy_from_document
 
+MARGIN = 0.02
+FORGETTING = 0.05
+MOST_AGE_DAYS = 30.0
+
 _NAMED_AT_MOST = 8
 
 
@@ -43,9 +47,9 @@ class Limits:
     rightly on a general set.  ``most_age_days`` is how old an evaluation may be.
     """
 
-    margin: float = 0.02
-    forgetting: float = 0.05
-    most_age_days: float = 30.0
+    margin: float = MARGIN
+    forgetting: float = FORGETTING
+    most_age_days: float = MOST_AGE_DAYS
 
     def __post_init__(self) -> None:
         for name in ("margin", "forgetting"):

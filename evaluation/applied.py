@@ -9,7 +9,7 @@ import numpy as np
 from evaluation.curves import Ranking, mean_quality
 from evaluation.errors import EvaluationError
 from evaluation.features import has_prompt, prompt_in
-from evaluation.outcomes import Floats, Outcomes
+from evaluation.outcomes import Booleans, Floats, Outcomes
 from evaluation.records import Record, draft_of, samples_in
 from routing import Policy, PolicyError, policy_from_document, signals_of
 
@@ -23,6 +23,17 @@ class Applied:
     merit: Floats
     bar: Floats
 
+    @property
+    def straight(self) -> Booleans:
+        """Which go to the teacher without a draft."""
+        return np.asarray(self.bar < self.policy.threshold.value)
+
+    @property
+    def kept(self) -> Booleans:
+        """Which drafts are served."""
+        said = np.nan_to_num(self.merit, nan=-1.0)
+        return np.asarray(~self.straight & (said >= self.policy.threshold.value))
+
     def ranking(self, price: float) -> Ranking:
         """As a method: the order in which it escalates."""
         return Ranking(np.minimum(self.merit, self.bar), price, self.bar, self.confidence)
@@ -32,16 +43,14 @@ class Applied:
 
         ``of_teachers_quality`` is None where the teacher is never right.
         """
-        threshold = self.policy.threshold.value
-        straight = self.bar < threshold
-        kept = ~straight & (np.nan_to_num(self.merit, nan=-1.0) >= threshold)
+        straight, kept = self.straight, self.kept
         weight = outcomes.weight / outcomes.weight.sum()
         served = np.where(kept, outcomes.student, outcomes.teacher)
         _, teacher = mean_quality(outcomes)
         quality = float(weight @ served)
         drafted, share = float(weight @ ~straight), float(weight @ kept)
         return {
-            "threshold": threshold,
+            "threshold": self.policy.threshold.value,
             "kept_share": share,
             "straight_share": 1.0 - drafted,
             "quality": quality,

@@ -71,6 +71,8 @@ def least_without_loss(target: Target, plan: Plan) -> int:
     """How many of the records that count, at weight 1 and without loss, reject once."""
     delta = _delta(target, plan)
     if target.kind is Kind.ESCALATION_RATE or plan.test is Test.BINOMIAL:
+        if not target.allowed:  # no number of records shows that none is ever lost
+            return MOST_RECORDS
         return max(1, math.ceil(math.log(delta) / math.log1p(-target.allowed)))
     within = range_of(target, plan.weight_bound)
     won = math.log1p(target.allowed * BOLDEST / within.above)

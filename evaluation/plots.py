@@ -19,6 +19,9 @@ _COLOURS = {
     "learnt_pre": "#ff7f0e",
     "policy": "#9467bd",
     "oracle": "#bbbbbb",
+    "candidate": "#1f77b4",
+    "incumbent": "#ff7f0e",
+    "teacher": "#555555",
 }
 
 
@@ -33,6 +36,26 @@ def draw_curves(document: Mapping[str, Any], names: Sequence[str], folder: Path)
         axes.plot(shares, curve["quality"], style, label=name, color=colour, linewidth=1.4)
         axes.fill_between(shares, curve["low"], curve["high"], color=colour, alpha=0.12, lw=0)
     axes.set(xlabel="share of requests escalated", ylabel="mean quality", xlim=(0.0, 1.0))
+    return _save(figure, axes, folder / "curves", document)
+
+
+def draw_spending(document: Mapping[str, Any], folder: Path) -> list[Path]:
+    """Quality against cost per request of several cascades, and where each policy stands."""
+    figure, axes = _figure()
+    for name, curve in document["curves"].items():
+        colour = _COLOURS.get(name)
+        axes.plot(curve["cost"], curve["quality"], color=colour, label=name, linewidth=1.4)
+        at = document["policies"][name]
+        axes.plot(
+            at["cost"], at["quality"], "o", color=colour, markersize=8, label=f"{name}'s policy"
+        )
+    teacher = document["teacher"]
+    axes.plot(
+        teacher["cost"], teacher["quality"], "*", color=_COLOURS["teacher"], markersize=11,
+        label="teacher alone",
+    )  # fmt: skip
+    axes.axhline(document["target"], color="#555555", linewidth=1.0, linestyle=":", label="target")
+    axes.set(xlabel=document["unit"], ylabel="mean quality", xlim=(0.0, None))
     return _save(figure, axes, folder / "curves", document)
 
 

@@ -84,7 +84,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     """One request with both answers.
 
     ``weight`` is the inverse of the probability with which the record was drawn; ``request`` is the
-    OpenAI request as it came, where there was one; ``cascade`` names who was asked.
+    OpenAI request as it came, where there was one; ``cascade`` names who was asked.  ``made_with``
+    are digests of what the record depends on beside its question.
     """
 
     id: str
@@ -95,6 +96,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     prompt: str | None = None
     request: Any = None
     weight: float | None = None
+    made_with: dict[str, Any] | None = None
 
 
 def read_records(path: Path) -> Iterator[Record]:
@@ -104,6 +106,11 @@ def read_records(path: Path) -> Iterator[Record]:
     RecordError, which names file, line and key, for a record that cannot be right, an id that
     stands there twice (the same evidence must not count twice), and a file without any record.
     """
+    return (record for record, _ in records_and_lines(path))
+
+
+def records_and_lines(path: Path) -> Iterator[tuple[Record, bytes]]:
+    """The same with each record's line as it stands there."""
     seen: dict[str, int] = {}
     for number, line in _numbered_lines(path):
         where = f"{path}, line {number}"
@@ -113,7 +120,7 @@ def read_records(path: Path) -> Iterator[Record]:
                 f"{where}, id: {record.id!r} stands in line {seen[record.id]} already"
             )
         seen[record.id] = number
-        yield record
+        yield record, line
     if not seen:
         raise RecordError(f"{path}: holds no record")
 

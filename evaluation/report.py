@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from evaluation.bootstrap import DEFAULT_ROUNDS, Resampled, bootstrap
 from evaluation.curves import (
@@ -139,19 +140,23 @@ def reliability_document(outcomes: Outcomes, rankings: Mapping[str, Ranking]) ->
     found = {}
     for name, ranking in rankings.items():
         stated = ranking.confidence if ranking.stated is None else ranking.stated
-        bins = reliability(outcomes, stated)
-        if bins:
-            found[name] = [
-                {
-                    "low": each.low,
-                    "high": each.high,
-                    "share": each.share,
-                    "confidence": each.confidence,
-                    "acceptable": each.acceptable,
-                }
-                for each in bins
-            ]
+        if bins := reliability_bins(outcomes, stated):
+            found[name] = bins
     return found
+
+
+def reliability_bins(outcomes: Outcomes, stated: npt.ArrayLike) -> list[Document]:
+    """The bins of one stated probability, ready for JSON; [] where it is none."""
+    return [
+        {
+            "low": each.low,
+            "high": each.high,
+            "share": each.share,
+            "confidence": each.confidence,
+            "acceptable": each.acceptable,
+        }
+        for each in reliability(outcomes, stated)
+    ]
 
 
 def shown(methods: Mapping[str, Any], *, every_signal: bool = True) -> list[str]:

@@ -1,8 +1,6 @@
 """``understudy calibrate``: a policy that keeps a promise on new requests, or none."""
 
 import json as jsonlib
-import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -23,6 +21,7 @@ from evaluation.policies import Calibrated, Wanted, read
 from evaluation.policies import calibrate as fit_and_certify
 from evaluation.targets import target_of
 from routing.errors import PolicyError
+from understudy.writing import write_whole
 
 REFUSED = 1
 CANNOT_CALIBRATE = 2
@@ -84,7 +83,7 @@ def calibrate(
         with _progress(console) as progress:
             found = _calibrated(records, wanted, progress)
         if isinstance(found, Calibrated):
-            write_whole(out, jsonlib.dumps(found.document, indent=1) + "\n")
+            write_whole(out, jsonlib.dumps(found.document, indent=1).encode() + b"\n")
     except (EvaluationError, PolicyError, OSError) as error:
         console.print(f"[bold red]Cannot calibrate:[/] {escape(str(error))}", soft_wrap=True)
         return CANNOT_CALIBRATE
@@ -111,23 +110,6 @@ def _calibrated(records: Path, wanted: Wanted, progress: Progress) -> Calibrated
     task = progress.add_task("reading", total=None)
     source = read(records, wanted.hold_tokens)
     return fit_and_certify(source, wanted, lambda what: progress.update(task, description=what))
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file that is there whole or not at all, also for who reads it meanwhile."""
-    beside = tempfile.NamedTemporaryFile(  # noqa: SIM115 - it is closed before it is renamed
-        "w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}.", delete=False
-    )
-    try:
-        with beside as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(beside.name).chmod(0o644)  # it holds no prompt, and a gateway reads it
-        Path(beside.name).replace(path)
-    except BaseException:
-        Path(beside.name).unlink(missing_ok=True)
-        raise
 
 
 @contextmanager

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from evaluation.bounds import Certified, Refused, choose_threshold
-from evaluation.needs import Needs, least_without_loss, needs_of
+from evaluation.needs import MOST_RECORDS, Needs, least_without_loss, needs_of
 from evaluation.outcomes import outcomes_of
 from evaluation.targets import Kind, Plan, Start, Target, Test
 
@@ -21,6 +21,14 @@ LEVEL = np.array([0.5])
 )
 def test_least_records_without_loss(target: Target, test: Test, least: int) -> None:
     assert least_without_loss(target, Plan(LEVEL, test=test)) == least
+
+
+def test_that_nothing_at_all_is_lost_is_never_shown() -> None:
+    target = Target(Kind.QUALITY, 1.0)
+    plan = Plan(LEVEL, test=Test.BINOMIAL)
+    assert least_without_loss(target, plan) == MOST_RECORDS
+    found = choose_threshold(outcomes_of(np.ones(50), np.ones(50)), np.ones(50), target, plan)
+    assert isinstance(found, Refused)
 
 
 @pytest.mark.parametrize("kind", [Kind.DISAGREEMENT, Kind.QUALITY])
