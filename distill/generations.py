@@ -92,10 +92,10 @@ def ended(state: Generations, reason: Reason) -> Generations:
 
 def exchanged(state: Generations | None, reason: Reason) -> Generations:
     """Incumbent and previous change places.  Raises NoStep where both are the configuration's."""
+    if state is not None and state.rollout is not None:
+        raise NoStep(f"the candidate {state.rollout.candidate.version} is being tried")
     if state is None or (state.incumbent is None and state.previous is None):
         raise NoStep("only the configuration's own student has ever served")
-    if state.rollout is not None:
-        raise NoStep(f"the candidate {state.rollout.candidate.version} is being tried")
     return Generations(
         revision=state.revision + 1,
         incumbent=state.previous,

@@ -17,13 +17,9 @@ def alive(heartbeats: Heartbeats, now: float) -> Heartbeats:
     return {name: one for name, one in heartbeats.items() if now - one.at < ALIVE_SECONDS}
 
 
-def forgotten(heartbeats: Heartbeats, rollout: str | None, now: float) -> list[str]:
-    """The names of those that are long gone, and count for nothing any more."""
-    return [
-        name
-        for name, one in heartbeats.items()
-        if now - one.at >= FORGOTTEN_SECONDS and (rollout is None or one.rollout != rollout)
-    ]
+def forgotten(heartbeats: Heartbeats, now: float) -> list[str]:
+    """The names of those that are long gone; only between rollouts do they count for nothing."""
+    return [name for name, one in heartbeats.items() if now - one.at >= FORGOTTEN_SECONDS]
 
 
 def behind(heartbeats: Heartbeats, revision: int) -> list[str]:

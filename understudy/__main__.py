@@ -28,6 +28,7 @@ pairs.command("understudy.pairs.delete:delete")
 app.command(pairs)
 
 distill = App(name="distill", help="The next student: make it from pairs, measure it, let it in.")
+distill.command("understudy.distill.evaluate:evaluate")
 distill.command("understudy.distill.promote:promote")
 distill.command("understudy.distill.rollback:rollback")
 distill.command("understudy.distill.status:status")

@@ -105,7 +105,7 @@ class Promotion:
             )
         if (refused := refusal(live)) is not None:
             raise CommandError(f"a gateway refuses the state that is there already: {refused}")
-        self.registry.forget(forgotten(heartbeats, None, now))
+        self.registry.forget(forgotten(heartbeats, now))
         return state
 
     def _without_dead_rollout(self, state: Generations | None, now: float) -> Generations | None:

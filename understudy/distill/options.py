@@ -6,6 +6,7 @@ from typing import Annotated
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
+from distill.gate import Limits as GateLimits
 from distill.rollouts import Least, Limits, Margins, Plan
 from distill.smoke import Tolerance
 from understudy.telling import CommandError
@@ -84,6 +85,31 @@ class Manner:
             )
         except ValueError as error:
             raise CommandError(f"--share: {error}") from None
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """What is asked of the evaluation before anybody gets anything.
+
+    Parameters
+    ----------
+    quality_margin
+        How much quality may be lost against the incumbent's cascade, in all and on each group.
+    forgetting_margin
+        Which share may break of what the incumbent kept rightly on a general set.
+    evaluation_days
+        How old the evaluation may be.
+    """
+
+    quality_margin: _Share = 0.02
+    forgetting_margin: _Share = 0.05
+    evaluation_days: Annotated[float, Parameter(validator=Number(gt=0))] = 30.0
+
+    @property
+    def limits(self) -> GateLimits:
+        """The same for the gate."""
+        return GateLimits(self.quality_margin, self.forgetting_margin, self.evaluation_days)
 
 
 @Parameter(name="*")

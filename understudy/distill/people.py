@@ -44,6 +44,16 @@ def configured(config: Path, place: Place) -> LoadedCascade:
     raise CommandError(f"--cascade: there is no {place.cascade!r} in the file, but {names}")
 
 
+def unhurried() -> World:
+    """The world as it is, for what may be interrupted at any moment."""
+
+    def wait(seconds: float) -> bool:
+        time.sleep(seconds)
+        return False
+
+    return World(time.time, wait)
+
+
 @contextmanager
 def stopping() -> Iterator[World]:
     """The world as it is; the first signal to end is heard by its ``wait``, the second ends all."""

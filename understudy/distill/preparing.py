@@ -8,8 +8,6 @@ from redis.exceptions import RedisError
 from distill.gate import Check, is_open
 from distill.smoke import examples_of
 from gateway.cascades import LoadedCascade
-from routing.errors import PolicyError
-from routing.policy_file import policy_from_document
 from understudy.distill.adapters import Servers
 from understudy.distill.narrating import Narrator
 from understudy.distill.options import Smoke
@@ -55,16 +53,7 @@ def is_the_same(
 
     Raises CommandError where there is nothing to ask.
     """
-    generation = proposed.generation()
-    try:
-        policy = policy_from_document(
-            generation.policy,
-            version="candidate",
-            cascade=loaded.name,
-            student_version=generation.version,
-        )
-    except PolicyError as error:
-        raise CommandError(f"--policy: {error}") from None
+    tried = with_student(loaded, proposed.generation())
     examples = examples_of(records_of(proposed.records), smoke.smoke_records)
     if not examples:
         raise CommandError(
@@ -72,7 +61,7 @@ def is_the_same(
             "make records with `understudy record`"
         )
     try:
-        told = smoke_test(with_student(loaded, generation), policy, examples, smoke.tolerance)
+        told = smoke_test(tried, examples, smoke.tolerance)
     except NotTheSame as found:
         narrator.check("smoke test", str(found), is_passed=False)
         return False

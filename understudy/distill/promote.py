@@ -9,7 +9,7 @@ from cyclopts.validators import Number
 
 from understudy.distill.driving import BACK, Errand, Promotion
 from understudy.distill.narrating import Narrator
-from understudy.distill.options import Manner, Smoke
+from understudy.distill.options import Gate, Manner, Smoke
 from understudy.distill.people import configured, stopping, whoami
 from understudy.distill.preparing import is_let_past, is_the_same, load
 from understudy.distill.proposing import Choice, proposed
@@ -22,6 +22,7 @@ def promote(
     config: Annotated[Path, Parameter(env_var="UNDERSTUDY_CONFIG")],
     choice: Choice,
     place: Place | None = None,
+    gate: Gate | None = None,
     manner: Manner | None = None,
     smoke: Smoke | None = None,
     who: str | None = None,
@@ -56,7 +57,7 @@ def promote(
         loaded = configured(config, where)
         with opened(Place(where.redis_url, loaded.name)) as registry, ExitStack() as undo:
             found = proposed(choice, state := registry.state(), loaded)
-            if not is_let_past(found.checks(state, loaded), narrator):
+            if not is_let_past(found.checks(state, loaded, (gate or Gate()).limits), narrator):
                 return BACK
             errand = Errand(
                 candidate=found.generation(),

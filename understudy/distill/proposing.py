@@ -16,7 +16,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from distill.evaluation_file import Evaluation, EvaluationFileError, from_bytes
-from distill.gate import Check, Proposal, check
+from distill.gate import Check, Limits, Proposal, check
 from distill.generations import next_number
 from evaluation.errors import RecordError
 from evaluation.records import Record, read_records
@@ -85,12 +85,14 @@ class Proposed:
         except (PolicyError, ValueError, AttributeError) as error:
             raise CommandError(f"--policy: {error}") from None
 
-    def checks(self, state: Generations | None, loaded: LoadedCascade) -> list[Check]:
+    def checks(
+        self, state: Generations | None, loaded: LoadedCascade, limits: Limits
+    ) -> list[Check]:
         """What the gate says of it, in the place of the student that serves now."""
         incumbent = None if state is None else state.incumbent
         serving = loaded.config.student.version if incumbent is None else incumbent.version
         proposal = Proposal(self.version, self.policy, serving)
-        return [*check(self.evaluation, proposal, datetime.now(UTC)), self._records_check()]
+        return [*check(self.evaluation, proposal, datetime.now(UTC), limits), self._records_check()]
 
     def why(self) -> str:
         """What speaks for it, for the registry."""

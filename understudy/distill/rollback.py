@@ -10,7 +10,7 @@ from gateway.cascades import LoadedCascade
 from routing.rollout import Generation, Generations
 from understudy.distill.adapters import Servers
 from understudy.distill.narrating import Narrator
-from understudy.distill.people import configured, stopping, whoami
+from understudy.distill.people import configured, unhurried, whoami
 from understudy.distill.registry import LostRace, Place, Registry, opened
 from understudy.distill.retiring import UNSETTLED, settle
 from understudy.distill.students import answers, with_student
@@ -53,7 +53,8 @@ def rollback(
     def work() -> int:
         loaded = None if config is None else configured(config, place)
         cascade = place.cascade if loaded is None else loaded.name
-        with opened(Place(place.redis_url, cascade)) as registry, stopping() as world:
+        world = unhurried()
+        with opened(Place(place.redis_url, cascade)) as registry:
             state = registry.state()
             reason = Reason(who or whoami(), world.clock(), why)
             if state is not None and state.rollout is not None:

@@ -37,7 +37,7 @@ class Settled:
 def wait_settled(registry: Registry, revision: int, world: World) -> Settled:
     """Wait until every live replica has the revision.  May raise RedisError.
 
-    Whoever is asked to end meanwhile waits on: it is for the end that this is waited for.
+    A wish to end is not heard meanwhile: it is for the end that this is waited for.
     """
     begun = world.clock()
     while True:

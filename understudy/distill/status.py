@@ -101,6 +101,7 @@ def _rollout(
         "until": rollout.until,
         "is_watched": rollout.is_running(now),
         "seen": seen if is_of_this else None,
+        "seen_seconds_ago": round(now - float(seen["at"]), 1) if seen and is_of_this else None,
     }
 
 
@@ -158,5 +159,6 @@ def _show_rollout(rollout: dict[str, Any], console: Console) -> None:
             "" if no_harm is None else f"{max(no_harm, 0):.1f} of {one['no_harm_needed']:.1f}",
         )
     console.print(table)
+    console.print(f"Looked at {rollout['seen_seconds_ago']:,.0f} s ago.")
     for missing in seen["missing"]:
         console.print(Text(f"Waiting for {missing}"), soft_wrap=True)

@@ -3,40 +3,34 @@
 import asyncio
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 
 import msgspec
-from pydantic import TypeAdapter, ValidationError
 
 from distill.smoke import Example, Said, Tolerance, difference, most_differing
 from gateway.building import build_model
-from gateway.cascades import LoadedCascade
+from gateway.cascades import LoadedCascade, of_generation
+from gateway.config_file import ConfigError
 from gateway.errors import GatewayError, RequestError, UpstreamRefused
 from gateway.legs import Legs, Model
-from gateway.sections import HttpUrl
 from gateway.upstream.openai import OpenAIModel
 from gateway.wire.chat import Chat, parse_chat
 from gateway.wire.completion import drafts_of, text_of
-from routing.policy import Policy
 from routing.rollout import Generation
 from routing.vocabulary import Role
 from understudy.telling import CommandError
 
-_url = TypeAdapter[str](HttpUrl)
-
 
 def with_student(loaded: LoadedCascade, generation: Generation) -> LoadedCascade:
-    """The cascade with a generation's server in place of the configuration's.
+    """The cascade as gateways serve it with a generation.
 
-    Raises CommandError where its address is none.
+    Raises CommandError where they would refuse to.
     """
     try:
-        base_url = _url.validate_python(generation.base_url)
-    except ValidationError as error:
-        raise CommandError(f"--student-url: {error.errors()[0]['msg']}") from None
-    changes = {"base_url": base_url, "model": generation.model, "version": generation.version}
-    student = loaded.config.student.model_copy(update=changes)
-    return replace(loaded, config=loaded.config.model_copy(update={"student": student}))
+        return of_generation(loaded, generation)
+    except ConfigError as error:
+        raise CommandError(
+            f"gateways would refuse generation {generation.number}, {generation.version}: {error}"
+        ) from None
 
 
 def answers(loaded: LoadedCascade) -> str | None:
@@ -50,9 +44,7 @@ def answers(loaded: LoadedCascade) -> str | None:
     return None
 
 
-def smoke_test(
-    loaded: LoadedCascade, policy: Policy, examples: Sequence[Example], tolerance: Tolerance
-) -> str:
+def smoke_test(loaded: LoadedCascade, examples: Sequence[Example], tolerance: Tolerance) -> str:
     """Ask the cascade's student the examples again; what came of it, in a sentence.
 
     Raises CommandError where the server fails or refuses one, and NotTheSame where it serves
@@ -71,13 +63,13 @@ def smoke_test(
     found = [
         told
         for example, said in zip(examples, replies, strict=True)
-        if (told := difference(example, said, policy, tolerance)) is not None
+        if (told := difference(example, said, loaded.policy, tolerance)) is not None
     ]
     most = most_differing(len(examples), tolerance)
     counted = f"{len(found)} of {len(examples)} answers differ from the records, {most} may"
     if len(found) > most:
         raise NotTheSame(f"{counted}: what is served is not what was evaluated: {found[0]}")
-    return f"{counted}"
+    return counted
 
 
 class NotTheSame(Exception):
