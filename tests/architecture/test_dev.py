@@ -19,7 +19,9 @@ def test_there_are_commands() -> None:
 def test_the_script_tells_of_a_command_and_hands_it_on(name: str) -> None:
     assert re.search(rf"^  {name} ", DEV, re.MULTILINE), "not in the usage"
     handed_on = re.search(
-        r"^([a-z |]+)\)\n    ensure_installed\n    exec .* understudy ", DEV, re.M
+        r"^([a-z |]+)\)\n    ensure_installed\n    ensure_training .*\n    exec .* understudy ",
+        DEV,
+        re.M,
     )
     assert handed_on is not None
     assert name in handed_on[1].split(" | ")

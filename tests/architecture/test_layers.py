@@ -20,7 +20,9 @@ IMPURE_BUILTINS = frozenset({"breakpoint", "eval", "exec", "input", "open", "pri
 WEB = ("fastapi", "starlette")
 # The first two are what gateway/upstream/http1.py is made of.
 HTTP_CLIENTS = ("aiohappyeyeballs", "httptools", "aiohttp", "httpx", "pyreqwest")
-TRAINING = ("peft", "torch", "transformers", "trl")
+TRAINING = (
+    "accelerate", "datasets", "gguf", "peft", "safetensors", "torch", "transformers", "trl",
+)  # fmt: skip
 FITTING = ("matplotlib", "numpy", "scipy", "sklearn")
 ANSWERS = ("gateway.answer", "gateway.answer_stream")
 ABOVE_THE_GATEWAY = ("bench", "distill", "evaluation", "grafana", "tests", "understudy")
@@ -151,6 +153,12 @@ RULES = (
         ("evaluation/*",),
         (*WEB, *HTTP_CLIENTS, *TRAINING, "redis", "bench", "distill", "gateway", "understudy"),
         "of ours, evaluation imports routing only: the same numbers without a gateway",
+    ),
+    Rule(
+        ("distill/*",),
+        TRAINING,
+        "what is decided without a training library is decided and tested without one",
+        except_in=("distill/training/*",),
     ),
     Rule(
         ("distill/*",),
@@ -367,6 +375,7 @@ BAD = [
     ("distill/train.py", "import fastapi"),
     ("distill/train.py", "import gateway.settings"),
     ("distill/rows.py", "import pyarrow.parquet"),
+    ("distill/recipe.py", "def device():\n    import torch"),
     ("bench/load.py", "import vllm"),
     ("distill/train.py", "from vllm import LLM"),
     ("understudy/__main__.py", "from gateway.app import create_app"),
@@ -412,6 +421,7 @@ def test_every_rule_is_broken_by_a_bad_import(rule: Rule) -> None:
         ("understudy/__main__.py", "def serve():\n    from gateway.app import create_app"),
         ("understudy/demo/run.py", "from understudy.demo.tasks import TASKS"),
         ("routing/money.py", "def price(input, output):\n    return input + output"),
+        ("distill/training/models.py", "import torch\nfrom peft import LoraConfig"),
         ("evaluation/fit.py", "import numpy\nfrom routing.vocabulary import Draft"),
         ("evaluation/fit.py", "import msgspec\nimport sklearn\nfrom routing import Draft"),
     ],

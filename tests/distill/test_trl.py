@@ -4,18 +4,16 @@ UNDERSTUDY_TEST_DISTILL_PYTHON names an interpreter that has the extra `distill`
 tests' own is asked.
 """
 
-import functools
-import importlib.util
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from distill.rows import Format
+from tests.distill.interpreter import distill_python
 from tests.fakes.pairs import calling, completion, pair, pair_of_version_one, request, tool
 from tests.understudy.pairs.making import consolidated, write_parts
 from understudy.pairs.choice import Choice
@@ -23,21 +21,7 @@ from understudy.pairs.places import Place, place_at
 
 pytestmark = [pytest.mark.distill, pytest.mark.timeout(600)]
 
-PYTHON = "UNDERSTUDY_TEST_DISTILL_PYTHON"
 SCRIPT = Path(__file__).with_name("one_step.py")
-
-
-@functools.cache
-def distill_python() -> str:
-    named = os.environ.get(PYTHON)
-    if named:
-        asking = "import importlib.util as u, sys; sys.exit(u.find_spec('trl') is None)"
-        if subprocess.run([named, "-c", asking], check=False).returncode:
-            pytest.fail(f"{PYTHON}={named} has no TRL")
-        return named
-    if importlib.util.find_spec("trl") is None:
-        pytest.skip(f"TRL is not installed here: {PYTHON} names an interpreter that has it")
-    return sys.executable
 
 
 def told(command: str, file: Path, folder: Path) -> Any:
