@@ -86,7 +86,7 @@ class Card:
             "source": dict(self.source),
             "options": dict(self.options),
             "versions": dict(self.versions),
-            "steps": [_step(step) for step in self.steps],
+            "steps": [step_document(step) for step in self.steps],
             "without_consent": list(self.without_consent),
             "formats": {made.form: _made(made) for made in self.formats},
             "notes": list(self.notes),
@@ -98,7 +98,12 @@ class Card:
 
     def readable(self) -> str:
         """The same, for people."""
-        return "\n".join(_readable(self.document())) + "\n"
+        return readable_card(self.document())
+
+
+def readable_card(document: Mapping[str, Any]) -> str:
+    """A card's document for people."""
+    return "\n".join(_readable(document)) + "\n"
 
 
 def left_out_first(counts: Mapping[str, int]) -> dict[str, int]:
@@ -106,7 +111,8 @@ def left_out_first(counts: Mapping[str, int]) -> dict[str, int]:
     return {cause.value: counts[cause] for cause in Cause if counts.get(cause)}
 
 
-def _step(step: Step) -> dict[str, Any]:
+def step_document(step: Step) -> dict[str, Any]:
+    """A step as the card has it."""
     return {
         "step": step.name,
         "in": step.went_in,
@@ -115,14 +121,16 @@ def _step(step: Step) -> dict[str, Any]:
     }
 
 
+def written_document(each: Written) -> dict[str, Any]:
+    """A file as the card has it."""
+    return {"name": each.name, "rows": each.rows, "bytes": each.bytes, "sha256": each.sha256}
+
+
 def _made(made: Made) -> dict[str, Any]:
     content = made.content
     return {
-        "steps": [_step(step) for step in made.steps],
-        "files": [
-            {"name": each.name, "rows": each.rows, "bytes": each.bytes, "sha256": each.sha256}
-            for each in made.files
-        ],
+        "steps": [step_document(step) for step in made.steps],
+        "files": [written_document(each) for each in made.files],
         "reasons": _most_first(content.by_reason),
         "student_versions": _most_first(content.by_student_version),
         "teacher_versions": _most_first(content.by_teacher_version),
@@ -148,6 +156,8 @@ def _readable(told: Mapping[str, Any]) -> Iterable[str]:
     yield ""
     yield from _table("Source", told["source"])
     yield from _table("Options", told["options"])
+    if "curation" in told:
+        yield from _table("Curation", told["curation"])
     yield "## What was chosen"
     yield ""
     yield "| format | step | in | out | left out |"
@@ -183,9 +193,10 @@ def _format(form: str, made: Mapping[str, Any]) -> Iterable[str]:
         yield f"| {each['name']} | {each['rows']:,} | {each['bytes']:,} | `{each['sha256']}` |"
     yield ""
     counted = ("reasons", "student_versions", "teacher_versions", "policy_versions", "tenants")
-    for name in counted:
+    # A curated data set's rows no longer say where they come from: its source's card does.
+    for name in filter(made.__contains__, counted):
         yield f"- {name.replace('_', ' ')}: {_listed(made[name])}"
-    for name in ("prompt_characters", "target_characters"):
+    for name in filter(made.__contains__, ("prompt_characters", "target_characters")):
         buckets = ", ".join(f"≤{each['at_most']:,}: {each['rows']:,}" for each in made[name])
         yield f"- {name.replace('_', ' ')}: {buckets or 'none'}"
     yield ""

@@ -44,6 +44,13 @@ class Cause(StrEnum):
     # Chosen away.
     DUPLICATE_PROMPT = "duplicate_prompt"
     OVER_TENANT_CAP = "over_tenant_cap"
+    # Curated away.
+    IN_HOLDOUT = "in_holdout"
+    NEAR_HOLDOUT = "near_holdout"
+    ANSWER_NOT_AS_ASKED = "answer_not_as_asked"
+    ANSWER_REPEATS = "answer_repeats"
+    NEAR_DUPLICATE = "near_duplicate"
+    OVER_CLUSTER_CAP = "over_cluster_cap"
 
 
 class LeftOut(Exception):

@@ -40,11 +40,15 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """What a model is asked: messages, of which the last is not the assistant's, and tools."""
+    """What a model is asked: messages, of which the last is not the assistant's, and tools.
+
+    ``response_format`` is the form that the answer was to have; None where that was free.
+    """
 
     messages: tuple[Message, ...]
     tools: tuple[Mapping[str, Any], ...] = ()
     is_parallel: bool | None = None
+    response_format: Mapping[str, Any] | None = None
 
     @property
     def question(self) -> str:
@@ -64,10 +68,12 @@ def prompt_of(request: bytes) -> Prompt:
     if messages[-1].role == "assistant" or fields.get("continue_final_message"):
         raise LeftOut(Cause.CONTINUATION)
     is_parallel = fields.get("parallel_tool_calls")
+    form = fields.get("response_format")
     return Prompt(
         messages,
         tuple(_tools(fields.get("tools") or ())),
         is_parallel if isinstance(is_parallel, bool) else None,
+        form if isinstance(form, dict) and form.get("type") != "text" else None,
     )
 
 

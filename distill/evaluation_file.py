@@ -36,8 +36,9 @@ class Measured(_Part, frozen=True, kw_only=True):
     """Whose answers were measured: the student by its version, the policy by its file's bytes.
 
     ``policy_version`` is how gateways name that file.  ``is_fitted_here``: the policy was fitted on
-    the other half of the same records.  Without a policy, because none could hold what was asked,
-    the teacher alone was measured.
+    the other half of the same records.  An incumbent that serves by the uncalibrated default has
+    that for a policy, and no file.  Without a policy, because none could hold what was asked, the
+    teacher alone was measured.
     """
 
     version: str

@@ -33,18 +33,25 @@ from evaluation.paired import Drawing
 from evaluation.records import read_records
 from evaluation.spending import Costs
 from evaluation.targets import Kind, Target
+from routing import Policy, Threshold
+from routing.policy import uncalibrated_default
 
 UNKNOWN_RATIO = 20.0  # of the teacher's price to the student's, where nobody tells it
 
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """Whose records, and the policy file that each cascade decides by; None is to be fitted."""
+    """Whose records, and the policy file that each cascade decides by; None is to be fitted.
+
+    ``incumbent_threshold`` is the confidence from which an incumbent without a policy keeps its
+    drafts, by the uncalibrated default; None where it has one, or is to be fitted one.
+    """
 
     candidate: Path
     incumbent: Path
     candidate_policy: Path | None = None
     incumbent_policy: Path | None = None
+    incumbent_threshold: float | None = None
     general_candidate: Path | None = None
     general_incumbent: Path | None = None
 
@@ -88,7 +95,7 @@ def measure(wanted: Wanted, progress: Progress) -> Found | Refused:
     progress("reading")
     chosen: Chosen = is_to_measure if wanted.is_fit else everything
     pairing = pair(wanted.files.candidate, wanted.files.incumbent, chosen)
-    old = _policy_of(wanted, pairing, pairing.incumbent, wanted.files.incumbent_policy, progress)
+    old = _incumbents(wanted, pairing, progress)
     new = _policy_of(wanted, pairing, pairing.candidate, wanted.files.candidate_policy, progress)
     if isinstance(new, Refused):
         return new
@@ -110,7 +117,7 @@ def measure(wanted: Wanted, progress: Progress) -> Found | Refused:
 def _evaluation(
     wanted: Wanted,
     comparison: Comparison,
-    policies: tuple[PolicyFile, PolicyFile | None],
+    policies: tuple[PolicyFile, PolicyFile | Policy | None],
     forgotten: Forgetting | None,
     notes: tuple[str, ...],
 ) -> Evaluation:
@@ -148,7 +155,14 @@ def _refuse_options(wanted: Wanted) -> None:
         raise EvaluationError(f"target: bills are compared at equal quality, got {wanted.target}")
     if wanted.is_fit and files.candidate_policy is not None:
         raise EvaluationError("--fit fits the candidate's policy: name no --candidate-policy")
-    if not wanted.is_fit and None in (files.candidate_policy, files.incumbent_policy):
+    has_threshold = files.incumbent_threshold is not None
+    if has_threshold and (wanted.is_fit or files.incumbent_policy is not None):
+        raise EvaluationError(
+            "--incumbent-uncalibrated says that it serves without a policy: leave out "
+            "--incumbent-policy and --fit"
+        )
+    incumbents = files.incumbent_threshold if has_threshold else files.incumbent_policy
+    if not wanted.is_fit and None in (files.candidate_policy, incumbents):
         raise EvaluationError(
             "each cascade is measured by its own policy: name --candidate-policy and "
             "--incumbent-policy, or let --fit fit what is missing"
@@ -157,6 +171,16 @@ def _refuse_options(wanted: Wanted) -> None:
         raise EvaluationError(
             "a general set takes the records of both: --general-candidate and --general-incumbent"
         )
+
+
+def _incumbents(
+    wanted: Wanted, pairing: Pairing, progress: Progress
+) -> PolicyFile | Policy | Refused:
+    """What the incumbent decides by."""
+    files = wanted.files
+    if files.incumbent_threshold is None:
+        return _policy_of(wanted, pairing, pairing.incumbent, files.incumbent_policy, progress)
+    return uncalibrated_default().with_threshold(Threshold(files.incumbent_threshold))
 
 
 def _policy_of(
@@ -196,8 +220,8 @@ def _ratio(given: float | None, pairing: Pairing, side: Side) -> float:
     return answer / draft
 
 
-def _refuse_other_cascades(new: PolicyFile, old: PolicyFile | None) -> None:
-    if old is not None and new.origin.cascade != old.origin.cascade:
+def _refuse_other_cascades(new: PolicyFile, old: PolicyFile | Policy | None) -> None:
+    if isinstance(old, PolicyFile) and new.origin.cascade != old.origin.cascade:
         raise EvaluationError(
             f"the candidate's policy is for the cascade {new.origin.cascade!r}, and the "
             f"incumbent's for {old.origin.cascade!r}"
@@ -205,7 +229,11 @@ def _refuse_other_cascades(new: PolicyFile, old: PolicyFile | None) -> None:
 
 
 def _arm(
-    pairing: Pairing, side: Side, policy: PolicyFile | None, chosen: Chosen, ratio: float | None
+    pairing: Pairing,
+    side: Side,
+    policy: PolicyFile | Policy | None,
+    chosen: Chosen,
+    ratio: float | None,
 ) -> Arm:
     decided = _decided(policy, side, chosen, pairing.n)
     if ratio is not None:
@@ -218,14 +246,15 @@ def _arm(
     return Arm(side, decided, Costs(side.columns.student_usd, pairing.teacher_usd))
 
 
-def _decided(policy: PolicyFile | None, side: Side, chosen: Chosen, n: int) -> Decided:
+def _decided(policy: PolicyFile | Policy | None, side: Side, chosen: Chosen, n: int) -> Decided:
     if policy is None:
         return teacher_alone(n)
-    return decide(policy.policy, filter(chosen, read_records(side.path)), side)
+    rule = policy.policy if isinstance(policy, PolicyFile) else policy
+    return decide(rule, filter(chosen, read_records(side.path)), side)
 
 
 def _forgotten(
-    wanted: Wanted, policies: tuple[PolicyFile, PolicyFile | None], drawing: Drawing
+    wanted: Wanted, policies: tuple[PolicyFile, PolicyFile | Policy | None], drawing: Drawing
 ) -> Forgetting | None:
     files = wanted.files
     if files.general_candidate is None or files.general_incumbent is None:
@@ -233,24 +262,24 @@ def _forgotten(
     pairing = pair(files.general_candidate, files.general_incumbent)
     found = []
     for side, policy in zip((pairing.candidate, pairing.incumbent), policies, strict=True):
-        if policy is not None:
+        if isinstance(policy, PolicyFile):
             refuse_other_student(policy, side.version)
             refuse_flattered(policy, side.path, is_half=False)
         found.append(_decided(policy, side, everything, pairing.n))
     return forgetting(pairing, found[0], found[1], drawing)
 
 
-def _measured(side: Side, policy: PolicyFile | None) -> Measured:
+def _measured(side: Side, policy: PolicyFile | Policy | None) -> Measured:
     return Measured(
         version=side.version,
         records_sha256=side.sha256,
-        policy_sha256=None if policy is None else policy.sha256,
+        policy_sha256=policy.sha256 if isinstance(policy, PolicyFile) else None,
         policy_version=None if policy is None else policy.version,
-        is_fitted_here=policy is not None and policy.is_fitted_here,
+        is_fitted_here=isinstance(policy, PolicyFile) and policy.is_fitted_here,
     )
 
 
-def _notes(pairing: Pairing, old: PolicyFile | Refused) -> tuple[str, ...]:
+def _notes(pairing: Pairing, old: PolicyFile | Policy | Refused) -> tuple[str, ...]:
     """What a reader should know besides."""
     found = []
     if isinstance(old, Refused):

@@ -1,9 +1,11 @@
 """One pair as one row of a training set: TRL's conversational forms and OpenAI's files.
 
 TRL 1.16 reads ``prompt`` with ``completion`` (SFT) or with ``chosen`` and ``rejected`` (DPO);
-``tools`` may be a JSON text there, so that a column has one type.  A call's arguments are an object
-there, which is what chat templates render, and what vLLM gives them.  OpenAI's files have arguments
-as text, train on every assistant's message without ``weight: 0``, and know no other keys.
+``tools`` may be a JSON text there, so that a column has one type; ``response_format``, which no
+trainer reads, is one too, for whoever asks whether an answer has the form that was wanted.  A
+call's arguments are an object there, which is what chat templates render, and what vLLM gives them.
+OpenAI's files have arguments as text, train on every assistant's message without ``weight: 0``, and
+know no other keys.
 """
 
 import hashlib
@@ -161,22 +163,26 @@ _WRITERS: Mapping[Format, Callable[[_Read], dict[str, Any]]] = {
 
 def _trl(read: _Read) -> dict[str, Any]:
     prompt = read.prompt
-    tools = {"tools": msgspec.json.encode(prompt.tools).decode()} if prompt.tools else {}
-    return {
+    told: dict[str, Any] = {
         "id": read.lesson.id,
-        "prompt": [_trl_message(each) for each in prompt.messages],
-        **tools,
+        "prompt": [trl_message(each) for each in prompt.messages],
     }
+    if prompt.tools:
+        told["tools"] = msgspec.json.encode(prompt.tools).decode()
+    if prompt.response_format is not None:
+        told["response_format"] = msgspec.json.encode(prompt.response_format).decode()
+    return told
 
 
 def _trl_answer(message: Message, manner: Manner) -> dict[str, Any]:
-    told = _trl_message(message)
+    told = trl_message(message)
     if manner.has_reasoning and message.reasoning:
         told["reasoning_content"] = message.reasoning
     return told
 
 
-def _trl_message(message: Message) -> dict[str, Any]:
+def trl_message(message: Message) -> dict[str, Any]:
+    """A message as TRL's files have it."""
     told: dict[str, Any] = {"role": _system(message.role), "content": message.content or ""}
     if message.name:
         told["name"] = message.name

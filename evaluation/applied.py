@@ -43,7 +43,9 @@ class Applied:
 
         ``of_teachers_quality`` is None where the teacher is never right.
         """
-        straight, kept = self.straight, self.kept
+        threshold = self.policy.threshold.value
+        straight = self.bar < threshold
+        kept = self.kept
         weight = outcomes.weight / outcomes.weight.sum()
         served = np.where(kept, outcomes.student, outcomes.teacher)
         _, teacher = mean_quality(outcomes)

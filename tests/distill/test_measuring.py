@@ -139,9 +139,24 @@ def test_a_policy_file_that_is_none_is_named(
         measure(wanted(folder, candidate_policy=tmp_path / "gone.json"), lambda _: None)
 
 
+def test_an_incumbent_without_a_policy_decides_by_the_uncalibrated_default(folder: Path) -> None:
+    found = measure(wanted(folder, incumbent_policy=None, incumbent_threshold=0.6), lambda _: None)
+    assert isinstance(found, Found)
+    incumbent = found.evaluation.incumbent
+    assert (incumbent.policy_version, incumbent.policy_sha256) == ("uncalibrated", None)
+    assert 0 < found.evaluation.cascade.incumbent.kept_share < 1
+    stricter = measure(
+        wanted(folder, incumbent_policy=None, incumbent_threshold=1.0), lambda _: None
+    )
+    assert isinstance(stricter, Found)
+    assert stricter.evaluation.cascade.incumbent.kept_share == 0.0
+    assert from_bytes(to_bytes(found.evaluation)) == found.evaluation
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
+        ({"incumbent_threshold": 0.8}, "leave out --incumbent-policy"),
         ({"candidate_policy": None}, "or let --fit fit what is missing"),
         ({"is_fit": True}, "name no --candidate-policy"),
         ({"general_candidate": Path("g.jsonl")}, "takes the records of both"),

@@ -1,6 +1,7 @@
 """The demo's kinds of task: how a question is drawn, its one right answer, and what counts as it.
 
-Each family is a small clerk's job that a 135M model gets partly right when it is shown examples.
+Each family is a small clerk's job that a 135M model gets partly right when it is shown examples;
+``PRODUCT`` alone is one that it cannot learn.
 A family solves a question from its words alone; it never sees which question was drawn.
 """
 
@@ -149,6 +150,17 @@ def solve_name(words: str) -> str | None:
     return f"{found[2]}, {found[1]}" if found else None
 
 
+def draw_product(rng: random.Random) -> str:
+    """Two four-digit numbers, such as "4821 times 3977"."""
+    return f"{rng.randint(1000, 9999)} times {rng.randint(1000, 9999)}"
+
+
+def solve_product(words: str) -> str | None:
+    """Their product."""
+    found = re.fullmatch(r"([1-9][0-9]{0,5}) times ([1-9][0-9]{0,5})", words)
+    return str(int(found[1]) * int(found[2])) if found else None
+
+
 FAMILIES = (
     Family(
         name="date",
@@ -186,4 +198,14 @@ FAMILIES = (
         solve=solve_name,
         accepts=accepts_words,
     ),
+)
+
+PRODUCT = Family(
+    name="product",
+    instruction="Multiply: ",
+    examples=(),
+    max_tokens=12,
+    draw=draw_product,
+    solve=solve_product,
+    accepts=accepts_words,
 )

@@ -1,6 +1,7 @@
 """The demo's stand-in teacher: an OpenAI-compatible server that solves the demo's tasks by rule.
 
-It is no model and says so.  It exists because no strong model fits a small machine; a real one
+It also writes new questions of their kinds and judges answers to them: see ``teacher_tasks``.  It
+is no model and says so.  It exists because no strong model fits a small machine; a real one
 takes its place with ``--teacher-url``, ``--teacher-model`` and ``--teacher-key``.
 """
 
@@ -22,6 +23,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from understudy.demo.lifeline import follow_parent
+from understudy.demo.teacher_tasks import judge_answers, write_questions
 from understudy.demo.teacher_wire import (
     MODEL,
     STREAM_END,
@@ -93,7 +95,8 @@ def _completer(pace: Pace) -> Callable[[Request], Awaitable[Response]]:
 
 
 def _answer(chat: Chat, number: int) -> Reply:
-    pieces = pieces_of(_text(chat))
+    verdict = judge_answers(chat.messages)
+    pieces = pieces_of(_text(chat)) if verdict is None else (verdict.word,)
     limits = (chat.max_tokens, chat.max_completion_tokens)
     most = min((limit for limit in limits if limit is not None), default=len(pieces))
     return Reply(
@@ -102,6 +105,7 @@ def _answer(chat: Chat, number: int) -> Reply:
         pieces=pieces[:most],
         finish_reason="length" if most < len(pieces) else "stop",
         prompt_tokens=prompt_tokens(chat.messages),
+        logprobs=verdict.logprobs if verdict is not None and chat.logprobs else None,
     )
 
 
@@ -109,7 +113,7 @@ def _text(chat: Chat) -> str:
     """What there is to say, or what of it is missing where the first words are given."""
     given = chat.given
     asked = chat.messages if given is None else chat.messages[:-1]
-    answer = solve(asked) or _count(asked) or CANNOT
+    answer = solve(asked) or _count(asked) or write_questions(asked, chat.seed) or CANNOT
     if given is None:
         return answer
     # What does not begin like the answer was wrong: the answer follows it, on a line of its own.

@@ -4,7 +4,7 @@ Nothing here knows how an answer is found or how slowly it is sent.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 
@@ -44,6 +44,8 @@ class Chat(msgspec.Struct):
     max_completion_tokens: int | None = None
     continue_final_message: bool = False
     add_generation_prompt: bool = True
+    logprobs: bool = False
+    seed: int | None = None
 
     @property
     def given(self) -> str | None:
@@ -73,13 +75,18 @@ class Refusal(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer in pieces of about one token, and why it ends where it does."""
+    """An answer in pieces of about one token, and why it ends where it does.
+
+    ``logprobs`` are of the first piece and its rivals, likeliest first; of other answers the
+    stand-in tells none, for it draws no tokens.
+    """
 
     id: str
     created: int
     pieces: tuple[str, ...]
     finish_reason: str
     prompt_tokens: int
+    logprobs: Mapping[str, float] | None = None
 
 
 def read_chat(body: bytes) -> Chat:
@@ -125,11 +132,20 @@ def completion(reply: Reply) -> dict[str, object]:
     choice = {
         "index": 0,
         "message": {"role": "assistant", "content": "".join(reply.pieces)},
-        "logprobs": None,
+        "logprobs": None if reply.logprobs is None else {"content": [_told(reply.logprobs)]},
         "finish_reason": reply.finish_reason,
     }
     usage = _usage(reply, len(reply.pieces))
     return _head(reply, "chat.completion") | {"choices": [choice], "usage": usage}
+
+
+def _told(logprobs: Mapping[str, float]) -> dict[str, object]:
+    """The first token with its rivals, as servers tell them."""
+    rivals = [
+        {"token": token, "logprob": logprob, "bytes": list(token.encode())}
+        for token, logprob in logprobs.items()
+    ]
+    return rivals[0] | {"top_logprobs": rivals}
 
 
 def stream_events(reply: Reply, told: Told) -> Iterator[bytes]:

@@ -8,7 +8,7 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from understudy.demo.families import FAMILIES, Family
+from understudy.demo.families import FAMILIES, PRODUCT, Family
 
 Message = Mapping[str, object]
 
@@ -42,8 +42,29 @@ def generate(seed: int, count: int) -> list[Task]:
     tasks = []
     for number in range(count):
         family = FAMILIES[number % len(FAMILIES)]
-        tasks.append(_draw_task(family, rng, seen, number))
+        tasks.append(draw_task(family, rng, seen, f"{family.name}-{number:04d}"))
     return tasks
+
+
+def draw_task(family: Family, rng: random.Random, seen: set[str], name: str) -> Task:
+    """A task with the id ``name`` whose question is none of ``seen``, and is added to them.
+
+    Raises ValueError where the family seems to have no other question left.
+    """
+    for _ in range(MOST_DRAWS):
+        words = family.draw(rng)
+        question = family.instruction + words
+        if words in family.examples or question in seen:
+            continue
+        seen.add(question)
+        return Task(
+            id=name,
+            family=family.name,
+            messages=_prompt(family, question),
+            max_tokens=family.max_tokens,
+            expected=_solution(family, words),
+        )
+    raise ValueError(f"no {family.name} question is left after {len(seen)} tasks: ask for fewer")
 
 
 def solve(messages: Sequence[Message]) -> str | None:
@@ -52,27 +73,10 @@ def solve(messages: Sequence[Message]) -> str | None:
         return None
     content = messages[-1].get("content")
     text = content if isinstance(content, str) else _joined_text(content)
-    for family in FAMILIES:
+    for family in _FAMILY_BY_NAME.values():
         if text.startswith(family.instruction):
             return family.solve(text.removeprefix(family.instruction).strip())
     return None
-
-
-def _draw_task(family: Family, rng: random.Random, seen: set[str], number: int) -> Task:
-    for _ in range(MOST_DRAWS):
-        words = family.draw(rng)
-        question = family.instruction + words
-        if words in family.examples or question in seen:
-            continue
-        seen.add(question)
-        return Task(
-            id=f"{family.name}-{number:04d}",
-            family=family.name,
-            messages=_prompt(family, question),
-            max_tokens=family.max_tokens,
-            expected=_solution(family, words),
-        )
-    raise ValueError(f"no {family.name} question is left after {number} tasks: ask for fewer")
 
 
 def _prompt(family: Family, question: str) -> tuple[dict[str, str], ...]:
@@ -99,4 +103,4 @@ def _joined_text(content: object) -> str:
     return "".join(strings) if len(strings) == len(texts) else ""
 
 
-_FAMILY_BY_NAME = {family.name: family for family in FAMILIES}
+_FAMILY_BY_NAME = {family.name: family for family in (*FAMILIES, PRODUCT)}

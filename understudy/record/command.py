@@ -26,9 +26,9 @@ from gateway.cascades import LoadedCascade, load_cascades
 from gateway.config_file import ConfigError
 from gateway.settings import read_secret
 from gateway.wire.prospect import samples_wanted
+from understudy.line_file import LineFile, LineFileError
 from understudy.record.asking import Panel
 from understudy.record.dataset import DatasetError, Item, Manner, read_dataset
-from understudy.record.file import RecordFile, RecordFileError
 from understudy.record.run import GivenUp, Watcher, Work, chosen_again, items_left, work_off
 from understudy.record.summary import Summary
 
@@ -94,11 +94,11 @@ def record(
         items = read_dataset(dataset, loaded.name, manner, limit)
         _refuse(items, self_agreement, is_teacher_asked=teacher)
         _refuse_alike(items, loaded)
-        file = RecordFile(out)
+        file = LineFile(out)
         run = _Run(Panel(loaded, is_teacher_asked=teacher), file, Summary(), console)
         with closing(file):
             status = run.perform(items, concurrency, self_agreement)
-    except (ConfigError, DatasetError, RecordFileError) as error:
+    except (ConfigError, DatasetError, LineFileError) as error:
         console.print(Text("Cannot record: ", style="bold red") + Text(str(error)), soft_wrap=True)
         return CANNOT_START
     if as_json:
@@ -112,12 +112,12 @@ def record(
 @dataclass(frozen=True, slots=True)
 class _Run:
     panel: Panel
-    file: RecordFile
+    file: LineFile
     summary: Summary
     console: Console
 
     def perform(self, items: Sequence[Item], concurrency: int, self_agreement: int) -> int:
-        """Ask what has no record yet; the command's exit status.  Raises RecordFileError."""
+        """Ask what has no record yet; the command's exit status.  Raises LineFileError."""
         summary = self.summary
         left = items_left(items, self.file, self.panel.made_with, summary)
         if self.file.cut_bytes:

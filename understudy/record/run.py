@@ -6,9 +6,9 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from understudy.line_file import LineFile, LineFileError
 from understudy.record.asking import Panel, Unanswered
 from understudy.record.dataset import Item
-from understudy.record.file import RecordFile, RecordFileError
 from understudy.record.summary import Summary
 
 # A server that is down fails every question: there is no use in asking it thousands.
@@ -38,29 +38,29 @@ class GivenUp(Exception):
 
 def items_left(
     items: Sequence[Item],
-    file: RecordFile,
+    file: LineFile,
     made_with: Mapping[str, str | None],
     summary: Summary,
 ) -> list[Item]:
     """The items without a record; those that have one go into the summary.
 
-    Raises RecordFileError where the file holds what this run would not write.
+    Raises LineFileError where the file holds what this run would not write.
     """
     known = {item.id: item for item in items}
     seen: set[str] = set()
     for record in file.lines():
         name = record["id"]
         if name in seen:
-            raise RecordFileError(f"{file.path}: the id {name!r} stands there twice: remove one")
+            raise LineFileError(f"{file.path}: the id {name!r} stands there twice: remove one")
         if name not in known:
-            raise RecordFileError(
+            raise LineFileError(
                 f"{file.path}: has a record {name!r} that this data set, or its first lines, has "
                 "not: name another file, or a larger --limit"
             )
         wanted = {**made_with, "question": known[name].digest}
         told: Any = record.get("made_with") or {}
         if differing := sorted(key for key in wanted if told.get(key) != wanted[key]):
-            raise RecordFileError(
+            raise LineFileError(
                 f"{file.path}: the record {name!r} was made with another "
                 f"{' and another '.join(differing)}: name another file"
             )
@@ -76,7 +76,7 @@ def chosen_again(items: Sequence[Item], count: int) -> frozenset[str]:
 
 
 async def work_off(
-    work: Work, panel: Panel, file: RecordFile, summary: Summary, watcher: Watcher
+    work: Work, panel: Panel, file: LineFile, summary: Summary, watcher: Watcher
 ) -> None:
     """Ask every item and write its record; what fails is counted, and left for another run.
 
@@ -99,7 +99,7 @@ async def work_off(
 @dataclass(slots=True)
 class _Worker:
     panel: Panel
-    file: RecordFile
+    file: LineFile
     summary: Summary
     watcher: Watcher
     again: Collection[str]

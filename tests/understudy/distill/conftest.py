@@ -6,10 +6,14 @@ from pathlib import Path
 import pytest
 import redis
 
+from tests.fakes.serving import serving
+from tests.fakes.upstream import ScriptedModel
 from tests.fakes.valkey import StoreServer, store_server
+from tests.understudy.distill import teaching
 from tests.understudy.distill.proposal import Proposal, propose
 from tests.understudy.distill.running import Distill
 from tests.understudy.distill.streets import G1, Street, good, street
+from understudy.demo.teacher import create_teacher
 from understudy.distill.registry import Registry
 
 
@@ -71,3 +75,23 @@ def command(server: StoreServer, capsys: pytest.CaptureFixture[str]) -> Distill:
 @pytest.fixture
 def proposal(tmp_path: Path) -> Proposal:
     return propose(tmp_path / "g1", G1)
+
+
+@pytest.fixture(scope="session")
+def stand_in() -> Iterator[str]:
+    with serving(create_teacher()) as url:
+        yield url
+
+
+@pytest.fixture
+def bench(tmp_path: Path, capsys: pytest.CaptureFixture[str], stand_in: str) -> teaching.Bench:
+    return teaching.Bench(tmp_path, teaching.Distill(capsys, None), stand_in)
+
+
+@pytest.fixture
+def scripted(bench: teaching.Bench) -> Iterator[ScriptedModel]:
+    """A teacher that does as it is told, in the place of the stand-in."""
+    model = ScriptedModel()
+    with serving(model) as url:
+        bench.teacher_url = url
+        yield model
