@@ -17,6 +17,7 @@ from bench.scenarios import MOST_CONCURRENT, SCENARIOS, Scenario
 from bench.scores import time_score
 from bench.stand import WrongReplies
 from bench.streams import StreamPlan
+from bench.synthetic import ROWS, SEEDS, STEPS, SyntheticPlan, compare_synthetic
 from bench.tables import AnyReport, tables
 from bench.whole import Measurement, WholePlan
 
@@ -32,6 +33,7 @@ STREAM = "stream"
 SCORE = "score"
 OUTAGE = "outage"
 EXPORT = "export"
+SYNTHETIC = "synthetic"
 FAILED_EXIT_CODE = 1
 INTERRUPTED_EXIT_CODE = 130
 
@@ -55,6 +57,11 @@ def main(arguments: Sequence[str] | None = None, known: Sequence[Scenario] = SCE
             def progress(what: str) -> None:
                 status.update(f"measuring: {what}")
 
+            if options.scenario == SYNTHETIC:
+                steps = SyntheticPlan(options.rows, options.seeds, options.steps)
+                found = compare_synthetic(steps, options.work_dir, progress)
+                _show(found, is_json=options.json, out=options.out)
+                return 0
             if options.scenario == OUTAGE:
                 times = time_outage(options.requests, progress)
                 _show(times, is_json=options.json, out=options.out)
@@ -114,11 +121,13 @@ def _parser(known: Sequence[Scenario]) -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--scenario",
-        choices=[*(each.name for each in known), STREAM, SCORE, OUTAGE, EXPORT],
+        choices=[*(each.name for each in known), STREAM, SCORE, OUTAGE, EXPORT, SYNTHETIC],
         help="measure this alone: keep (the student's answer is served), escalate, stream, score "
         "(judging a draft of 256 tokens by a learnt policy, without any server), outage "
-        "(escalations while the store is up, away and hung), or export (pairs out of a Valkey "
-        "into Parquet and a training set); the last two only where they are asked for",
+        "(escalations while the store is up, away and hung), export (pairs out of a Valkey into "
+        "Parquet and a training set), or synthetic (rows that a teacher wrote where the student "
+        "fails, against as many pairs of the traffic; trains for many minutes, and needs what "
+        "`./dev distill train` installs); the last three only where they are asked for",
     )
     parser.add_argument(
         "--streams", type=_whole, default=STREAMS, help="measured streams for each line, at least"
@@ -137,8 +146,13 @@ def _parser(known: Sequence[Scenario]) -> argparse.ArgumentParser:
         "--pairs", type=_whole, default=PAIRS, help="how many pairs --scenario export puts in"
     )
     parser.add_argument(
-        "--work-dir", type=Path, metavar="DIR", help="where --scenario export has its files"
+        "--work-dir",
+        type=Path,
+        metavar="DIR",
+        help="where --scenario export and synthetic have their files; synthetic leaves them there, "
+        "and goes on where it stopped",
     )
+    _add_synthetic(parser)
     parser.add_argument("--redis-url", help="ship pairs to this Redis while measuring")
     parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the JSON there as well")
@@ -150,6 +164,17 @@ def _parser(known: Sequence[Scenario]) -> argparse.ArgumentParser:
         "--scenario score, when judging a draft takes more",
     )
     return parser
+
+
+def _add_synthetic(parser: argparse.ArgumentParser) -> None:
+    """What ``--scenario synthetic`` alone reads."""
+    options = (
+        ("--rows", ROWS, "rows that --scenario synthetic adds"),
+        ("--seeds", SEEDS, "how often --scenario synthetic trains both students"),
+        ("--steps", STEPS, "steps of each training of --scenario synthetic"),
+    )
+    for name, default, told in options:
+        parser.add_argument(name, type=_whole, default=default, metavar="N", help=told)
 
 
 def _listed(numbers: Sequence[int]) -> str:

@@ -10,15 +10,19 @@ from bench.measure import Report
 from bench.outage import OutageTimes
 from bench.scores import ScoreTimes
 from bench.streams import OpenStreams, StreamMeasurement, StreamReport
+from bench.synthetic_report import SyntheticReport
 from bench.whole import Measurement
 
-AnyReport = Report | ScoreTimes | OutageTimes | ExportTimes
+AnyReport = Report | ScoreTimes | OutageTimes | ExportTimes | SyntheticReport
 
 
 def tables(report: AnyReport) -> Iterator[Table | str]:
     """What there is to show, in order."""
     if isinstance(report, ExportTimes):
         yield _export(report)
+        return
+    if isinstance(report, SyntheticReport):
+        yield from _synthetic(report)
         return
     if isinstance(report, ScoreTimes):
         yield _score(report)
@@ -32,6 +36,28 @@ def tables(report: AnyReport) -> Iterator[Table | str]:
         yield _streams(report.streams)
         if report.streams.open_streams is not None:
             yield _weight(report.streams.open_streams)
+
+
+def _synthetic(report: SyntheticReport) -> Iterator[Table | str]:
+    kinds = list(report.students[0].families)
+    table = _table(
+        "Synthetic rows where the student fails, against as many pairs of the traffic",
+        f"{report.rows} rows were added, in {report.steps} steps from the same student. Shares of "
+        "held-out questions, of the traffic: each kind counts by its share of that.",
+        ("seed", "right", "all kinds alike", "escalated", *(f"{kind} right" for kind in kinds)),
+    )
+    for each in report.students:
+        shares = (each.right, each.right_alike, each.escalated)
+        right = [each.families[kind].right for kind in kinds]
+        table.add_row(each.arm, str(each.seed), *(f"{share:.1%}" for share in (*shares, *right)))
+    yield table
+    for name, gap in report.differences.items():
+        yield (
+            f"targeted less untargeted, {name.replace('_', ' ')}: {gap.mean:+.1%} "
+            f"({gap.least:+.1%} to {gap.most:+.1%} by seed)"
+        )
+    written = ", ".join(f"{count} like {name!r}" for name, count in report.by_cluster.items())
+    yield f"The teacher wrote {written}, for {report.spent_usd} USD."
 
 
 def _score(times: ScoreTimes) -> str:

@@ -29,6 +29,9 @@ CANCELLED = "cancelled"  # the client left
 ABORTED = "aborted"  # the gateway had seen enough
 SPARE = "spare"  # drafts beside the one that was judged: a part of the call before, told apart
 
+# The arm of drafts that a candidate writes beside the incumbent, next to those of a rollout.
+SHADOW_ARM = "shadow"
+
 
 class Ending(StrEnum):
     """How a request ended."""

@@ -12,6 +12,7 @@ app.command("understudy.serve:serve")
 app.command("understudy.check:check")
 app.command("understudy.doctor.command:doctor")
 app.command("understudy.demo.command:demo")
+app.command("understudy.demo.flywheel.command:flywheel")
 app.command("understudy.record.command:record")
 app.command("understudy.evaluate:evaluate")
 app.command("understudy.calibrate:calibrate")
@@ -28,6 +29,10 @@ pairs.command("understudy.pairs.delete:delete")
 app.command(pairs)
 
 distill = App(name="distill", help="The next student: make it from pairs, measure it, let it in.")
+distill.command("understudy.distill.curate:curate")
+distill.command("understudy.distill.synthesize:synthesize")
+distill.command("understudy.distill.grade:grade")
+distill.command("understudy.distill.train:train")
 distill.command("understudy.distill.evaluate:evaluate")
 distill.command("understudy.distill.promote:promote")
 distill.command("understudy.distill.rollback:rollback")
@@ -36,7 +41,14 @@ app.command(distill)
 
 
 # What an extra brings, and its name.
-EXTRAS = {"duckdb": "pairs", "fsspec": "pairs", "pyarrow": "pairs"}
+EXTRAS = {
+    **dict.fromkeys(("duckdb", "fsspec", "pyarrow"), "pairs"),
+    **dict.fromkeys(("matplotlib", "numpy", "scipy", "sklearn", "threadpoolctl"), "evaluate"),
+    **dict.fromkeys(
+        ("accelerate", "datasets", "gguf", "peft", "safetensors", "torch", "transformers", "trl"),
+        "distill",
+    ),
+}
 
 
 def main() -> None:

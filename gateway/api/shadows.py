@@ -18,7 +18,7 @@ from gateway.api.trials import (
     taught_text,
 )
 from gateway.errors import UpstreamRefused
-from gateway.facts import CandidateCompared, CandidateDrafted, ShadowDrafted
+from gateway.facts import SHADOW_ARM, CandidateCompared, CandidateDrafted, ShadowDrafted
 from gateway.legs import Legs
 from gateway.wire.chat import Chat
 from gateway.wire.completion import drafts_of
@@ -29,7 +29,6 @@ from routing.vocabulary import NoDraft, Reason
 
 # So many drafts of a candidate are written at a time; requests beyond that go without.
 MOST_SHADOWS = 16
-_ARM = "shadow"
 
 
 def conclude(account: Account) -> None:
@@ -56,7 +55,7 @@ class _Shadow:
         """Count what came of it."""
         shadow = self.trial.tallies.shadow
         shadow.drafted(outcome, is_incumbents_kept=self.is_incumbents_kept)
-        told = CandidateDrafted(self.trial.candidate.cascade.name, _ARM, outcome)
+        told = CandidateDrafted(self.trial.candidate.cascade.name, SHADOW_ARM, outcome)
         self.account.context.observer.candidate_drafted(told)
 
     async def write(self) -> None:
@@ -109,7 +108,7 @@ class _Shadow:
 
     def _tell_compared(self, outcome: Compared, *, is_with_incumbent: bool) -> None:
         name = self.trial.candidate.cascade.name
-        told = CandidateCompared(name, _ARM, outcome, is_with_incumbent)
+        told = CandidateCompared(name, SHADOW_ARM, outcome, is_with_incumbent)
         self.account.context.observer.candidate_compared(told)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from gateway.facts import (
+    SHADOW_ARM,
     CandidateCompared,
     CandidateDrafted,
     GenerationsRefused,
@@ -20,8 +21,6 @@ from gateway.telemetry.family import Family
 from routing.rollout import Action, Arm, Rollout, Stage
 from routing.tally import Compared, Drafted
 
-# The arm of drafts that nobody gets, beside those of routing/rollout.py.
-SHADOW_ARM = "shadow"
 # With what a draft was compared.
 TEACHER, INCUMBENT = "teacher", "incumbent"
 _OF_ARM = (Drafted.KEPT, Drafted.DEFERRED, Drafted.FAILED)

@@ -16,6 +16,7 @@ from gateway.facts import (
     Ending,
     Leg,
     RequestSettled,
+    ShadowDrafted,
     TeacherProbed,
 )
 from gateway.ledger import FIELDS_PER_POSTING, Ledger, posting
@@ -120,9 +121,13 @@ def test_what_happens_off_the_request_path_is_an_audit() -> None:
     ledger.draft_completed(DraftCompleted("a", STUDENT, Kind.SHADOW, "t"))
     ledger.probed(TeacherProbed("a", 1, True, "", [Leg(Role.TEACHER, None, None, 0.1)]))
     ledger.probed(CachedTokensAsked("a", Role.STUDENT, 1, True, "", [STUDENT, STUDENT]))
+    ledger.shadow_drafted(ShadowDrafted("a", [STUDENT, STUDENT], "u"))
+    ledger.shadow_drafted(ShadowDrafted("a", [STUDENT], None))
     ledger.post(log)
     fields = log.sums().encode()
     assert fields["student:audit:cost_pico:t"] == fields["student:shadow:cost_pico:t"] == 5
+    assert fields["student:shadow:cost_pico:u"] == 10
+    assert fields["student:shadow:cost_pico:-"] == 5
     assert fields["student:audit:cost_pico:-"] == 15
     assert fields["teacher:audit:cost_unknown:-"] == 1
 

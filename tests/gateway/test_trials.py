@@ -465,17 +465,29 @@ def test_it_ends_with_the_process_and_what_it_took_is_billed(tmp_path: Path) -> 
         assert one.metric("understudy_cost_unknown_total", role="student", cause="usage") == 1
 
 
-def test_a_candidate_that_was_sent_back_meanwhile_is_asked_no_more(one: Rehearsal) -> None:
+@pytest.mark.parametrize("next_", ["none", "another rollout", "the end of the process"])
+def test_what_was_tried_when_a_request_came_is_asked_only_while_it_is(
+    one: Rehearsal, next_: str
+) -> None:
+    context = one.scene.gateway.context
     one.begin_in_shadow()
 
     def meanwhile(_: Any) -> Reply:
-        one.send_back()
+        if next_ == "none":
+            one.send_back()
+        elif next_ == "another rollout":
+            one.begin_in_shadow()
+        else:
+            context.is_draining = True
         return Reply()
 
     one.scene.student.reply = meanwhile
-    one.ask()
-    assert one.tallies.incumbent.drafts == 1
-    assert one.candidate.requests == []
+    try:
+        one.ask()
+        assert one.tallies.shadow == ShadowTally()
+        assert one.candidate.requests == []
+    finally:
+        context.is_draining = False
 
 
 def test_a_policy_may_say_of_the_prompt_alone_that_no_draft_is_worth_it(one: Rehearsal) -> None:

@@ -8,7 +8,7 @@ import psutil
 import pytest
 
 from gateway.cascades import load_cascades
-from understudy.demo import command
+from understudy.demo import command, endings
 from understudy.demo.options import TEACHER_KEY_VARIABLE, Model
 from understudy.demo.services import KEEP_AT_LEAST, write_config
 from understudy.demo.state import StateInUseError, hold_state
@@ -39,7 +39,7 @@ def test_a_demo_told_to_end_leaves_no_process(tmp_path: Path) -> None:
 def test_a_second_demo_in_the_same_directory_is_refused(tmp_path: Path) -> None:
     with hold_state(tmp_path):
         done = run_demo("--requests", "1", "--state-dir", str(tmp_path))
-    assert done.returncode == command.FAILED
+    assert done.returncode == endings.FAILED
     assert "in use by another demo" in done.stdout
 
 
@@ -69,14 +69,14 @@ def test_half_a_teacher_is_refused_before_anything_starts(
     tmp_path: Path, options: list[str], words: str
 ) -> None:
     done = run_demo("--state-dir", str(tmp_path / "state"), *options)
-    assert done.returncode == command.CANNOT_START
+    assert done.returncode == endings.CANNOT_START
     assert words in done.stdout
     assert not (tmp_path / "state").exists()
 
 
 def test_a_redis_that_does_not_answer_is_reported(tmp_path: Path) -> None:
     done = run_demo("--state-dir", str(tmp_path), "--redis-url", "redis://127.0.0.1:1/0")
-    assert done.returncode == command.FAILED
+    assert done.returncode == endings.FAILED
     assert "no Redis answers" in done.stdout
 
 
@@ -84,7 +84,7 @@ def test_a_missing_package_is_named_with_what_to_do(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(command, "NEEDED_PACKAGES", ("no_such_package",))
-    assert command.demo() == command.CANNOT_START
+    assert command.demo() == endings.CANNOT_START
     assert "no_such_package" in (said := capsys.readouterr().out)
     assert "./dev demo" in said
 

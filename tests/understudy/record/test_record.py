@@ -18,9 +18,9 @@ from gateway.wire.chat import parse_chat
 from gateway.wire.completion import drafts_of, read_completion
 from tests.fakes.serving import cascade_document, closed_port_url, serving
 from tests.fakes.upstream import Reply, ScriptedModel, completion, tokens
+from understudy.line_file import LineFile
 from understudy.record import run
 from understudy.record.command import CANNOT_START, INTERRUPTED, UNFINISHED, record
-from understudy.record.file import RecordFile
 
 Answer = Callable[[Mapping[str, Any]], Reply]
 CAPITALS = {"France": "Paris", "Italy": "Rome", "Spain": "Madrid", "Peru": "Lima"}
@@ -366,14 +366,14 @@ def test_a_server_that_is_away_is_not_asked_for_ever(
 def test_an_interruption_leaves_a_file_that_can_be_gone_on_with(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    append = RecordFile.append
+    append = LineFile.append
 
-    def interrupts(self: RecordFile, line: Mapping[str, object]) -> None:
+    def interrupts(self: LineFile, line: Mapping[str, object]) -> None:
         append(self, line)
         if len(list(self.lines())) == 2:
             signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(RecordFile, "append", interrupts)
+    monkeypatch.setattr(LineFile, "append", interrupts)
     assert desk.run(KNOWN, concurrency=1) == INTERRUPTED
     assert "Interrupted; run it again to go on." in desk.err
     assert len(desk.records()) == 2

@@ -2,17 +2,17 @@ from pathlib import Path
 
 import pytest
 
-from understudy.record import file as file_module
-from understudy.record.file import RecordFile, RecordFileError
+from understudy import line_file as file_module
+from understudy.line_file import LineFile, LineFileError
 
 
 def test_what_was_appended_is_there_again(tmp_path: Path) -> None:
     path = tmp_path / "new" / "r.jsonl"
-    file = RecordFile(path)
+    file = LineFile(path)
     assert list(file.lines()) == []
     file.append({"id": "a", "text": "\u2028\n"})
     file.close()
-    file = RecordFile(path)
+    file = LineFile(path)
     file.append({"id": "b"})
     assert [each["id"] for each in file.lines()] == ["a", "b"]
     assert path.read_bytes().count(b"\n") == 2
@@ -28,7 +28,7 @@ def test_a_last_line_that_was_cut_short_is_taken_away(
     monkeypatch.setattr(file_module, "READ_BYTES", block)
     path = tmp_path / "r.jsonl"
     path.write_bytes(whole + cut)
-    file = RecordFile(path)
+    file = LineFile(path)
     assert file.cut_bytes == len(cut)
     assert path.read_bytes() == whole
     file.append({"id": "z"})
@@ -40,22 +40,22 @@ def test_a_last_line_that_was_cut_short_is_taken_away(
 def test_a_file_of_something_else_is_refused(tmp_path: Path, line: bytes) -> None:
     path = tmp_path / "r.jsonl"
     path.write_bytes(b'\n{"id": "a"}\n' + line + b"\n")
-    file = RecordFile(path)
-    with pytest.raises(RecordFileError, match="line 3: is no record"):
+    file = LineFile(path)
+    with pytest.raises(LineFileError, match="line 3: is no line of this kind"):
         list(file.lines())
     file.close()
 
 
 def test_one_writer_at_a_time(tmp_path: Path) -> None:
-    file = RecordFile(tmp_path / "r.jsonl")
-    with pytest.raises(RecordFileError, match="another process is writing it"):
-        RecordFile(tmp_path / "r.jsonl")
+    file = LineFile(tmp_path / "r.jsonl")
+    with pytest.raises(LineFileError, match="another process is writing it"):
+        LineFile(tmp_path / "r.jsonl")
     file.close()
-    RecordFile(tmp_path / "r.jsonl").close()
+    LineFile(tmp_path / "r.jsonl").close()
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
-    with pytest.raises(RecordFileError, match="cannot be written"):
-        RecordFile(tmp_path)
-    with pytest.raises(RecordFileError, match=r"without \.gz"):
-        RecordFile(tmp_path / "r.jsonl.gz")
+    with pytest.raises(LineFileError, match="cannot be written"):
+        LineFile(tmp_path)
+    with pytest.raises(LineFileError, match=r"without \.gz"):
+        LineFile(tmp_path / "r.jsonl.gz")

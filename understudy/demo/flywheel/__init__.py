@@ -1,0 +1,1 @@
+"""``understudy flywheel``: serve, collect, train, measure, promote and serve again, locally."""
