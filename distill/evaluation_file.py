@@ -35,16 +35,19 @@ class Estimate(_Part, frozen=True, kw_only=True):
 class Measured(_Part, frozen=True, kw_only=True):
     """Whose answers were measured: the student by its version, the policy by its file's bytes.
 
-    ``policy_version`` is how gateways name that file.  ``is_fitted_here``: the policy was fitted on
-    the other half of the same records.  An incumbent that serves by the uncalibrated default has
-    that for a policy, and no file.  Without a policy, because none could hold what was asked, the
-    teacher alone was measured.
+    ``policy_version`` is how gateways name that file, ``generation_policy`` how they name it as a
+    generation's.  ``threshold`` is the merit from which it keeps a draft.  ``is_fitted_here``: the
+    policy was fitted on the other half of the same records.  An incumbent that serves by the
+    uncalibrated default has that for a policy, and no file.  Without a policy, because none could
+    hold what was asked, the teacher alone was measured.
     """
 
     version: str
     records_sha256: str
     policy_sha256: str | None
     policy_version: str | None
+    generation_policy: str | None
+    threshold: float | None
     is_fitted_here: bool
 
 

@@ -22,6 +22,7 @@ from evaluation.targets import Target
 from routing import Policy
 from routing.errors import PolicyError
 from routing.policy_file import Origin, origin_from_document
+from routing.rollout_file import policy_version
 
 Progress = Callable[[str], None]
 
@@ -62,6 +63,11 @@ class PolicyFile:
     def version(self) -> str:
         """What gateways call it."""
         return self.sha256[:_VERSION_LENGTH]
+
+    @property
+    def as_generations(self) -> str:
+        """What gateways call it where a generation brings it."""
+        return policy_version(_parsed(self.content))
 
 
 def read_policy(path: Path) -> PolicyFile:

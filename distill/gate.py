@@ -60,12 +60,24 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class Serving:
+    """What the incumbent decides by: the name of its policy, and the merit that it keeps from."""
+
+    policy: str
+    threshold: float
+
+
+@dataclass(frozen=True, slots=True)
 class Proposal:
-    """What is to be let in: the candidate's version, its policy file, and who serves now."""
+    """What is to be let in: the candidate's version, its policy file, and who serves now.
+
+    ``serving`` is None where nobody can know what decides there now: before anything is promoted.
+    """
 
     version: str
     policy: bytes
     incumbent: str
+    serving: Serving | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,11 +154,19 @@ def _policy(evaluation: Evaluation, proposal: Proposal) -> Check:
 
 
 def _incumbent(evaluation: Evaluation, proposal: Proposal) -> Check:
-    measured = evaluation.incumbent.version
-    if measured == proposal.incumbent:
-        return Check("incumbent", True, f"it was compared with {measured}, which serves now")
-    why = f"it was compared with {measured}, and {proposal.incumbent} serves now"
-    return Check("incumbent", False, why)
+    measured, serving = evaluation.incumbent, proposal.serving
+    told = f"it was compared with {measured.version}"
+    if measured.version != proposal.incumbent:
+        return Check("incumbent", False, f"{told}, and {proposal.incumbent} serves now")
+    if serving is None:
+        return Check("incumbent", True, f"{told}, which serves now")
+    if serving.policy not in (measured.policy_version, measured.generation_policy):
+        told += f" by the policy {measured.policy_version or 'of none, the teacher alone'}"
+        return Check("incumbent", False, f"{told}, and it serves by {serving.policy} now")
+    if serving.threshold != measured.threshold:
+        told += f" keeping drafts from {measured.threshold} on"
+        return Check("incumbent", False, f"{told}, and it keeps them from {serving.threshold} on")
+    return Check("incumbent", True, f"{told}, which serves now, by the same policy")
 
 
 def _age(evaluation: Evaluation, now: datetime, limits: Limits) -> Check:

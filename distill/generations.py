@@ -3,6 +3,7 @@
 A cascade that never had a candidate has no state: None stands for it, with the revision 0.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from routing.rollout import Action, Generation, Generations, Rollout, Stage, Step
@@ -42,6 +43,20 @@ def next_number(state: Generations | None) -> int:
     """The number of a generation that has none yet."""
     known = () if state is None else (state.incumbent, state.previous)
     return 1 + max((one.number for one in known if one is not None), default=0)
+
+
+def tries_of(version: str, steps: Iterable[Step]) -> int:
+    """How often a version has served sessions as a candidate; the newest step comes first."""
+    tries, is_serving = 0, False
+    for step in steps:
+        if step.version != version:
+            is_serving = False
+        elif step.action is Action.CANARIED:
+            is_serving = True
+        elif step.action is Action.SHADOWED:
+            tries += is_serving
+            is_serving = False
+    return tries
 
 
 def begun(state: Generations | None, rollout: Rollout, reason: Reason) -> Generations:

@@ -156,10 +156,10 @@ def _refuse_options(wanted: Wanted) -> None:
     if wanted.is_fit and files.candidate_policy is not None:
         raise EvaluationError("--fit fits the candidate's policy: name no --candidate-policy")
     has_threshold = files.incumbent_threshold is not None
-    if has_threshold and (wanted.is_fit or files.incumbent_policy is not None):
+    if has_threshold and files.incumbent_policy is not None:
         raise EvaluationError(
             "--incumbent-uncalibrated says that it serves without a policy: leave out "
-            "--incumbent-policy and --fit"
+            "--incumbent-policy"
         )
     incumbents = files.incumbent_threshold if has_threshold else files.incumbent_policy
     if not wanted.is_fit and None in (files.candidate_policy, incumbents):
@@ -270,12 +270,16 @@ def _forgotten(
 
 
 def _measured(side: Side, policy: PolicyFile | Policy | None) -> Measured:
+    file = policy if isinstance(policy, PolicyFile) else None
+    rule = policy.policy if isinstance(policy, PolicyFile) else policy
     return Measured(
         version=side.version,
         records_sha256=side.sha256,
-        policy_sha256=policy.sha256 if isinstance(policy, PolicyFile) else None,
+        policy_sha256=None if file is None else file.sha256,
         policy_version=None if policy is None else policy.version,
-        is_fitted_here=isinstance(policy, PolicyFile) and policy.is_fitted_here,
+        generation_policy=None if file is None else file.as_generations,
+        threshold=None if rule is None else rule.threshold.value,
+        is_fitted_here=file is not None and file.is_fitted_here,
     )
 
 

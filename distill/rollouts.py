@@ -15,12 +15,16 @@ where no rate exceeds its margin or limit.  Any of the tests of any trial may er
 equal share of ``alpha``.  A candidate that can be shown neither harmful nor harmless goes back when
 its time is over; no promise covers that.
 
+Both are promises about one rollout.  Whoever lets the same candidate in again and again, until it
+is promoted once, would have ``alpha`` each time; so each further try has half of the one before
+(``retried``), and all together less than twice ``alpha``.
+
 Earlier trials end well once enough was seen and nothing was found: they are to find disasters while
 few can be struck by them.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from itertools import pairwise
 
@@ -103,6 +107,8 @@ class Plan:
             raise ValueError("shares: at least one, each above 0 and below 1")
         if any(first >= second for first, second in pairwise(self.shares)):
             raise ValueError("shares: must grow")
+        if not 0.0 < self.alpha < 1.0:
+            raise ValueError(f"alpha: lies between 0 and 1, got {self.alpha:g}")
         rates = (self.margins, self.limits)
         for name, value in ((name, getattr(one, name)) for one in rates for name in one.__slots__):
             if not 0.0 < value < 1.0:
@@ -124,6 +130,11 @@ class Plan:
     def alpha_of_each(self) -> float:
         """The share of ``alpha`` that a test has which may send a candidate back."""
         return self.alpha / (4 + 3 * len(self.shares))
+
+
+def retried(plan: Plan, tries: int) -> Plan:
+    """The plan for a candidate that has been tried so often before."""
+    return replace(plan, alpha=plan.alpha / 2.0**tries)
 
 
 @dataclass(frozen=True, slots=True)

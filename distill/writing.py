@@ -82,7 +82,7 @@ class Order:
         found: dict[str, None] = {}
         for each in texts_in(text if isinstance(text, str) else ""):
             told = each.strip()
-            if told and len(told) <= longest:
+            if told and len(told) <= longest and _is_whole(told):
                 found.setdefault(told)
         return list(found)[: self.how_many]
 
@@ -103,6 +103,11 @@ def texts_in(text: str) -> list[str]:
         if texts:
             return texts
     return _whole_strings(text[starts[0] :]) if starts else []
+
+
+def _is_whole(text: str) -> bool:
+    """Whether it can be sent and written down: JSON can say half a character, UTF-8 cannot."""
+    return not any("\ud800" <= each <= "\udfff" for each in text)
 
 
 def _text_of(found: Any) -> str | None:

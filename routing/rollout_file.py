@@ -11,6 +11,10 @@ from routing.rollout import Action, Generation, Generations, Rollout, Stage, Ste
 
 SCHEMA_VERSION = 1
 MOST_HOLDOUT = 0.5
+# Up to here every whole number is a float too, which metrics and Redis' scripts make of it.
+MOST_NUMBER = 2**53
+# The end of the year 9999, in seconds since 1970: calendars end there.
+LATEST = 253_402_300_799.0
 _STATE = frozenset({"schema_version", "revision", "incumbent", "previous", "rollout", "last"})
 _GENERATION = frozenset({"number", "version", "base_url", "model", "policy"})
 _ROLLOUT = frozenset({"id", "candidate", "stage", "share", "holdout", "until"})
@@ -27,7 +31,7 @@ def generations_from_document(document: object) -> Generations:
     incumbent = _optional(fields["incumbent"], "incumbent")
     rollout = fields["rollout"]
     return Generations(
-        revision=count(fields["revision"], "revision"),
+        revision=count(fields["revision"], "revision", most=MOST_NUMBER),
         incumbent=incumbent,
         previous=_optional(fields["previous"], "previous"),
         rollout=None if rollout is None else _read_rollout(rollout),
@@ -72,7 +76,7 @@ def _read_generation(document: object, path: str) -> Generation:
     fields = mapping(document, path, _GENERATION)
     try:
         return Generation(
-            number=count(fields["number"], f"{path}.number", least=0),
+            number=count(fields["number"], f"{path}.number", least=0, most=MOST_NUMBER),
             version=_name(fields["version"], f"{path}.version"),
             base_url=_text(fields["base_url"], f"{path}.base_url"),
             model=_name(fields["model"], f"{path}.model"),
@@ -92,9 +96,9 @@ def _read_rollout(document: object) -> Rollout:
         id=_name(fields["id"], "rollout.id"),
         candidate=_read_generation(fields["candidate"], "rollout.candidate"),
         stage=Stage(stage),
-        share=_share(fields["share"], "rollout.share", 1.0),
-        holdout=_share(fields["holdout"], "rollout.holdout", MOST_HOLDOUT),
-        until=number(fields["until"], "rollout.until"),
+        share=_amount(fields["share"], "rollout.share", 1.0),
+        holdout=_amount(fields["holdout"], "rollout.holdout", MOST_HOLDOUT),
+        until=_amount(fields["until"], "rollout.until", LATEST),
     )
 
 
@@ -106,13 +110,13 @@ def _read_step(document: object) -> Step:
     return Step(
         action=Action(action),
         version=_name(fields["version"], "last.version"),
-        at=number(fields["at"], "last.at"),
+        at=_amount(fields["at"], "last.at", LATEST),
         who=_text(fields["who"], "last.who"),
         why=_text(fields["why"], "last.why"),
     )
 
 
-def _share(value: object, path: str, most: float) -> float:
+def _amount(value: object, path: str, most: float) -> float:
     found = number(value, path, most)
     if found < 0:
         raise PolicyError(f"{path}: must be at least 0, got {found!r}")
@@ -120,7 +124,7 @@ def _share(value: object, path: str, most: float) -> float:
 
 
 def _name(value: object, path: str) -> str:
-    """What is hashed, sent to servers, and shown: no control characters, no half characters."""
+    """What is hashed, sent to servers, and shown: no control characters."""
     found = _text(value, path)
     if not found.isprintable():
         raise PolicyError(f"{path}: must be printable, got {found!r}")
@@ -130,6 +134,8 @@ def _name(value: object, path: str) -> str:
 def _text(value: object, path: str) -> str:
     if not isinstance(value, str) or not value:
         raise PolicyError(f"{path}: must be a text, got {value!r}")
+    if any("\ud800" <= each <= "\udfff" for each in value):
+        raise PolicyError(f"{path}: has half a character, got {value!r}")
     return value
 
 

@@ -93,7 +93,8 @@ class Observer:
             "generations_refused",
             cascade=fact.cascade,
             why=fact.why,
-            message="the state in force stays; `understudy distill rollback` writes a usable one",
+            message="the state in force stays; `understudy distill rollback` writes a usable one, "
+            "or, of one that cannot be read, whoever puts the registry's last good one back",
         )
 
     def generations_lost(self, cascade: str, revision: int) -> None:

@@ -18,9 +18,11 @@ from distill.evaluation_file import (
     Measured,
     Teacher,
 )
+from routing.rollout_file import policy_version
 from tests.distill.contestants import policy
 
 POLICY = json.dumps(policy("s-g1", 0.9)).encode()
+INCUMBENTS_POLICY = json.dumps(policy("s-g0", 0.9)).encode()
 MADE_AT = "2026-11-30T12:00:00+00:00"
 
 
@@ -62,6 +64,8 @@ def measured(version: str, content: bytes = POLICY) -> Measured:
         records_sha256="0" * 64,
         policy_sha256=digest,
         policy_version=digest[:12],
+        generation_policy=policy_version(json.loads(content)),
+        threshold=0.9,
         is_fitted_here=False,
     )
 
@@ -89,7 +93,7 @@ def evaluation(**changes: Any) -> Evaluation:
         questions=1000,
         worth=1000.0,
         candidate=measured("s-g1"),
-        incumbent=measured("s-g0", b"another"),
+        incumbent=measured("s-g0", INCUMBENTS_POLICY),
         teacher=Teacher(quality=1.0, cost_per_request=0.003, assumed=0),
         groups={},
         alone=AloneCompared(candidate=alone, incumbent=alone, difference=estimate()),

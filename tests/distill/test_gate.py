@@ -1,5 +1,6 @@
 """The gate, cell by cell, and how often it lets a harmful candidate in."""
 
+import hashlib
 import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -7,12 +8,25 @@ from typing import Any
 import pytest
 
 from distill.evaluation_file import Evaluation, Forgetting
-from distill.gate import Check, Limits, Proposal, check, is_open, least_worth
+from distill.gate import Check, Limits, Proposal, Serving, check, is_open, least_worth
+from routing.rollout_file import policy_version
 from tests.distill.contestants import policy
-from tests.distill.evaluations import MADE_AT, POLICY, estimate, evaluation, group
+from tests.distill.evaluations import (
+    INCUMBENTS_POLICY,
+    MADE_AT,
+    POLICY,
+    estimate,
+    evaluation,
+    group,
+)
 
 NOW = datetime.fromisoformat(MADE_AT) + timedelta(days=1)
 PROPOSAL = Proposal("s-g1", POLICY, "s-g0")
+# What gateways call the incumbent's policy: as a file, and as a generation's.
+NAMES = (
+    hashlib.sha256(INCUMBENTS_POLICY).hexdigest()[:12],
+    policy_version(json.loads(INCUMBENTS_POLICY)),
+)
 
 
 def checked(made: Evaluation, proposal: Proposal = PROPOSAL, **limits: Any) -> dict[str, Check]:
@@ -29,12 +43,28 @@ def test_a_good_candidate_is_let_in() -> None:
     assert is_open(check(made, PROPOSAL, NOW))
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_an_incumbent_that_serves_by_the_policy_it_was_measured_by_is_told(name: str) -> None:
+    proposal = Proposal("s-g1", POLICY, "s-g0", Serving(name, 0.9))
+    assert checked(evaluation(), proposal)["incumbent"].why.endswith("by the same policy")
+
+
 @pytest.mark.parametrize(
     ("proposal", "name", "said"),
     [
         (Proposal("s-g2", POLICY, "s-g0"), "student", "the records are of s-g1"),
         (Proposal("s-g1", POLICY + b"\n", "s-g0"), "policy", "the one that was measured is"),
         (Proposal("s-g1", POLICY, "s-g9"), "incumbent", "s-g9 serves now"),
+        (
+            Proposal("s-g1", POLICY, "s-g0", Serving("uncalibrated", 0.9)),
+            "incumbent",
+            "and it serves by uncalibrated now",
+        ),
+        (
+            Proposal("s-g1", POLICY, "s-g0", Serving(NAMES[0], 0.8)),
+            "incumbent",
+            "keeping drafts from 0.9 on, and it keeps them from 0.8 on",
+        ),
         (Proposal("s-g1", b"{}", "s-g0"), "policy", "cannot serve s-g1: policy: lacks"),
         (Proposal("s-g1", b"no", "s-g0"), "policy", "cannot serve s-g1"),
         (Proposal("s-g1", b"[]", "s-g0"), "policy", "must be an object"),
@@ -60,6 +90,8 @@ def test_a_candidate_that_was_measured_without_a_policy_is_refused() -> None:
         records_sha256="0" * 64,
         policy_sha256=None,
         policy_version=None,
+        generation_policy=None,
+        threshold=None,
         is_fitted_here=False,
     )
     found = checked(evaluation(candidate=teacher_alone))

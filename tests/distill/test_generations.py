@@ -1,4 +1,4 @@
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -11,10 +11,11 @@ from distill.generations import (
     promoted,
     renewed,
     revision_of,
+    tries_of,
     version_of,
     widened,
 )
-from routing.rollout import Action, Generations, Stage
+from routing.rollout import Action, Generations, Stage, Step
 from routing.rollout_file import generations_document, generations_from_document
 from tests.distill.made_generations import WHY, generation, rollout
 
@@ -121,3 +122,24 @@ def test_every_state_is_one_that_gateways_read() -> None:
     state = begun(after_promotion_of(1, 2), rollout(THIRD), WHY)
     for each in (state, widened(state, 0.05, 9.0, WHY), promoted(state, WHY), ended(state, WHY)):
         assert generations_from_document(generations_document(each)) == each
+
+
+def test_a_try_is_a_rollout_that_has_served_sessions() -> None:
+    steps: list[Step] = []
+
+    def tried(number: int, shares: Sequence[float]) -> None:
+        state = begun(None, rollout(generation(number)), WHY)
+        steps.append(state.last)
+        for share in shares:
+            state = widened(state, share, 2e9, WHY)
+            steps.append(state.last)
+        steps.append(ended(state, WHY).last)
+
+    tried(1, [0.05, 0.25])
+    tried(2, [0.05])
+    tried(1, [])
+    assert tries_of("small-g1", reversed(steps)) == 1
+    tried(1, [0.05])
+    assert tries_of("small-g1", reversed(steps)) == 2
+    assert tries_of("small-g2", reversed(steps)) == 1
+    assert tries_of("small-g3", reversed(steps)) == 0

@@ -15,6 +15,7 @@ from evaluation.bounds import Refused
 from evaluation.errors import EvaluationError
 from evaluation.source import sha256_of
 from evaluation.targets import target_of
+from routing.rollout_file import policy_version
 from tests.distill.contestants import (
     JsonRecord,
     good,
@@ -78,6 +79,9 @@ def test_a_better_student_is_let_in(folder: Path) -> None:
     assert (evaluation.records, evaluation.worth, evaluation.unit) == (N, N, "usd")
     assert evaluation.candidate.records_sha256 == sha256_of(folder / "new.jsonl")
     assert evaluation.candidate.policy_version == sha256_of(folder / "new.json")[:12]
+    document = json.loads(found.policy)
+    assert evaluation.candidate.generation_policy == policy_version(document)
+    assert evaluation.candidate.threshold == document["threshold"]
     assert found.policy == (folder / "new.json").read_bytes()
 
 
@@ -144,6 +148,7 @@ def test_an_incumbent_without_a_policy_decides_by_the_uncalibrated_default(folde
     assert isinstance(found, Found)
     incumbent = found.evaluation.incumbent
     assert (incumbent.policy_version, incumbent.policy_sha256) == ("uncalibrated", None)
+    assert (incumbent.generation_policy, incumbent.threshold) == (None, 0.6)
     assert 0 < found.evaluation.cascade.incumbent.kept_share < 1
     stricter = measure(
         wanted(folder, incumbent_policy=None, incumbent_threshold=1.0), lambda _: None
@@ -204,6 +209,16 @@ def test_the_incumbents_policy_may_be_of_the_half_that_is_not_measured(
     of_all = policy_written(tmp_path / "p.json", policy("s-g0", 0.9, data=sha256_of(old)))
     with pytest.raises(EvaluationError, match="these records, which flatter it"):
         measure(fitting(folder, new, old, incumbent_policy=of_all), lambda _: None)
+
+
+def test_an_incumbent_without_a_policy_may_be_measured_on_the_other_half(folder: Path) -> None:
+    new, old = folder / "few-new.jsonl", folder / "few-old.jsonl"
+    options: dict[str, Any] = {"incumbent_policy": None, "incumbent_threshold": 0.8}
+    made = measured(fitting(folder, new, old, **options, cascade="c")).evaluation
+    assert made.candidate.is_fitted_here
+    assert (made.incumbent.policy_version, made.incumbent.threshold) == ("uncalibrated", 0.8)
+    with pytest.raises(EvaluationError, match="name it with --cascade"):
+        measure(fitting(folder, new, old, **options, cascade=None), lambda _: None)
 
 
 def test_who_can_promise_nothing_is_the_teacher_alone_or_refused(

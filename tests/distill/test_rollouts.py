@@ -1,5 +1,6 @@
 import random
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
@@ -17,6 +18,7 @@ from distill.rollouts import (
     decide,
     describe,
     findings_of,
+    retried,
 )
 from evaluation.sequential import Count, needed
 from routing.rollout import Stage
@@ -74,6 +76,20 @@ def test_margins_and_limits_that_bound_nothing_are_refused(bound: float) -> None
         Plan(margins=Margins(escalations=bound))
     with pytest.raises(ValueError, match="changed"):
         Plan(limits=Limits(changed=bound))
+
+
+@pytest.mark.parametrize("alpha", [0.0, 1.0, -0.1, float("nan")])
+def test_an_alpha_that_is_no_probability_is_refused(alpha: float) -> None:
+    with pytest.raises(ValueError, match="alpha: lies between 0 and 1"):
+        Plan(alpha=alpha)
+
+
+def test_all_tries_of_one_candidate_have_less_than_twice_alpha_together() -> None:
+    assert retried(PLAN, 0) == PLAN
+    tries = [retried(PLAN, tries) for tries in range(20)]
+    assert all(first.alpha > second.alpha for first, second in pairwise(tries))
+    assert PLAN.alpha < sum(each.alpha for each in tries) < 2 * PLAN.alpha
+    assert {replace(each, alpha=PLAN.alpha) for each in tries} == {PLAN}
 
 
 def test_nothing_seen_is_waited_for_and_named() -> None:

@@ -55,6 +55,10 @@ def test_what_is_asked_for_is_data() -> None:
     assert request["seed"] == 7
 
 
+def test_a_text_with_half_a_character_is_no_request() -> None:
+    assert ORDER.read(reply(r'["\ud83d", "a \ud83d\ude00", "\udc00 b"]')) == ["a \U0001f600"]
+
+
 def test_no_more_are_taken_than_were_asked_for_and_each_once() -> None:
     assert ORDER.read(reply('["a", " a ", "", "b", "c", "d"]')) == ["a", "b", "c"]
 

@@ -100,6 +100,7 @@ UNUSABLE = {
     "no server": (state(4, ONE | {"base_url": "ftp://x"}), "base_url: must start with http://"),
     "no student": (state(4, ONE | {"model": ""}), "incumbent.model: must be a text"),
     "another release": (b'{"schema_version": 9}', "schema_version: must be 1"),
+    "no number of metrics": (state(10**400, ONE), "revision: must be at most"),
     "no JSON": (b"{", "Expecting"),
     "no text": (b"\xff", "utf-8"),
     "too deep": (b"[" * 100_000, "recursion"),

@@ -1,6 +1,7 @@
 """vLLM's routes to load and unload an adapter while it serves, and what its refusals mean."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,24 +22,33 @@ class Servers:
     base_urls: Sequence[str]
     key: str | None
 
-    def load(self, version: str, path: str) -> None:
+    def load(self, version: str, path: str) -> bool:
         """Have each of them serve the adapter at ``path`` under the version's name.
 
-        Raises CommandError.  One that has it already, from that path, is content.
+        Says whether any of them had to load it.  One that has it already, from that path, is
+        content.  Raises CommandError; those that loaded it for this have forgotten it then.
         """
-        for base_url in self.base_urls:
-            self._load(base_url, version, path)
+        loaded: list[str] = []
+        try:
+            for base_url in self.base_urls:
+                if self._load(base_url, version, path):
+                    loaded.append(base_url)
+        except CommandError:
+            with suppress(CommandError):
+                Servers(loaded, self.key).unload(version)
+            raise
+        return bool(loaded)
 
-    def _load(self, base_url: str, version: str, path: str) -> None:
+    def _load(self, base_url: str, version: str, path: str) -> bool:
         fields = {"lora_name": version, "lora_path": path}
         response = self._post(base_url, "/load_lora_adapter", fields)
         if response.status_code == 200:
-            return
+            return True
         said = _said(response)
         if response.status_code == 400 and "already been loaded" in said:
             there = self._root_of(base_url, version)
             if there == path:
-                return
+                return False
             raise CommandError(
                 f"{base_url}: another adapter, {there!r}, is loaded there as {version}: unload it, "
                 f"or name its path"

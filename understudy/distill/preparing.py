@@ -27,7 +27,8 @@ def is_let_past(checks: Sequence[Check], narrator: Narrator) -> bool:
 def load(proposed: Proposed, registry: Registry, key: str | None, undo: ExitStack) -> None:
     """Have the candidate's adapter loaded, where it has one, and unloaded again by ``undo``.
 
-    Raises CommandError.
+    One that was there before, and not loaded from here, is somebody else's: another cascade may be
+    served by it, so that nobody here unloads it, now or later.  Raises CommandError.
     """
     adapter = proposed.adapter
     if adapter is None:
@@ -40,10 +41,11 @@ def load(proposed: Proposed, registry: Registry, key: str | None, undo: ExitStac
             registry.drop_adapter(proposed.version)
 
     is_kept = registry.adapter(proposed.version) is not None
-    if not is_kept:
+    is_new = servers.load(proposed.version, adapter.path)
+    if is_new and not is_kept:
         undo.callback(unload)
-    servers.load(proposed.version, adapter.path)
-    registry.keep_adapter(proposed.version, adapter)
+    if is_new or is_kept:
+        registry.keep_adapter(proposed.version, adapter)
 
 
 def is_the_same(

@@ -7,14 +7,19 @@ from typing import Annotated
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
+from distill.generations import tries_of
+from distill.rollouts import Plan, retried
 from understudy.distill.driving import BACK, Errand, Promotion
 from understudy.distill.narrating import Narrator
 from understudy.distill.options import Gate, Manner, Smoke
 from understudy.distill.people import configured, stopping, whoami
 from understudy.distill.preparing import is_let_past, is_the_same, load
 from understudy.distill.proposing import Choice, proposed
-from understudy.distill.registry import Place, opened
+from understudy.distill.registry import Place, Registry, opened
 from understudy.telling import perform
+
+# So many of the last steps say how often a candidate was tried before.
+MOST_STEPS = 500
 
 
 def promote(
@@ -53,12 +58,13 @@ def promote(
     where = place or Place()
 
     def work() -> int:
-        plan = (manner or Manner()).plan()
+        first = (manner or Manner()).plan()
         loaded = configured(config, where)
         with opened(Place(where.redis_url, loaded.name)) as registry, ExitStack() as undo:
             found = proposed(choice, state := registry.state(), loaded)
             if not is_let_past(found.checks(state, loaded, (gate or Gate()).limits), narrator):
                 return BACK
+            plan = _as_tried(first, registry, found.version, narrator)
             errand = Errand(
                 candidate=found.generation(),
                 plan=plan,
@@ -77,3 +83,17 @@ def promote(
                 return promotion.finish()
 
     return perform("promote", work)
+
+
+def _as_tried(plan: Plan, registry: Registry, version: str, narrator: Narrator) -> Plan:
+    """The plan, stricter for a candidate that was tried before; says so."""
+    tries = tries_of(version, registry.steps(MOST_STEPS))
+    if not tries:
+        return plan
+    stricter = retried(plan, tries)
+    narrator.note(
+        "tried_before",
+        f"{version} has served sessions as a candidate before, rollouts: {tries}; alpha is "
+        f"{stricter.alpha:g} in place of {plan.alpha:g}, lest it gets in by being tried often",
+    )
+    return stricter

@@ -7,7 +7,7 @@ and, where its adapter lies on this machine, with the weights that its version n
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,17 +16,20 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from distill.evaluation_file import Evaluation, EvaluationFileError, from_bytes
-from distill.gate import Check, Limits, Proposal, check
+from distill.gate import Check, Limits, Proposal, Serving, check
 from distill.generations import next_number
 from evaluation.errors import RecordError
 from evaluation.records import Record, read_records
 from gateway.cascades import LoadedCascade
+from gateway.config_file import ConfigError
+from gateway.policies import policy_of
 from routing.errors import PolicyError
 from routing.rollout import Generation, Generations
 from understudy.distill.registry import Adapter
+from understudy.distill.students import with_student
 from understudy.telling import CommandError
 
-_NUMBERED = re.compile(r".*-g(\d+)-(?P<weights>[0-9a-f]{12})")
+_NUMBERED = re.compile(r".*-g([0-9]{1,9})-(?P<weights>[0-9a-f]{12})")
 _WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
 
 
@@ -88,11 +91,19 @@ class Proposed:
     def checks(
         self, state: Generations | None, loaded: LoadedCascade, limits: Limits
     ) -> list[Check]:
-        """What the gate says of it, in the place of the student that serves now."""
+        """What the gate says of it, in the place of the student that serves now.
+
+        Raises CommandError where this configuration could not serve who serves now.
+        """
         incumbent = None if state is None else state.incumbent
-        serving = loaded.config.student.version if incumbent is None else incumbent.version
-        proposal = Proposal(self.version, self.policy, serving)
-        return [*check(self.evaluation, proposal, datetime.now(UTC), limits), self._records_check()]
+        now = loaded if incumbent is None else with_student(loaded, incumbent)
+        serving = Serving(now.policy.version, now.policy.threshold.value)
+        proposal = Proposal(self.version, self.policy, now.config.student.version, serving)
+        return [
+            *check(self.evaluation, proposal, datetime.now(UTC), limits),
+            self._records_check(),
+            *self._threshold_checks(loaded),
+        ]
 
     def why(self) -> str:
         """What speaks for it, for the registry."""
@@ -108,6 +119,23 @@ class Proposed:
         is_same = found == self.evaluation.candidate.records_sha256
         ended = "are those that were measured" if is_same else "are not those that were measured"
         return Check("smoke records", is_same, f"the records {found[:12]} {ended}")
+
+    def _threshold_checks(self, loaded: LoadedCascade) -> Iterator[Check]:
+        """What was measured is the policy's own threshold; the cascade may overrule that."""
+        objective = loaded.config.objective
+        if objective is None:
+            return
+        try:
+            own = policy_of(self.generation(), loaded.name).policy.threshold.value
+        except (CommandError, ConfigError):
+            return  # the check of the policy says why
+        at_least = objective.at_least
+        why = f"the objective of the cascade keeps drafts from {at_least:g} on, "
+        if own == at_least:
+            yield Check("threshold", True, f"{why}as the policy does")
+            return
+        why += f"and the policy was measured from {own:g} on: take `objective` out of the cascade"
+        yield Check("threshold", False, why)
 
 
 def proposed(choice: Choice, state: Generations | None, loaded: LoadedCascade) -> Proposed:

@@ -29,6 +29,9 @@ from understudy.telling import CommandError
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _KEY = re.compile(rf"understudy:\{{({NAME.pattern})\}}:(?:generations|replicas)")
 
+# What reading a document of somebody else's may come to; nested too deep, it is a RecursionError.
+_NO_USE = (ValueError, RecursionError, PolicyError)
+
 # Sets the state where the one there has the revision that it was made from.  A step goes into the
 # stream too, in the same breath.  What is no state has no revision that anybody knows.
 _WRITE = """
@@ -87,13 +90,16 @@ class Registry:
             return None
         try:
             return generations_from_document(json.loads(found))
-        except (ValueError, PolicyError) as error:
+        except _NO_USE as error:
             raise CommandError(
                 f"the state in Redis, {generations_key(self.cascade)}, cannot be read: {error}"
             ) from None
 
     def write_step(self, before: Generations | None, after: Generations) -> None:
-        """Put a step's state in the place of the one it was made from.  Raises LostRace."""
+        """Put a step's state in the place of the one it was made from.
+
+        Raises LostRace, and CommandError for one that nobody could read: nothing is written then.
+        """
         self._write(revision_of(before), after, "step")
 
     def renew(self, state: Generations) -> None:
@@ -102,6 +108,10 @@ class Registry:
 
     def _write(self, expected: int, state: Generations, kind: str) -> None:
         document = json.dumps(generations_document(state), ensure_ascii=False)
+        try:
+            generations_from_document(json.loads(document))
+        except _NO_USE as error:
+            raise CommandError(f"no gateway could read that {kind}: {error}") from None
         keys = [generations_key(self.cascade), registry_key(self.cascade)]
         done = self.client.eval(_WRITE, len(keys), *keys, str(expected), document, kind)
         if not done:
@@ -114,7 +124,7 @@ class Registry:
         for name, document in found.items():
             try:
                 told[name.decode(errors="replace")] = heartbeat_from_document(json.loads(document))
-            except (ValueError, PolicyError):
+            except _NO_USE:
                 continue
         return told
 
@@ -130,7 +140,7 @@ class Registry:
         for _, fields in page:
             try:
                 found.append(generations_from_document(json.loads(fields[b"state"])).last)
-            except (KeyError, ValueError, PolicyError):
+            except (KeyError, *_NO_USE):
                 continue
         return found
 
@@ -160,7 +170,7 @@ class Registry:
         found = cast("bytes | None", self.client.get(watch_key(self.cascade)))
         try:
             told = None if found is None else json.loads(found)
-        except ValueError:
+        except _NO_USE:
             return None
         return told if isinstance(told, dict) else None
 

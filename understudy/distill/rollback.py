@@ -24,7 +24,7 @@ def rollback(
     place: Place | None = None,
     config: Annotated[Path | None, Parameter(env_var="UNDERSTUDY_CONFIG")] = None,
     who: str | None = None,
-    why: str = "somebody asked for it",
+    why: str | None = None,
     force: Annotated[bool, Parameter(negative=())] = False,
     as_json: Annotated[bool, Parameter(name="--json", negative=())] = False,
 ) -> int:
@@ -56,7 +56,7 @@ def rollback(
         world = unhurried()
         with opened(Place(place.redis_url, cascade)) as registry:
             state = registry.state()
-            reason = Reason(who or whoami(), world.clock(), why)
+            reason = Reason(who or whoami(), world.clock(), why or "somebody asked for it")
             if state is not None and state.rollout is not None:
                 gone = [state.rollout.candidate.version]
                 after = ended(state, reason)

@@ -37,7 +37,8 @@ def propose(folder: Path, version: str, incumbent: str = "student-1", **changes:
     """Write them.
 
     Changes are ``policy`` (another document), ``measured`` (other keys of the evaluation's
-    candidate), ``bill`` (its interval's upper end) and ``request`` (of the records).
+    candidate), ``serving`` (the same of the incumbent), ``bill`` (its interval's upper end) and
+    ``request`` (of the records).
     """
     folder.mkdir(parents=True, exist_ok=True)
     document = changes.pop("policy", policy(version))
@@ -51,9 +52,12 @@ def propose(folder: Path, version: str, incumbent: str = "student-1", **changes:
         "records_sha256": _sha256(folder / "records.jsonl"),
         "policy_sha256": _sha256(folder / "policy.json"),
         "policy_version": _sha256(folder / "policy.json")[:12],
+        "generation_policy": None,
+        "threshold": document["threshold"],
         "is_fitted_here": False,
     } | changes.pop("measured", {})
-    found = _evaluation(measured, incumbent, changes.pop("bill", -0.4))
+    serving = {"version": incumbent} | changes.pop("serving", {})
+    found = _evaluation(measured, serving, changes.pop("bill", -0.4))
     assert not changes
     (folder / "evaluation.json").write_bytes(to_bytes(found))
     return Proposal(folder, version)
@@ -80,7 +84,7 @@ def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _evaluation(measured: dict[str, Any], incumbent: str, bill: float) -> Evaluation:
+def _evaluation(measured: dict[str, Any], serving: dict[str, Any], bill: float) -> Evaluation:
     def estimate(value: float, spread: float = 0.005) -> dict[str, float]:
         return {"estimate": value, "low": value - spread, "high": value + spread}
 
@@ -89,7 +93,10 @@ def _evaluation(measured: dict[str, Any], incumbent: str, bill: float) -> Evalua
         "quality": 0.99, "kept_share": 0.8, "escalation_rate": 0.2, "straight_share": 0.0,
         "cost_per_request": 0.001,
     }  # fmt: skip
-    other = {"records_sha256": "1" * 64, "policy_sha256": None, "policy_version": None}
+    other = {
+        "records_sha256": "1" * 64, "policy_sha256": None, "policy_version": "uncalibrated",
+        "generation_policy": None, "threshold": 0.8,
+    }  # fmt: skip
     document = {
         "schema_version": 1,
         "made_at": (datetime.now(UTC) - timedelta(hours=1)).isoformat(),
@@ -101,7 +108,7 @@ def _evaluation(measured: dict[str, Any], incumbent: str, bill: float) -> Evalua
         "questions": 1000,
         "worth": 1000.0,
         "candidate": measured,
-        "incumbent": other | {"version": incumbent, "is_fitted_here": False},
+        "incumbent": other | {"is_fitted_here": False} | serving,
         "teacher": {"quality": 1.0, "cost_per_request": 0.002, "assumed": 0},
         "groups": {},
         "alone": {"candidate": alone, "incumbent": alone, "difference": estimate(0.0)},

@@ -42,8 +42,8 @@ def test_an_adapter_is_loaded_under_its_version_with_the_student_s_key(
 
 def test_what_is_loaded_already_from_there_is_fine(vllm: tuple[AdapterServer, Servers]) -> None:
     server, servers = vllm
-    servers.load("small-g1", "/adapters/g1")
-    servers.load("small-g1", "/adapters/g1")
+    assert servers.load("small-g1", "/adapters/g1")
+    assert not servers.load("small-g1", "/adapters/g1")
     assert server.loaded == {"small-g1": "/adapters/g1"}
 
 
@@ -103,6 +103,20 @@ def test_every_server_loads_it_and_unloads_it(vllm: tuple[AdapterServer, Servers
         assert server.loaded == second.loaded == {"small-g1": "/adapters/g1"}
         both.unload("small-g1")
         assert server.loaded == second.loaded == {}
+
+
+def test_where_one_of_several_servers_refuses_none_keeps_what_it_has_just_loaded() -> None:
+    first, second = AdapterServer(), AdapterServer()
+    first.paths = second.paths = {"/adapters/g1"}
+    second.refusal = (500, "out of memory")
+    with serving(first) as one, serving(second) as two:
+        with pytest.raises(CommandError, match="out of memory"):
+            Servers((f"{one}/v1", f"{two}/v1"), None).load("small-g1", "/adapters/g1")
+        assert first.unloaded == ["small-g1"]
+        first.loaded["small-g1"] = "/adapters/g1"
+        with pytest.raises(CommandError, match="out of memory"):
+            Servers((f"{one}/v1", f"{two}/v1"), None).load("small-g1", "/adapters/g1")
+    assert first.loaded == {"small-g1": "/adapters/g1"}  # it was there before
 
 
 def test_what_is_unloaded_already_is_fine(vllm: tuple[AdapterServer, Servers]) -> None:

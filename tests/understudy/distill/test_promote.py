@@ -6,14 +6,15 @@ from typing import Any
 
 import pytest
 
+from distill.generations import begun, ended, promoted, widened
 from routing.rollout_file import policy_version
-from tests.distill.made_generations import policy
+from tests.distill.made_generations import WHY, generation, policy, rollout
 from tests.fakes.serving import closed_port_url
 from tests.fakes.upstream import SURE, Reply, completion
 from tests.understudy.distill.proposal import ANSWER, Proposal, propose
 from tests.understudy.distill.running import QUICK, Distill
-from tests.understudy.distill.streets import G1, Street, failing, good, usual, wrong
-from understudy.distill.registry import Registry
+from tests.understudy.distill.streets import G1, G2, PATHS, Street, failing, good, usual, wrong
+from understudy.distill.registry import Adapter, Registry
 
 
 def test_a_good_candidate_is_promoted_and_rolled_back_under_load_and_nobody_notices(
@@ -92,7 +93,10 @@ def test_a_candidate_with_a_stale_policy_never_serves(
     [
         ({"bill": 0.1}, "bill"),
         ({"incumbent": "student-0"}, "incumbent"),
+        ({"serving": {"policy_version": "0123456789ab"}}, "incumbent"),
+        ({"serving": {"threshold": 0.95}}, "incumbent"),
         ({"measured": {"records_sha256": "3" * 64}}, "smoke records"),
+        ({"policy": policy(G1, threshold=0.9)}, "threshold"),  # the cascade's objective is 0.8
     ],
 )
 def test_what_the_gate_refuses_is_not_even_loaded(
@@ -125,6 +129,66 @@ def test_a_server_that_serves_something_else_is_found_out_by_the_smoke_test(
         assert why in smoke["why"]
     assert command.told("step") == []
     assert quiet.student.loaded == {}
+
+
+@pytest.mark.parametrize(("known", "passed"), [(policy(G1), True), (policy(G1, n=999), False)])
+def test_a_generation_that_serves_must_be_measured_by_its_own_policy(
+    command: Distill,
+    quiet: Street,
+    registry: Registry,
+    tmp_path: Path,
+    known: dict[str, Any],
+    passed: bool,
+) -> None:
+    tried = begun(None, rollout(generation(1)), WHY)
+    registry.write_step(None, tried)
+    registry.write_step(tried, promoted(tried, WHY))
+    serving = {"generation_policy": policy_version(known), "policy_version": "of its file"}
+    command.promote(quiet, propose(tmp_path / "g2", G2, incumbent=G1, serving=serving))
+    (told,) = [check for check in command.told("check") if check["name"] == "incumbent"]
+    assert told["passed"] is passed
+
+
+def test_a_candidate_that_is_tried_again_has_to_prove_more(
+    command: Distill, quiet: Street, proposal: Proposal, registry: Registry
+) -> None:
+    quiet.student.replies[G1] = good
+    tried = begun(None, rollout(generation(1)), WHY)
+    widest = widened(tried, 0.25, 2e9, WHY)
+    for before, after in ((None, tried), (tried, widest), (widest, ended(widest, WHY))):
+        registry.write_step(before, after)
+    assert command.promote(quiet, proposal) == 2  # nobody is there to take it up
+    (told,) = command.told("tried_before")
+    assert "rollouts: 1; alpha is 0.025 in place of 0.05" in told["told"]
+
+
+def test_an_adapter_that_was_loaded_for_an_earlier_rollout_is_not_unloaded_by_a_refusal(
+    command: Distill, quiet: Street, proposal: Proposal, registry: Registry
+) -> None:
+    quiet.student.loaded[G1] = PATHS[G1]
+    registry.keep_adapter(G1, Adapter((quiet.student_url,), PATHS[G1]))
+    quiet.student.replies[G1] = wrong
+    assert command.promote(quiet, proposal) == 1
+    assert quiet.student.loaded == {G1: PATHS[G1]}
+    assert registry.adapter(G1) is not None
+
+
+@pytest.mark.parametrize(("path", "status"), [(PATHS[G1], 1), ("/adapters/other", 2)])
+def test_an_adapter_that_somebody_else_has_loaded_is_not_unloaded(
+    command: Distill,
+    quiet: Street,
+    proposal: Proposal,
+    registry: Registry,
+    path: str,
+    status: int,
+) -> None:
+    """Another cascade may be served by it."""
+    quiet.student.loaded[G1] = path
+    quiet.student.replies[G1] = wrong
+    assert command.promote(quiet, proposal) == status
+    assert quiet.student.loaded == {G1: path}
+    assert quiet.student.unloaded == []
+    assert registry.adapter(G1) is None
 
 
 def test_records_that_cannot_be_asked_again_are_refused(

@@ -1,12 +1,13 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
 
-from distill.generations import begun, ended, promoted, renewed
-from gateway.stores.redis_keys import generations_key, registry_key, replicas_key
+from distill.generations import Reason, begun, ended, promoted, renewed
+from gateway.stores.redis_keys import generations_key, registry_key, replicas_key, watch_key
 from routing.rollout import Action
 from routing.rollout_file import generations_document
 from routing.tally import Heartbeat, Tallies, heartbeat_document
@@ -54,12 +55,29 @@ def test_whoever_comes_second_overwrites_nothing(registry: Registry) -> None:
 
 
 def test_what_is_no_state_is_not_overwritten(registry: Registry) -> None:
-    for text in ("no JSON", "[1]", '{"revision": null}', '"text"'):
+    for text in ("no JSON", "[1]", '{"revision": null}', '"text"', "[" * 100_000):
         registry.client.set(generations_key("assistant"), text)
         with pytest.raises(LostRace):
             registry.write_step(None, STATE)
         with pytest.raises(CommandError, match="cannot be read"):
             registry.state()
+
+
+@pytest.mark.parametrize(
+    ("reason", "until"),
+    [
+        (replace(WHY, why=""), 1.8e9),
+        (replace(WHY, who="ada\udcff"), 1.8e9),
+        (WHY, float("inf")),
+    ],
+)
+def test_what_no_gateway_could_read_is_not_written(
+    registry: Registry, reason: Reason, until: float
+) -> None:
+    with pytest.raises(CommandError, match="no gateway could read that step"):
+        registry.write_step(None, begun(None, rollout(generation(1), until=until), reason))
+    assert registry.state() is None
+    assert registry.steps(9) == []
 
 
 def test_a_renewal_is_no_step(registry: Registry) -> None:
@@ -76,7 +94,12 @@ def test_heartbeats_of_another_release_are_left_out(registry: Registry) -> None:
     heartbeat = Heartbeat(5.0, 3, {"small-g1": 2}, None, "r1", Tallies.empty())
     told = json.dumps(heartbeat_document(heartbeat))
     key = replicas_key("assistant")
-    registry.client.hset(key, mapping={"a": told, "b": "{}", "c": "no JSON"})
+    deep = "[" * 100_000
+    registry.client.hset(key, mapping={"a": told, "b": "{}", "c": "no JSON", "d": deep})
+    registry.client.xadd(registry_key("assistant"), {"state": deep})
+    registry.client.set(watch_key("assistant"), deep)
+    assert registry.steps(9) == []
+    assert registry.reported() is None
     assert registry.heartbeats() == {"a": heartbeat}
     registry.forget(["a"])
     registry.forget([])

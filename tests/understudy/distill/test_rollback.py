@@ -70,6 +70,17 @@ def test_a_dead_rollout_is_told_as_such_and_cleaned_up(
     assert json.loads(command.said("status", "--json"))["rollout"] is None
 
 
+def test_who_and_why_left_empty_are_said_all_the_same(
+    command: Distill, quiet: Street, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("understudy.distill.settling.TAKE_UP_SECONDS", 0.1)
+    trying(registry, generation(1, quiet.student_url), time.time() + 600)
+    assert command.status("rollback", "--cascade", "assistant", "--why", "", "--who", "") == 1
+    (step,) = registry.steps(1)
+    assert step.why == "somebody asked for it"
+    assert step.who
+
+
 def test_the_one_before_is_gone_back_to_and_returned_to(
     command: Distill, here: Street, registry: Registry
 ) -> None:
@@ -163,6 +174,29 @@ def test_requests_under_way_keep_an_adapter_loaded(
     assert "small-g1 stays loaded: 3 requests are under way" in told["told"]
     assert "POST" in told["told"]
     assert quiet.student.loaded == {G1: PATHS[G1]}
+
+
+def test_an_adapter_is_unloaded_once_the_last_request_under_way_is_over(
+    command: Distill, quiet: Street, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("understudy.distill.settling.POLL_SECONDS", 0.01)
+    quiet.student.loaded[G1] = PATHS[G1]
+    registry.keep_adapter(G1, Adapter((quiet.student_url,), PATHS[G1]))
+    trying(registry, generation(1, quiet.student_url), time.time() + 600)
+    busy = FakeReplica(registry.client, "busy", requests_a_second=0, open={G1: 3})
+    loaded: list[bool] = []
+
+    def alive(_: Heartbeats, now: float) -> Heartbeats:
+        loaded.append(G1 in quiet.student.loaded)
+        if len(loaded) == 5:
+            busy.open.clear()
+        busy.beat(now)
+        return registry.heartbeats()
+
+    monkeypatch.setattr("understudy.distill.settling.alive", alive)
+    assert command.rollback(quiet) == 0, command.error
+    assert loaded == [True] * 5
+    assert quiet.student.unloaded == [G1]
 
 
 # --- status -------------------------------------------------------------------------------------

@@ -346,6 +346,18 @@ def test_a_killed_run_asks_again_only_what_was_not_decided(
     assert rows_of(bench.folder / "s.jsonl")[0] == first
 
 
+def test_of_two_near_prompts_that_are_answered_at_once_one_is_kept(
+    bench: Bench, plain: Path, scripted: ScriptedModel
+) -> None:
+    near = "In digits, please, and without a word of explanation beside it: fifty"
+    scripted.reply = writing([near, f"{near}!"], lambda _: saying("50"))
+    report = bench.told(*arguments(bench, plain), "--most-share", 0.5, "--rows", 2,
+                        "--max-requests", 20, "--concurrency", 2)  # fmt: skip
+    assert report["accepted"] == 1
+    assert report["rejected"]["near_duplicate"] >= 1
+    assert len(rows_of(bench.folder / "s.jsonl")) == 1
+
+
 def test_ctrl_c_leaves_what_there_is(bench: Bench, plain: Path, scripted: ScriptedModel) -> None:
     def answer(request: Mapping[str, Any]) -> Reply:
         if "sixty" in asked(request) and request["temperature"]:

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from gateway.cascades import load_cascades
+from routing.policy import DEFAULT_THRESHOLD
 from understudy.demo.flywheel.figures import Tally, of_one_model
 from understudy.demo.flywheel.generation import Examiner, Generation, Questions, replies_in
 from understudy.demo.flywheel.product import Product, lines_in
@@ -11,7 +12,7 @@ from understudy.demo.flywheel.services import CASCADE, Deployment, write_config
 from understudy.demo.flywheel.workload import Workload
 from understudy.demo.options import Model
 from understudy.demo.processes import Processes, ProcessFailedError
-from understudy.demo.services import KEEP_AT_LEAST, STUDENT_PRICE
+from understudy.demo.services import STUDENT_PRICE
 from understudy.demo.teacher_wire import MODEL
 from understudy.record.dataset import Manner, read_dataset
 
@@ -73,8 +74,8 @@ def test_a_configuration_names_the_students_version_and_its_policy(tmp_path: Pat
     assert loaded.name == CASCADE
     assert loaded.config.student.version == made.deployment.version
     assert loaded.config.teacher.outputs_may_train
-    assert loaded.config.objective is not None
-    assert loaded.policy.threshold.value == KEEP_AT_LEAST
+    assert loaded.config.objective is None  # or no generation would keep to its own threshold
+    assert loaded.policy.threshold == DEFAULT_THRESHOLD
     assert not loaded.policy.is_calibrated
 
 

@@ -10,7 +10,7 @@ import yaml
 
 from understudy.demo import teacher_wire
 from understudy.demo.options import Model
-from understudy.demo.services import KEEP_AT_LEAST, STUDENT_PRICE, TEACHER_PRICE, yaml_price
+from understudy.demo.services import STUDENT_PRICE, TEACHER_PRICE, yaml_price
 
 CASCADE = "flywheel"
 
@@ -43,11 +43,8 @@ def write_config(
             "price": yaml_price(TEACHER_PRICE),
             "outputs_may_train": teacher.name == teacher_wire.MODEL,
         },
-        **(
-            {"objective": {"kind": "confidence", "at_least": KEEP_AT_LEAST}}
-            if policy is None
-            else {"policy": str(policy)}
-        ),
+        # No objective: it would overrule the thresholds of all generations to come.
+        **({} if policy is None else {"policy": str(policy)}),
         "pairs": {"store": True},
     }
     path.write_text(yaml.safe_dump({"cascades": {CASCADE: cascade}}, sort_keys=False))

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from routing.policy import DEFAULT_THRESHOLD
 from understudy.demo.asking import Reply
 from understudy.demo.flywheel.figures import Fate
 from understudy.demo.flywheel.generation import Generation
@@ -14,7 +15,6 @@ from understudy.demo.flywheel.live import LiveTraffic
 from understudy.demo.flywheel.product import Product
 from understudy.demo.flywheel.services import CASCADE
 from understudy.demo.flywheel.stage import Stage
-from understudy.demo.services import KEEP_AT_LEAST
 from understudy.demo.workload import Task
 
 # A run lasts minutes and sees hundreds of requests, not a day's: the trials are short, the shares
@@ -60,7 +60,7 @@ class Trial:
             *(
                 old
                 if incumbent.policy.exists()
-                else ("--incumbent-uncalibrated", str(KEEP_AT_LEAST))
+                else ("--incumbent-uncalibrated", str(DEFAULT_THRESHOLD.value))
             ),
             *("--target", self.target, "--margin", QUALITY_MARGIN),
             *("--out", str(candidate.evaluation)),
