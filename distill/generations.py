@@ -39,6 +39,14 @@ def version_of(generation: Generation | None) -> str:
     return CONFIGURED if generation is None else generation.version
 
 
+def named_by(state: Generations | None) -> frozenset[str]:
+    """The versions that serve, are gone back to, or are tried."""
+    if state is None:
+        return frozenset({CONFIGURED})
+    candidate = () if state.rollout is None else (state.rollout.candidate,)
+    return frozenset(map(version_of, (state.incumbent, state.previous, *candidate)))
+
+
 def next_number(state: Generations | None) -> int:
     """The number of a generation that has none yet."""
     known = () if state is None else (state.incumbent, state.previous)

@@ -3,11 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
+from routing.rollout import Generations
 from routing.tally import ArmTally, Heartbeat, ShadowTally, Tallies, together
 
 ALIVE_SECONDS = 10.0
 # A replica that is gone stays known for so long, because its counts are part of a rollout's.
 FORGOTTEN_SECONDS = 86_400.0
+# By so much clocks may differ: leases and lives are a few times longer.
+SKEW_SECONDS = 5.0
 
 Heartbeats = Mapping[str, Heartbeat]
 
@@ -17,14 +20,42 @@ def alive(heartbeats: Heartbeats, now: float) -> Heartbeats:
     return {name: one for name, one in heartbeats.items() if now - one.at < ALIVE_SECONDS}
 
 
+def clocks_off(earlier: Heartbeats, heartbeats: Heartbeats, now: float) -> list[str]:
+    """Whose clock is not ours, and by how much, from two readings a moment apart.
+
+    One that is ahead speaks from the future.  One that is behind seems gone, and speaks on.
+    """
+    found = []
+    for name, one in sorted(heartbeats.items()):
+        speaks = name in earlier and earlier[name].at != one.at
+        if one.at - now > SKEW_SECONDS:
+            found.append(f"{name} is {one.at - now:,.0f} s ahead")
+        elif speaks and now - one.at >= ALIVE_SECONDS:
+            found.append(f"{name} is {now - one.at:,.0f} s behind")
+    return found
+
+
 def forgotten(heartbeats: Heartbeats, now: float) -> list[str]:
     """The names of those that are long gone; only between rollouts do they count for nothing."""
     return [name for name, one in heartbeats.items() if now - one.at >= FORGOTTEN_SECONDS]
 
 
 def behind(heartbeats: Heartbeats, revision: int) -> list[str]:
-    """Which of them have not taken a revision up."""
-    return sorted(name for name, one in heartbeats.items() if one.revision < revision)
+    """Which of them have not taken a revision up.
+
+    Whoever refuses the newest state has not, whatever was in force there before.
+    """
+    return sorted(
+        name
+        for name, one in heartbeats.items()
+        if one.revision < revision or one.refused is not None
+    )
+
+
+def orphaned(state: Generations | None, live: Heartbeats) -> int | None:
+    """The revision that they go on with although the registry has lost its state, else None."""
+    newest = max((one.revision for one in live.values()), default=0)
+    return newest if state is None and newest else None
 
 
 def refusal(heartbeats: Heartbeats) -> str | None:

@@ -43,7 +43,8 @@ class RegistryWatch:
         self._replica = replica
         self._read_at = dict.fromkeys(successions, context.epoch())
         self._is_failing = False
-        self._is_save_failing = False
+        self._unsaved: dict[str, bytes] = {}
+        self._told_unsaved: set[str] = set()
         self._lost: set[str] = set()
         context.is_starting = store is not None
         if store is not None:
@@ -126,14 +127,23 @@ class RegistryWatch:
                 self._lost.add(cascade)
                 self._context.observer.generations_lost(cascade, succession.revision)
             return
-        self._lost.discard(cascade)
-        if not succession.take_up(document, is_news=is_news):
-            return
+        if cascade in self._lost:
+            self._lost.discard(cascade)
+            self._context.observer.generations_found(cascade, is_refused=succession.is_refused)
+        if succession.take_up(document, is_news=is_news):
+            self._unsaved[cascade] = document
+        if cascade in self._unsaved:
+            await self._save(cascade)
+
+    async def _save(self, cascade: str) -> None:
+        """Write what is in force, and go on trying: an older file would be gone by at a start."""
         try:
-            await asyncio.to_thread(self._saved.write, cascade, document)
-            self._is_save_failing = False
+            await asyncio.to_thread(self._saved.write, cascade, self._unsaved[cascade])
         except OSError as error:
             self._tell_of_file(cascade, error)
+            return
+        del self._unsaved[cascade]
+        self._told_unsaved.discard(cascade)
 
     async def _end(self, store: GenerationStore) -> None:
         """What a replica counted stays in the store; one that counted nothing leaves no trace."""
@@ -145,8 +155,8 @@ class RegistryWatch:
         await store.close()
 
     def _tell_of_file(self, cascade: str, error: OSError) -> None:
-        if not self._is_save_failing:
-            self._is_save_failing = True
+        if cascade not in self._told_unsaved:
+            self._told_unsaved.add(cascade)
             path = str(self._saved.path_of(cascade))
             self._context.observer.generations_not_saved(path, error)
 

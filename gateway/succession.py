@@ -60,6 +60,7 @@ class Succession:
         self._seen: bytes | None = None
         self._refused: str | None = None
         self._tried: str | None = None
+        self._unwatched: str | None = None
         self._tallies = Tallies.empty()
         self._rent = RunningRent()
         self._watch_rent()
@@ -73,6 +74,11 @@ class Succession:
     def revision(self) -> int:
         """That of the state in force; 0 without one."""
         return 0 if self._state is None else self._state.revision
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether the newest state could not be taken up."""
+        return self._refused is not None
 
     @property
     def has_tried(self) -> bool:
@@ -104,12 +110,28 @@ class Succession:
         return True
 
     def tidy(self) -> None:
-        """Close students that are left once nothing is under way with them."""
+        """Close students that are left once nothing is under way with them.
+
+        Tells where nobody watches the candidate any more, too, and where somebody does again.
+        """
+        self._look_for_watcher()
         for built in [one for one in self._left if not one.served.standing.open_requests]:
             self._left.remove(built)
             chat = built.served.cascade.student.chat
             if isinstance(chat, OpenAIModel):
                 chat.close()
+
+    def _look_for_watcher(self) -> None:
+        rollout = None if self._state is None else self._state.rollout
+        if rollout is None:
+            return
+        is_watched = rollout.is_running(self._context.epoch())
+        if is_watched is (self._unwatched != rollout.id):
+            return
+        self._unwatched = None if is_watched else rollout.id
+        self._context.observer.rollout_watched(
+            self._own.name, rollout.candidate.version, is_watched=is_watched
+        )
 
     def heartbeat(self) -> Heartbeat:
         """How this replica stands with the cascade."""

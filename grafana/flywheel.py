@@ -322,11 +322,19 @@ GENERATION = Panel(
     shape=Shape.TABLE,
     unit="short",
     width=12,
+    runbook=(
+        "RolledBack",
+        "RolloutUnwatched",
+        "GenerationsRefused",
+        "GenerationsDiffer",
+        "RegistryAway",
+    ),
     meaning=Meaning(
         reads="Each cascade's student version (its generation) with the policy that is bound to "
         "it, and how many replicas run it.",
-        act="After a promotion the new version has all replicas. The old one still there: those "
-        "replicas did not start again.",
+        act="Within seconds of a promotion or a rollback all replicas have the same version. "
+        "Another one still there: those replicas refuse the state, or do not reach Redis. "
+        "`understudy distill status` says which.",
         empty="No gateway is scraped",
     ),
     queries=(

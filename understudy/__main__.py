@@ -28,7 +28,15 @@ pairs.command("understudy.pairs.consolidate:consolidate")
 pairs.command("understudy.pairs.delete:delete")
 app.command(pairs)
 
-distill = App(name="distill", help="The next student: make it from pairs, measure it, let it in.")
+distill = App(
+    name="distill",
+    help="""The next student: make it from pairs, measure it, let it in.
+
+    In the order of the work: curate, synthesize and grade make better data, train makes the
+    student, evaluate measures it, promote lets it in, rollback undoes that, and status shows who
+    serves and who is tried.
+    """,
+)
 distill.command("understudy.distill.curate:curate")
 distill.command("understudy.distill.synthesize:synthesize")
 distill.command("understudy.distill.grade:grade")

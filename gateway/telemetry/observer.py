@@ -97,14 +97,35 @@ class Observer:
             "or, of one that cannot be read, whoever puts the registry's last good one back",
         )
 
+    def rollout_watched(self, cascade: str, version: str, *, is_watched: bool) -> None:
+        """Nobody watches a candidate any more, or somebody does again."""
+        if is_watched:
+            self.log.info("rollout_watched", cascade=cascade, version=version)
+            return
+        self.log.warning(
+            "rollout_unwatched",
+            cascade=cascade,
+            version=version,
+            message="whoever tried this candidate has not been heard of: it gets nothing any more, "
+            "until that one is back; `understudy distill rollback` ends it",
+        )
+
     def generations_lost(self, cascade: str, revision: int) -> None:
         """The registry has no state any more, and one is in force here."""
+        self.metrics.rollouts.lost(cascade)
         self.log.warning(
             "generations_lost",
             cascade=cascade,
             revision=revision,
             message="the store has no generations of this cascade any more: the state in force "
             "stays here, and a gateway without a saved one would begin with the configuration's",
+        )
+
+    def generations_found(self, cascade: str, *, is_refused: bool) -> None:
+        """The registry has a state again; ``is_refused``: it is the one that was no use before."""
+        self.metrics.rollouts.found(cascade, is_refused=is_refused)
+        self.log.info(
+            "generations_found", cascade=cascade, message="the store has generations again"
         )
 
     def generations_not_saved(self, place: str, error: OSError) -> None:

@@ -47,7 +47,7 @@ class RolloutMetrics:
         )
         self._refused = self._gauge(
             "understudy_generations_refused",
-            "1 where the newest state of the registry could not be taken up.",
+            "1 where the registry's newest state could not be taken up, or it has none any more.",
         )
         self._age = self._gauge(
             "understudy_generations_read_age_seconds",
@@ -101,6 +101,14 @@ class RolloutMetrics:
     def refused(self, fact: GenerationsRefused) -> None:
         """A state is no use."""
         self._refused.labels(fact.cascade).set(1)
+
+    def lost(self, cascade: str) -> None:
+        """The registry has no state any more."""
+        self._refused.labels(cascade).set(1)
+
+    def found(self, cascade: str, *, is_refused: bool) -> None:
+        """It has one again."""
+        self._refused.labels(cascade).set(is_refused)
 
     def drafted(self, fact: CandidateDrafted) -> None:
         """Count one request of a trial."""

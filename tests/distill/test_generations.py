@@ -7,6 +7,7 @@ from distill.generations import (
     begun,
     ended,
     exchanged,
+    named_by,
     next_number,
     promoted,
     renewed,
@@ -122,6 +123,13 @@ def test_every_state_is_one_that_gateways_read() -> None:
     state = begun(after_promotion_of(1, 2), rollout(THIRD), WHY)
     for each in (state, widened(state, 0.05, 9.0, WHY), promoted(state, WHY), ended(state, WHY)):
         assert generations_from_document(generations_document(each)) == each
+
+
+def test_versions_that_a_state_names_are_in_use() -> None:
+    tried = begun(after_promotion_of(1), rollout(generation(2)), WHY)
+    assert named_by(None) == {"configuration"}
+    assert named_by(after_promotion_of(1)) == {"configuration", "small-g1"}
+    assert named_by(tried) == {"configuration", "small-g1", "small-g2"}
 
 
 def test_a_try_is_a_rollout_that_has_served_sessions() -> None:

@@ -1,7 +1,19 @@
 from dataclasses import replace
 
-from distill.replicas import Baseline, alive, behind, forgotten, refusal, under_way
+from distill.generations import begun
+from distill.replicas import (
+    Baseline,
+    alive,
+    behind,
+    clocks_off,
+    forgotten,
+    orphaned,
+    refusal,
+    under_way,
+)
+from routing.rollout import Generations
 from routing.tally import ArmTally, Heartbeat, ShadowTally, Tallies
+from tests.distill.made_generations import WHY, generation, rollout
 
 NOW = 1_800_000_000.0
 
@@ -13,9 +25,26 @@ def heard(
     return Heartbeat(at, changes.get("revision", 1), {}, None, rollout, tallies)
 
 
+def tried() -> Generations:
+    return begun(None, rollout(generation(1)), WHY)
+
+
 def test_a_replica_lives_for_ten_seconds_after_its_last_word() -> None:
     heartbeats = {"a": heard(NOW - 9.9), "b": heard(NOW - 10.0), "c": heard(NOW + 3.0)}
     assert sorted(alive(heartbeats, NOW)) == ["a", "c"]
+
+
+def test_a_clock_that_is_off_is_told_apart_from_a_replica_that_is_gone() -> None:
+    earlier = {"behind": heard(NOW - 31.0), "gone": heard(NOW - 31.0), "ours": heard(NOW - 1.0)}
+    heartbeats = {
+        "ahead": heard(NOW + 5.1),
+        "behind": heard(NOW - 30.0),
+        "gone": heard(NOW - 31.0),
+        "ours": heard(NOW),
+        "a little ahead": heard(NOW + 5.0),
+        "seen once": heard(NOW - 30.0),
+    }
+    assert clocks_off(earlier, heartbeats, NOW) == ["ahead is 5 s ahead", "behind is 30 s behind"]
 
 
 def test_a_replica_is_forgotten_after_a_day() -> None:
@@ -27,6 +56,20 @@ def test_who_has_not_taken_a_revision_up_is_behind() -> None:
     heartbeats = {"b": heard(revision=2), "a": heard(revision=2), "c": heard(revision=3)}
     assert behind(heartbeats, 3) == ["a", "b"]
     assert behind(heartbeats, 2) == []
+
+
+def test_who_refuses_the_newest_state_is_behind_although_its_revision_is_higher() -> None:
+    """After a restore: what it has in force is of the state that was there before."""
+    heartbeats = {"a": replace(heard(revision=5), refused="no"), "b": heard(revision=4)}
+    assert behind(heartbeats, 4) == ["a"]
+
+
+def test_a_state_is_lost_where_replicas_have_one_in_force_that_is_gone() -> None:
+    live = {"a": heard(revision=0), "b": heard(revision=7)}
+    assert orphaned(None, live) == 7
+    assert orphaned(tried(), live) is None
+    assert orphaned(None, {"a": heard(revision=0)}) is None
+    assert orphaned(None, {}) is None
 
 
 def test_a_refusal_names_who_and_why() -> None:

@@ -226,11 +226,40 @@ def test_an_emptied_store_says_nothing(store: StoreServer, tmp_path: Path) -> No
         assert version_at(scene) == "student-g1"
         put(store, state(1, generation(2, ELSEWHERE)))  # whoever writes next begins anew
         wait_for(scene, "student-g2")
-        wait_until(lambda: len(events(written)) == 2)
+        wait_until(lambda: len(events(written)) == 3)
         with store.client() as client:
             client.flushall()
-        wait_until(lambda: len(events(written)) == 3)
-        assert events(written) == ["generations_lost", "generations", "generations_lost"]
+        wait_until(lambda: len(events(written)) == 4)
+        lost, found = "generations_lost", "generations_found"
+        assert events(written) == [lost, found, "generations", lost]
+
+
+def test_a_state_that_is_lost_is_shown_until_it_is_put_back(
+    store: StoreServer, tmp_path: Path
+) -> None:
+    refused = "understudy_generations_refused"
+    put(store, state(3, generation(1, ELSEWHERE)))
+    with gateway(tmp_path, store.url) as scene:
+        written = listening(scene)
+
+        def is_shown() -> bool:
+            return scene.metric(refused, cascade="assistant") == 1
+
+        with store.client() as client:
+            client.delete(KEY)
+        wait_until(is_shown)
+        saved = SavedGenerations(tmp_path / "state").read("assistant")
+        assert saved is not None
+        put(store, saved)
+        wait_until(lambda: not is_shown())
+        put(store, b"{")
+        wait_until(is_shown)
+        with store.client() as client:
+            client.delete(KEY)
+        wait_until(lambda: events(written).count("generations_lost") == 2)
+        put(store, b"{")  # the one that was refused before
+        wait_until(lambda: events(written).count("generations_found") == 2)
+        assert is_shown()
 
 
 def test_a_saved_state_that_is_no_use_does_not_keep_a_gateway_from_starting(
@@ -254,6 +283,20 @@ def test_a_state_that_cannot_be_saved_is_in_force_all_the_same(
         assert version_at(scene) == "student-g1"
         assert [each.revision for each in heartbeats(store)] == [3]
     assert list((tmp_path / "state").glob("*.tmp")) == []
+
+
+def test_what_could_not_be_saved_is_tried_again(store: StoreServer, tmp_path: Path) -> None:
+    """An older file would be gone by after a restart without the store."""
+    place = tmp_path / "state" / "generations-assistant.json"
+    with gateway(tmp_path, store.url) as scene:
+        written = listening(scene)
+        place.mkdir()
+        put(store, state(3, generation(1, ELSEWHERE)))
+        wait_until(lambda: "generations_not_saved" in events(written))
+        place.rmdir()
+        wait_until(place.exists)
+        assert place.read_bytes() == state(3, generation(1, ELSEWHERE))
+        assert events(written).count("generations_not_saved") == 1
 
 
 def test_without_a_store_there_are_no_generations(tmp_path: Path) -> None:

@@ -197,6 +197,39 @@ def test_a_rollout_that_nobody_watches_any_more_has_no_share(scene: Scene) -> No
     assert scene.metric("understudy_rollout_share", stage="canary") == 0
 
 
+def test_a_rollout_that_nobody_watches_any_more_is_told_once_and_so_is_its_return(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [4.0]
+    monkeypatch.setattr(scene.gateway.context, "epoch", lambda: now[0])
+
+    def told() -> list[str]:
+        scene.succession.tidy()
+        events = [line["event"] for line in scene.lines()]
+        return [event for event in events if event.startswith("rollout")]
+
+    scene.succession.take_up(state(3, ONE, rollout(TWO, until=5.0)))
+    assert told() == []
+    now[0] = 5.0
+    assert told() == told() == ["rollout_unwatched"]
+    scene.succession.take_up(state(3, ONE, rollout(TWO, until=9.0)))
+    assert told() == told() == ["rollout_unwatched", "rollout_watched"]
+    now[0] = 9.0
+    assert told()[2:] == ["rollout_unwatched"]
+    scene.succession.take_up(state(4, ONE))
+    assert len(told()) == 3
+
+
+def test_another_rollout_is_no_return_of_one_that_nobody_watched(scene: Scene) -> None:
+    scene.succession.take_up(state(3, ONE, rollout(TWO, until=5.0)))
+    scene.succession.tidy()
+    scene.succession.take_up(state(5, ONE, rollout(TWO, id="another")))
+    scene.succession.tidy()
+    events = [line["event"] for line in scene.lines()]
+    assert events.count("rollout_unwatched") == 1
+    assert "rollout_watched" not in events
+
+
 def test_a_candidate_that_is_promoted_is_the_student_that_was_tried(scene: Scene) -> None:
     scene.succession.take_up(state(3, ONE, rollout(TWO)))
     tried = scene.served.trial.candidate

@@ -223,6 +223,15 @@ def durable(shown: Shown) -> Vector:
     return each_page("understudy_store_durable")(shown)
 
 
+def registry_age(shown: Shown) -> Vector:
+    """How long ago each replica read the generations, those of the cascade that waits longest."""
+    pages = shown.history.told(shown.range.at, "understudy_generations_read_age_seconds")
+    return {
+        labels_of(job=JOB, instance=replica.instance): max(page.values())
+        for replica, page in zip(shown.history.replicas, pages, strict=True)
+    }
+
+
 def up(shown: Shown) -> Vector:
     """All replicas answered every scrape."""
     return {labels_of(job=JOB): Decimal(len(shown.history.replicas))}
@@ -272,6 +281,11 @@ ALERTS: Mapping[str, Expected] = {
     "UnderstudyStoreEvicts (ticket)": empty("the store's maxmemory-policy is noeviction"),
     "UnderstudyStoreNotDurable (ticket)": durable,
     "UnderstudyRedactorFailing (ticket)": empty("no cascade has a redactor"),
+    "UnderstudyRolledBack (ticket)": empty("no cascade ever had a candidate"),
+    "UnderstudyRolloutUnwatched (ticket)": empty("no cascade ever had a candidate"),
+    "UnderstudyGenerationsRefused (ticket)": empty("no state was ever written"),
+    "UnderstudyGenerationsDiffer (ticket)": empty("no state was ever written"),
+    "UnderstudyRegistryAway (ticket)": registry_age,
 }
 
 

@@ -5,6 +5,7 @@ Nothing is started here.
 
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
@@ -33,25 +34,33 @@ DRAIN_SECONDS = 3
 HOLD_SECONDS = 60
 
 
-def student_program(
-    port: int, threads: int | None = None, weights: Path | None = None, name: str = ""
-) -> tuple[Program, Model]:
-    """The student's process, and the model that it serves; without ``threads`` it chooses.
+@dataclass(frozen=True, slots=True)
+class StudentOptions:
+    """Other weights than the demo's own, in a GGUF file, served under a name, ``parallel`` requests
+    at a time.  None: as the demo has it."""
 
-    ``weights`` are another GGUF file than the demo's own; both are served as ``name``, if any.
-    """
-    alias = name or student.MODEL_ALIAS
-    url = f"http://{LOOPBACK}:{port}"
+    weights: Path | None = None
+    name: str | None = None
+    parallel: int | None = None
+
+
+def student_program(
+    port: int, threads: int | None = None, more: StudentOptions | None = None
+) -> tuple[Program, Model]:
+    """The student's process, and the model that it serves; without ``threads`` it chooses."""
+    url, more = f"http://{LOOPBACK}:{port}", more or StudentOptions()
     command: tuple[str, ...] = (sys.executable, "-m", "understudy.demo.student")
-    command = (*command, "--port", str(port))
-    if threads is not None:
-        command = (*command, "--threads", str(threads))
-    if weights is not None:
-        command = (*command, "--weights", str(weights))
-    if name:
-        command = (*command, "--alias", name)
-    program = Program(name or "student", command, answers(f"{url}/health"))
-    return program, Model(f"{url}/v1", alias)
+    options = {
+        "--port": port,
+        "--threads": threads,
+        "--weights": more.weights,
+        "--alias": more.name,
+        "--parallel": more.parallel,
+    }
+    for option, value in options.items():
+        command += () if value is None else (option, str(value))
+    program = Program(more.name or "student", command, answers(f"{url}/health"))
+    return program, Model(f"{url}/v1", more.name or student.MODEL_ALIAS)
 
 
 def teacher_program(port: int, delay_ms: float) -> tuple[Program, Model]:

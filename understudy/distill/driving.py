@@ -48,6 +48,15 @@ class Errand:
     lease_seconds: float = 60.0
 
 
+def check_free(state: Generations | None, now: float) -> None:
+    """See that no candidate is being tried.  Raises CommandError."""
+    if state is not None and state.rollout is not None and state.rollout.is_running(now):
+        raise CommandError(
+            f"the candidate {state.rollout.candidate.version} is being tried: {told(state.last)}: "
+            "wait for it, or end it with `understudy distill rollback`"
+        )
+
+
 @dataclass(slots=True)
 class Promotion:
     """One candidate's way in: ``begin`` it, then ``finish`` it, once."""
@@ -60,6 +69,7 @@ class Promotion:
     _revision: int = 0
     _previous: Generation | None = None
     _why: str = ""
+    _gone: list[str] = field(default_factory=list)
     _is_away: bool = False
     _is_ending: bool = False
 
@@ -112,17 +122,14 @@ class Promotion:
         """End a rollout whose command is gone; gateways have left its candidate alone since."""
         if state is None or state.rollout is None:
             return state
+        check_free(state, now)
         version = state.rollout.candidate.version
-        if state.rollout.is_running(now):
-            raise CommandError(
-                f"the candidate {version} is being tried: {told(state.last)}: wait for it, or end "
-                "it with `understudy distill rollback`"
-            )
         after = ended(state, self._reason(f"nobody watched {version} any more"))
         try:
             self.registry.write_step(state, after)
         except LostRace as error:
             raise CommandError(str(error)) from None
+        self._gone.append(version)  # its adapter, where it has one, is unloaded at the end
         self.narrator.step(after)
         return after
 
@@ -192,7 +199,9 @@ class Promotion:
     def _promote(self) -> int:
         after = self._step(lambda state: promoted(state, self._reason(self._why)))
         self._is_ending = True
-        self._settle(after, [] if self._previous is None else [self._previous.version])
+        if self._previous is not None:
+            self._gone.append(self._previous.version)
+        self._settle(after, self._gone)
         return DONE
 
     def _go_back(self, why: str) -> int:
@@ -202,7 +211,7 @@ class Promotion:
         except Overtaken as overtaken:
             self.narrator.note("overtaken", str(overtaken))
             return BACK
-        self._settle(after, [self.errand.candidate.version])
+        self._settle(after, [*self._gone, self.errand.candidate.version])
         return BACK
 
     def _settle(self, state: Generations, gone: Sequence[str]) -> None:

@@ -118,7 +118,7 @@ def evaluate(
     target: str = "quality=0.99",
     policies: Policies | None = None,
     manner: Manner | None = None,
-    json: bool = False,
+    json: Annotated[bool, Parameter(negative=())] = False,
 ) -> int:
     """Measure a candidate beside the incumbent on the same questions, and say what the gate will.
 

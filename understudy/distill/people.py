@@ -55,6 +55,16 @@ def unhurried() -> World:
 
 
 @contextmanager
+def undoing() -> Iterator[None]:
+    """SIGTERM is a KeyboardInterrupt meanwhile, so that what was begun is undone on the way out."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
 def stopping() -> Iterator[World]:
     """The world as it is; the first signal to end is heard by its ``wait``, the second ends all."""
     asked = threading.Event()

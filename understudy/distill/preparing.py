@@ -1,11 +1,14 @@
 """What comes before anybody gets anything of a candidate: the gate, its adapter, a smoke test."""
 
+import time
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 
 from redis.exceptions import RedisError
 
 from distill.gate import Check, is_open
+from distill.generations import named_by
+from distill.replicas import clocks_off
 from distill.smoke import examples_of
 from gateway.cascades import LoadedCascade
 from understudy.distill.adapters import Servers
@@ -15,6 +18,24 @@ from understudy.distill.proposing import Proposed, records_of
 from understudy.distill.registry import Registry
 from understudy.distill.students import NotTheSame, smoke_test, with_student
 from understudy.telling import CommandError
+
+# A replica speaks once a second, or a little less often: so far apart it is listened to twice.
+LISTEN_SECONDS = 2.0
+
+
+def check_clocks(registry: Registry) -> None:
+    """See that the gateways' clocks are this one's, as far as can be heard.
+
+    A replica that is behind would not be waited for, and one that is ahead would leave a candidate
+    that is still watched.  Raises CommandError.
+    """
+    earlier = registry.heartbeats()
+    time.sleep(LISTEN_SECONDS)
+    if found := clocks_off(earlier, registry.heartbeats(), time.time()):
+        raise CommandError(
+            f"clocks disagree with this one: {', '.join(found)}: set them by NTP, those of the "
+            "gateways and this machine's"
+        )
 
 
 def is_let_past(checks: Sequence[Check], narrator: Narrator) -> bool:
@@ -37,6 +58,8 @@ def load(proposed: Proposed, registry: Registry, key: str | None, undo: ExitStac
 
     def unload() -> None:
         with suppress(CommandError, RedisError):
+            if proposed.version in named_by(registry.state()):  # somebody else was faster with it
+                return
             servers.unload(proposed.version)
             registry.drop_adapter(proposed.version)
 

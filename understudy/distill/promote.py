@@ -1,5 +1,6 @@
 """``understudy distill promote``: let a candidate in, step by step, or send it back."""
 
+import time
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
@@ -9,11 +10,11 @@ from cyclopts.validators import Number
 
 from distill.generations import tries_of
 from distill.rollouts import Plan, retried
-from understudy.distill.driving import BACK, Errand, Promotion
+from understudy.distill.driving import BACK, Errand, Promotion, check_free
 from understudy.distill.narrating import Narrator
 from understudy.distill.options import Gate, Manner, Smoke
-from understudy.distill.people import configured, stopping, whoami
-from understudy.distill.preparing import is_let_past, is_the_same, load
+from understudy.distill.people import configured, stopping, undoing, whoami
+from understudy.distill.preparing import check_clocks, is_let_past, is_the_same, load
 from understudy.distill.proposing import Choice, proposed
 from understudy.distill.registry import Place, Registry, opened
 from understudy.telling import perform
@@ -60,8 +61,13 @@ def promote(
     def work() -> int:
         first = (manner or Manner()).plan()
         loaded = configured(config, where)
-        with opened(Place(where.redis_url, loaded.name)) as registry, ExitStack() as undo:
-            found = proposed(choice, state := registry.state(), loaded)
+        with (
+            opened(Place(where.redis_url, loaded.name)) as registry,
+            undoing(),
+            ExitStack() as undo,
+        ):
+            check_free(state := registry.basis(time.time()), time.time())
+            found = proposed(choice, state, loaded)
             if not is_let_past(found.checks(state, loaded, (gate or Gate()).limits), narrator):
                 return BACK
             plan = _as_tried(first, registry, found.version, narrator)
@@ -73,6 +79,7 @@ def promote(
                 key=loaded.student_key,
                 lease_seconds=lease_seconds,
             )
+            check_clocks(registry)
             load(found, registry, loaded.student_key, undo)
             if not is_the_same(found, loaded, smoke or Smoke(), narrator):
                 return BACK

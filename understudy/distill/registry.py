@@ -12,6 +12,7 @@ import redis
 from cyclopts import Parameter
 
 from distill.generations import revision_of
+from distill.replicas import alive, orphaned
 from gateway.stores.redis_keys import (
     adapters_key,
     generations_key,
@@ -94,6 +95,23 @@ class Registry:
             raise CommandError(
                 f"the state in Redis, {generations_key(self.cascade)}, cannot be read: {error}"
             ) from None
+
+    def basis(self, now: float) -> Generations | None:
+        """The state that a step can be made from.  Raises CommandError where it is lost."""
+        state = self.state()
+        if (revision := orphaned(state, alive(self.heartbeats(), now))) is not None:
+            raise CommandError(self.told_lost(revision))
+        return state
+
+    def told_lost(self, revision: int) -> str:
+        """What has happened where gateways have a state in force that is gone, and the way back."""
+        key = generations_key(self.cascade)
+        return (
+            f"Redis has lost the state, {key}: gateways go on with revision {revision}, and one "
+            "that starts without a saved state begins with the configuration's student. Put it "
+            f"back: redis-cli -x SET '{key}' < STATE_DIR/generations-{self.cascade}.json, with "
+            "the UNDERSTUDY_STATE_DIR of a gateway"
+        )
 
     def write_step(self, before: Generations | None, after: Generations) -> None:
         """Put a step's state in the place of the one it was made from.

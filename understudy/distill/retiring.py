@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from distill.generations import version_of
+from distill.generations import named_by
 from routing.rollout import Generations
 from understudy.distill.adapters import Servers
 from understudy.distill.registry import Registry
@@ -30,9 +30,7 @@ def _retired(
     registry: Registry, state: Generations, versions: Sequence[str], key: str | None, world: World
 ) -> list[str]:
     """Unload those of the versions that were loaded by us and are in no use; what came of each."""
-    used = {version_of(state.incumbent), version_of(state.previous)}
-    if state.rollout is not None:
-        used.add(state.rollout.candidate.version)
+    used = named_by(state)
     told = []
     for version in dict.fromkeys(versions):
         adapter = registry.adapter(version)

@@ -5,9 +5,10 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from distill.generations import NoStep, Reason, ended, exchanged, version_of
+from distill.generations import NoStep, Reason, ended, exchanged, told, version_of
+from distill.progress import duration
 from gateway.cascades import LoadedCascade
-from routing.rollout import Generation, Generations
+from routing.rollout import Action, Generation, Generations
 from understudy.distill.adapters import Servers
 from understudy.distill.narrating import Narrator
 from understudy.distill.people import configured, unhurried, whoami
@@ -26,13 +27,14 @@ def rollback(
     who: str | None = None,
     why: str | None = None,
     force: Annotated[bool, Parameter(negative=())] = False,
+    again: Annotated[bool, Parameter(negative=())] = False,
     as_json: Annotated[bool, Parameter(name="--json", negative=())] = False,
 ) -> int:
     """End the rollout that is running; without one, incumbent and previous change places.
 
     Waits until all gateways that are alive have taken it up.  Ends with status 0 where they have,
-    1 where some have not yet, 2 where there is nothing to go back to, or its server does not
-    answer.
+    1 where some have not yet, 2 where nothing is changed: there is nothing to go back to, its
+    server does not answer, or the last step was a rollback already.
 
     Parameters
     ----------
@@ -44,6 +46,8 @@ def rollback(
         Why, for the registry.
     force
         Go back although the previous generation's server does not answer, or cannot be asked.
+    again
+        Change places although the last step was a rollback already.
     as_json
         Print a JSON object a line for each step.
     """
@@ -55,14 +59,14 @@ def rollback(
         cascade = place.cascade if loaded is None else loaded.name
         world = unhurried()
         with opened(Place(place.redis_url, cascade)) as registry:
-            state = registry.state()
+            state = registry.basis(world.clock())
             reason = Reason(who or whoami(), world.clock(), why or "somebody asked for it")
             if state is not None and state.rollout is not None:
                 gone = [state.rollout.candidate.version]
                 after = ended(state, reason)
             else:
                 gone = []
-                after = _exchanged(state, reason)
+                after = _exchanged(state, reason, is_again=again)
                 if not force:
                     _check_served(registry, loaded, after.incumbent)
             try:
@@ -71,19 +75,31 @@ def rollback(
                 raise CommandError(f"{error}: look with `understudy distill status`") from None
             narrator.step(after)
             key = None if loaded is None else loaded.student_key
-            told = settle(registry, after, gone, key, world)
-        for kind, line in told:
+            notes = settle(registry, after, gone, key, world)
+        for kind, line in notes:
             narrator.note(kind, line)
-        return UNFINISHED if any(kind == UNSETTLED for kind, _ in told) else 0
+        return UNFINISHED if any(kind == UNSETTLED for kind, _ in notes) else 0
 
     return perform("roll back", work)
 
 
-def _exchanged(state: Generations | None, reason: Reason) -> Generations:
+def _exchanged(state: Generations | None, reason: Reason, *, is_again: bool) -> Generations:
+    """Incumbent and previous in each other's place.
+
+    Raises CommandError, also where somebody, or the promotion by itself, was faster: whoever means
+    to end a rollout would change the incumbent.
+    """
     try:
-        return exchanged(state, reason)
+        after = exchanged(state, reason)
     except NoStep as error:
         raise CommandError(f"there is nothing to go back to: {error}") from None
+    if state is not None and state.last.action is Action.ROLLED_BACK and not is_again:
+        raise CommandError(
+            f"the last step was one already, {duration(max(0.0, reason.at - state.last.at))} ago: "
+            f"{told(state.last)}: to go from {version_of(state.incumbent)} to "
+            f"{version_of(state.previous)} all the same say --again"
+        )
+    return after
 
 
 def _check_served(

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from distill.generations import CONFIGURED
-from distill.replicas import alive
+from distill.replicas import SKEW_SECONDS, alive, orphaned
 from routing.rollout import Generation, Generations
 from routing.rollout_file import policy_version
 from understudy.distill.narrating import step_document, step_line
@@ -53,11 +53,14 @@ def document(registry: Registry, steps: int, now: float) -> dict[str, Any]:
     state = registry.state()
     heartbeats = registry.heartbeats()
     live = alive(heartbeats, now)
+    lost = orphaned(state, live)
+    known = lost is None
     return {
         "cascade": registry.cascade,
         "revision": 0 if state is None else state.revision,
-        "incumbent": _generation(None if state is None else state.incumbent),
-        "previous": _generation(None if state is None else state.previous),
+        "lost": None if lost is None else registry.told_lost(lost),
+        "incumbent": _generation(state.incumbent if state else None) if known else None,
+        "previous": _generation(state.previous if state else None) if known else None,
         "rollout": _rollout(state, registry.reported(), now),
         "replicas": {
             name: {
@@ -111,17 +114,21 @@ def _show(told: dict[str, Any], lines: list[str]) -> None:
         "", "generation", "version", title=f"{told['cascade']}: revision {told['revision']}"
     )
     for name in ("incumbent", "previous"):
-        table.add_row(name, str(told[name]["number"]), Text(told[name]["version"]))
+        one = told[name] or {"number": "?", "version": "unknown"}
+        table.add_row(name, str(one["number"]), Text(one["version"]))
     rollout = told["rollout"]
     if rollout is not None:
         candidate = rollout["candidate"]
         table.add_row("candidate", str(candidate["number"]), Text(candidate["version"]))
     console.print(table)
+    if told["lost"] is not None:
+        console.print(Text(told["lost"], style="bold red"), soft_wrap=True)
     if rollout is not None:
         _show_rollout(rollout, console)
     replicas = Table("gateway", "heard of", "revision", "requests under way", "refuses")
     for name, one in told["replicas"].items():
-        heard = f"{one['seconds_ago']:,.0f} s ago"
+        ago = one["seconds_ago"]
+        heard = f"{ago:,.0f} s ago" if ago > -SKEW_SECONDS else f"clock {-ago:,.0f} s ahead"
         under_way = ", ".join(f"{version}: {count}" for version, count in one["open"].items())
         replicas.add_row(
             Text(name),
@@ -160,5 +167,5 @@ def _show_rollout(rollout: dict[str, Any], console: Console) -> None:
         )
     console.print(table)
     console.print(f"Looked at {rollout['seen_seconds_ago']:,.0f} s ago.")
-    for missing in seen["missing"]:
+    for missing in seen["missing"] if rollout["is_watched"] else ():
         console.print(Text(f"Waiting for {missing}"), soft_wrap=True)

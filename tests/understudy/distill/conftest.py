@@ -39,6 +39,7 @@ def registry(client: redis.Redis) -> Registry:
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Gateways and commands look more often than once a second."""
     monkeypatch.setattr("gateway.registry.READ_SECONDS", 0.05)
+    monkeypatch.setattr("understudy.distill.preparing.LISTEN_SECONDS", 0.1)
     for module in ("driving", "settling"):
         monkeypatch.setattr(f"understudy.distill.{module}.POLL_SECONDS", 0.05)
 

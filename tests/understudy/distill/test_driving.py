@@ -325,6 +325,30 @@ def test_a_dead_rollout_is_ended_by_the_next_one(scene: Stage) -> None:
     assert late.registry.steps(9)[-2].why == "nobody watched small-g1 any more"
 
 
+@pytest.mark.parametrize(
+    ("rates", "status", "gone"),
+    [({}, DONE, {"small-g1"}), ({"failed": 0.9}, BACK, {"small-g1", "small-g2"})],
+)
+def test_what_a_dead_rollout_had_loaded_is_unloaded_by_the_next_one(
+    scene: Stage,
+    registry: Registry,
+    capsys: pytest.CaptureFixture[str],
+    rates: dict[str, float],
+    status: int,
+    gone: set[str],
+) -> None:
+    for version in ("small-g1", "small-g2"):
+        registry.keep_adapter(version, Adapter((closed_port_url(),), "/adapters"))
+    first = scene(1, lease=5.0)
+    first.promotion.begin()
+    late = scene(2, **rates)
+    late.hours.now = first.hours.now + 6.0
+    assert late.run() == status
+    events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    told = [event["told"] for event in events if event["event"] == "retired"]
+    assert {line.partition(" stays loaded: http://127.0.0.1:")[0] for line in told} == gone
+
+
 def test_whoever_is_asked_to_end_takes_the_candidate_back_first(scene: Stage) -> None:
     one = scene(deferred=0.25)
     one.hours.acts[12] = lambda: setattr(one.hours, "is_asked_to_stop", True)

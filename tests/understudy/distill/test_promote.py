@@ -1,6 +1,11 @@
 """The command as operators run it: real gateways under load, a real Valkey, scripted students."""
 
+import os
+import re
+import signal
+import time
 from collections import Counter
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +14,18 @@ import pytest
 from distill.generations import begun, ended, promoted, widened
 from routing.rollout_file import policy_version
 from tests.distill.made_generations import WHY, generation, policy, rollout
+from tests.fakes.replica import FakeReplica
 from tests.fakes.serving import closed_port_url
 from tests.fakes.upstream import SURE, Reply, completion
 from tests.understudy.distill.proposal import ANSWER, Proposal, propose
 from tests.understudy.distill.running import QUICK, Distill
 from tests.understudy.distill.streets import G1, G2, PATHS, Street, failing, good, usual, wrong
-from understudy.distill.registry import Adapter, Registry
+from understudy.distill.people import configured
+from understudy.distill.preparing import load
+from understudy.distill.proposing import Choice, proposed
+from understudy.distill.registry import Adapter, Place, Registry
+
+DOCS = Path(__file__).parents[3] / "docs"
 
 
 def test_a_good_candidate_is_promoted_and_rolled_back_under_load_and_nobody_notices(
@@ -268,6 +279,85 @@ def test_an_adapter_of_other_weights_than_the_version_names_is_refused(
     named = propose(tmp_path / "g7", "small-g7-0123456789ab")
     assert command.promote(quiet, named, "--load-adapter", str(tmp_path / "adapter")) == 2
     assert "names 0123456789ab: it is another adapter" in command.error
+
+
+def test_a_gateway_whose_clock_is_off_lets_nothing_begin(
+    command: Distill, quiet: Street, proposal: Proposal, registry: Registry
+) -> None:
+    FakeReplica(registry.client, "hasty", requests_a_second=0).beat(time.time() + 30)
+    assert command.promote(quiet, proposal) == 2
+    assert "hasty is 30 s ahead: set them by NTP" in command.error
+    assert registry.state() is None
+    assert quiet.student.loaded == {}
+    assert "clock 30 s ahead" in command.said("status")
+
+
+def test_while_another_is_tried_nothing_is_loaded(
+    command: Distill, quiet: Street, proposal: Proposal, registry: Registry
+) -> None:
+    tried = rollout(generation(2, quiet.student_url), until=time.time() + 60)
+    registry.write_step(None, begun(None, tried, WHY))
+    assert command.promote(quiet, proposal) == 2
+    assert "the candidate small-g2 is being tried" in command.error
+    assert (command.output, quiet.student.loaded) == ("", {})
+
+
+def test_an_adapter_that_somebody_else_tries_by_now_stays_loaded(
+    quiet: Street, registry: Registry, proposal: Proposal
+) -> None:
+    """Two people let the same one in at once; whoever loses takes nothing away from the other."""
+    quiet.student.paths = {PATHS[G1]}
+    choice = Choice(
+        proposal.folder, proposal.folder / "policy.json", proposal.folder / "records.jsonl",
+        load_adapter=PATHS[G1],
+    )  # fmt: skip
+    loaded = configured(quiet.config, Place())
+    with ExitStack() as undo:
+        load(proposed(choice, None, loaded), registry, None, undo)
+        registry.write_step(None, begun(None, rollout(generation(1, quiet.student_url)), WHY))
+    assert quiet.student.loaded == {G1: PATHS[G1]}
+
+
+def test_the_rights_that_are_documented_are_enough(
+    capsys: pytest.CaptureFixture[str], here: Street, proposal: Proposal, registry: Registry
+) -> None:
+    """Those of the operator to let somebody in and to go back; those of a gateway not for that."""
+    rights = {
+        page: re.search("^ACL SETUSER .*$", (DOCS / page).read_text(), re.MULTILINE)
+        for page in ("promoting.md", "operating.md")
+    }
+    client: Any = registry.client
+    for line in rights.values():
+        assert line is not None
+        client.execute_command(*line[0].replace("PASSWORD", "p").split())
+    promoter = Distill(capsys, here.store.url.replace("redis://", "redis://promoter:p@"))
+    with here.traffic():
+        assert promoter.promote(here, proposal) == 0, promoter.error
+        assert promoter.rollback(here) == 0, promoter.error
+    assert promoter.status("status") == 0, promoter.error
+    gateway = Distill(capsys, here.store.url.replace("redis://", "redis://understudy:p@"))
+    state = registry.state()
+    assert gateway.rollback(here, "--again") == 2
+    assert registry.state() == state
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_whoever_is_ended_before_anything_has_begun_leaves_nothing_loaded(
+    command: Distill,
+    quiet: Street,
+    proposal: Proposal,
+    registry: Registry,
+    number: signal.Signals,
+) -> None:
+    def ending(_: Any) -> Reply:
+        os.kill(os.getpid(), number)
+        return Reply(delay_seconds=5.0)
+
+    quiet.student.replies[G1] = ending
+    assert command.promote(quiet, proposal) == 130
+    assert (registry.state(), registry.adapter(G1)) == (None, None)
+    assert (quiet.student.loaded, quiet.student.unloaded) == ({}, [G1])
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
 def test_without_redis_nothing_begins(

@@ -11,6 +11,7 @@ from routing.rollout import Action, Generation, Generations
 from tests.distill.made_generations import WHY, generation, rollout
 from tests.fakes.replica import FakeReplica
 from tests.fakes.serving import closed_port_url, wait_until
+from tests.understudy.distill.proposal import Proposal
 from tests.understudy.distill.running import Distill
 from tests.understudy.distill.streets import G1, PATHS, Street
 from understudy.distill.registry import Adapter, Registry
@@ -87,11 +88,29 @@ def test_the_one_before_is_gone_back_to_and_returned_to(
     here.student.loaded |= PATHS
     serving(registry, 1, 2, url=here.student_url)
     assert command.rollback(here) == 0, command.error
-    assert command.rollback(here) == 0, command.error
+    assert command.rollback(here, "--again") == 0, command.error
     assert [step.version for step in registry.steps(2)] == [G1, "small-g2"]
     state = registry.state()
     assert state is not None
     assert state.incumbent == generation(2, here.student_url)
+
+
+def test_whoever_comes_second_does_not_undo_it(
+    command: Distill, quiet: Street, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two people are paged, or the promotion has ended by itself while somebody typed."""
+    monkeypatch.setattr("understudy.distill.settling.TAKE_UP_SECONDS", 0.1)
+    serving(registry, 1, 2, url=quiet.student_url)
+    last = serving(registry, 3, url=quiet.student_url)
+    quiet.student.loaded["small-g2"] = "/adapters/g2"
+    assert command.rollback(quiet, "--who", "ada") == 1  # no gateway is there to follow
+    state = registry.state()
+    assert state is not None
+    assert command.rollback(quiet, "--who", "bob") == 2
+    assert registry.state() == state
+    for words in ("0 s ago: rolled_back small-g3 by ada", "small-g2 to small-g3", "say --again"):
+        assert words in command.error
+    assert state.incumbent == last.previous
 
 
 def test_an_adapter_that_its_server_has_lost_is_loaded_again(
@@ -237,6 +256,39 @@ def test_status_shows_gateways_steps_and_the_evidence(
         assert words in shown
     registry.report(seen | {"rollout": "another"})
     assert json.loads(command.said("status", "--json"))["rollout"]["seen"] is None
+
+
+def test_a_state_that_is_lost_is_told_with_the_way_back(
+    command: Distill, here: Street, proposal: Proposal, registry: Registry
+) -> None:
+    """Redis came back empty: gateways go on, and nothing is built on what they are not at."""
+    here.student.loaded |= PATHS
+    state = serving(registry, 1, url=here.student_url)
+    wait_until(lambda: is_in_force(registry, state.revision))
+    registry.client.delete("understudy:{assistant}:generations", "understudy:{assistant}:registry")
+    told = json.loads(command.said("status", "--json"))
+    assert (told["incumbent"], told["previous"]) == (None, None)
+    for words in ("gateways go on with revision 2", "STATE_DIR/generations-assistant.json"):
+        assert words in told["lost"]
+    shown = command.said("status")
+    assert told["lost"] in shown
+    assert "configuration \u2502" not in shown
+    for act in (command.rollback(here), command.promote(here, proposal)):
+        assert act == 2
+    assert "Redis has lost the state" in command.error
+    (saved, _) = here.config.parent.glob("gateway-*/state/generations-assistant.json")
+    registry.client.set("understudy:{assistant}:generations", saved.read_bytes())
+    assert json.loads(command.said("status", "--json"))["lost"] is None
+    assert command.rollback(here) == 0, command.error
+
+
+def test_of_a_dead_rollout_nothing_is_waited_for(
+    command: Distill, quiet: Street, registry: Registry
+) -> None:
+    trying(registry, generation(1, quiet.student_url), time.time() - 1)
+    missing = "shadow drafts: 7 of 200"
+    registry.report({"rollout": "r1", "at": time.time(), "findings": [], "missing": [missing]})
+    assert missing not in command.said("status")
 
 
 def test_a_state_that_nobody_can_read_is_told(

@@ -89,7 +89,11 @@ class Board:
 
 def table_of(turns: Sequence[Turn]) -> Table:
     """A row per generation."""
-    table = Table(*(name.replace(" ", "\n", 1) for name in COLUMNS), box=SIMPLE_HEAD)
+    # As narrow as it can be: terminals of 80 columns are common.
+    table = Table(box=SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
+    for name in COLUMNS:
+        first, _, last = name.rpartition(" ")
+        table.add_column(f"{first}\n{last}".strip(), no_wrap=True)
     for turn in turns:
         table.add_row(*row(turn))
     return table

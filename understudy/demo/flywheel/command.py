@@ -1,5 +1,6 @@
 """``understudy flywheel``: a student that gets better by serving, on this machine."""
 
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -61,7 +62,8 @@ def flywheel(
     seed
         Which requests: the same seed draws the same ones.
     threads
-        How many cores a student may use; without it all, up to four.
+        How many cores a student may use; without it half of them, because two students serve while
+        a candidate is tried.
     state_dir
         Where everything is kept; what an earlier run left there goes.
     page
@@ -81,7 +83,7 @@ def flywheel(
         target=target,
         seed=seed,
         state_dir=state_dir,
-        threads=threads,
+        threads=threads or max(1, (os.cpu_count() or 1) // 2),
         page=page,
         command=shlex.join(["./dev", *sys.argv[1:]]),
     )

@@ -9,8 +9,8 @@ class FlywheelOptions:
     """What the command line asks for.
 
     ``requests`` is the traffic of a generation before the next one is trained, ``steps`` how long
-    that is; ``calibration`` and ``held_out`` are questions.  ``threads`` is None where students
-    choose, ``page`` where none is to be written.  ``command`` is how all of this was said.
+    that is; ``calibration`` and ``held_out`` are questions.  ``threads`` are those of a student.
+    ``page`` is None where none is to be written; ``command`` is how all of this was said.
     """
 
     generations: int
@@ -21,6 +21,6 @@ class FlywheelOptions:
     target: str
     seed: int
     state_dir: Path
-    threads: int | None
+    threads: int
     page: Path | None
     command: str

@@ -32,7 +32,8 @@ numbers, which a student of this size does not learn.
 
 **How it is measured.** The same {held_out} held-out requests are sent through the gateway by the
 official client after each generation; who answered, and what it cost, is what the gateway says of
-each. None of them is ever in traffic, in training or in calibration."""
+each. None of them is ever in traffic, in training or in calibration. Beside a generation that
+stayed outside stands what clients got of the one that served on."""
 COLUMNS = (
     "generation", "trained on pairs", "steps", "student alone: right", "cascade: right",
     "escalated", "of the learnable", "of the products", "USD per million requests",
