@@ -45,6 +45,7 @@ def train(task: Task, watcher: Watcher) -> dict[str, Any]:
     if state.is_main_process:
         _finish(task, watcher, base, card)
     state.wait_for_everyone()
+    state.destroy_process_group()
     return card
 
 

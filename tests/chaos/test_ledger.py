@@ -78,6 +78,7 @@ def scene(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Scene]:
         yield Scene(tmp_path, store, student_url, teacher_url, rounds)
 
 
+@pytest.mark.full
 def test_a_killed_gateway_loses_its_last_second_of_the_ledger_at_most(scene: Scene) -> None:
     owed = 0
     for _ in scene.rounds:

@@ -24,10 +24,11 @@ class Trainer:
     """A process that trains as it is told."""
 
     def __init__(self, folder: Path) -> None:
+        python = distill_python(COMMAND)  # or it skips, and nothing is open
         self.folder = folder
         self._errors = (folder / "errors").open("w+")
         self._process = subprocess.Popen(
-            [distill_python(COMMAND), "-m", "tests.distill.training_process"],
+            [python, "-m", "tests.distill.training_process"],
             cwd=ROOT,
             env=environment(),
             stdin=subprocess.PIPE,

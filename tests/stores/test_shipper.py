@@ -69,6 +69,7 @@ async def test_a_flush_without_a_store_ends_and_keeps_the_records(tmp_path: Path
         assert one.ids() == [1]
 
 
+@pytest.mark.full
 async def test_a_long_backlog_can_be_left_at_any_moment(store: StoreServer, tmp_path: Path) -> None:
     async with shipping(store.url, tmp_path) as one:
         for number in range(20_000):

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,8 @@ OPTIONS = (
     "--tool-call-parser=hermes",
     "--no-enable-log-requests",
 )
+# Adapters that are loaded and unloaded while the server runs, of the rank that training has.
+ADAPTERS = ("--enable-lora", "--max-lora-rank=16", "--max-loras=2")
 
 
 def vllm_python() -> str:
@@ -104,8 +106,11 @@ def _dequantise(python: str, weights: Path, model: Path) -> None:
 
 
 @contextlib.contextmanager
-def started_server(logs: Path) -> Iterator[str]:
-    """Start vLLM on a free port of loopback; gives its address, without /v1."""
+def started_server(logs: Path, options: Sequence[str] = ()) -> Iterator[str]:
+    """Start vLLM on a free port of loopback; gives its address, without /v1.
+
+    ``options`` are further ones for this server.
+    """
     python = vllm_python()
     port = free_port()
     url = f"http://127.0.0.1:{port}"
@@ -114,7 +119,7 @@ def started_server(logs: Path) -> Iterator[str]:
         (
             *(python, "-m", "vllm.entrypoints.openai.api_server"),
             *(*model_options(python), f"--served-model-name={SERVED_NAME}"),
-            *("--host=127.0.0.1", f"--port={port}", *OPTIONS),
+            *("--host=127.0.0.1", f"--port={port}", *OPTIONS, *options),
         ),
         answers(f"{url}/health"),
         _environment(),
@@ -131,6 +136,7 @@ def _environment() -> dict[str, str]:
     wanted = {
         "HF_HUB_OFFLINE": "1",
         "VLLM_NO_USAGE_STATS": "1",
+        "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "True",
         "VLLM_CPU_KVCACHE_SPACE": "1",
         "VLLM_CPU_OMP_THREADS_BIND": str(core),
     }

@@ -45,14 +45,13 @@ def running_below(folder: Path) -> list[str]:
 
 
 def test_a_student_is_trained_let_in_and_asked_and_nothing_is_left_running(tmp_path: Path) -> None:
-    """Smaller than the default in all that takes time, and with a promise that so little carries.
+    """One generation, which does not learn enough for all that a whole run has to show.
 
-    One generation does not learn enough for all that a whole run has to show.
+    With fewer questions than the default a policy promises so much less that the gate refuses it.
     """
-    small = ("--generations", "1", "--steps", "14", "--held-out", "120", "--calibration", "200")
     page = tmp_path / "docs" / "flywheel.md"
     told = subprocess.run(
-        command(tmp_path / "state", *small, "--target", "quality=0.97", "--page", str(page)),
+        command(tmp_path / "state", "--generations", "1", "--page", str(page)),
         env=environment(),
         capture_output=True,
         text=True,
@@ -65,10 +64,10 @@ def test_a_student_is_trained_let_in_and_asked_and_nothing_is_left_running(tmp_p
     assert first.fate is Fate.FIRST
     assert second.fate is Fate.PROMOTED, second.why
     assert re.fullmatch(r"smollm2-135m-instruct-g1-[0-9a-f]{12}", second.version)
-    assert all_of(first.cascade).escalation.part == 120
+    assert all_of(first.cascade).escalation.part == 200
     assert all_of(second.student).right > all_of(first.student).right
     assert learnable(second.cascade).escalated < learnable(first.cascade).escalated
-    assert unlearnable(second.cascade).escalated == 12
+    assert unlearnable(second.cascade).escalated >= 19
     assert all_of(second.cascade).usd_per_request < all_of(first.cascade).usd_per_request
     assert second.under_way.requests > 200
     assert second.under_way.unanswered == 0

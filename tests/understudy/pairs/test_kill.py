@@ -97,6 +97,7 @@ def test_killed_exporters_lose_nothing_and_double_nothing(
         assert log.client.xlen(log.key("pairs")) == 0
 
 
+@pytest.mark.full
 @pytest.mark.timeout(120)
 def test_a_consolidation_that_is_killed_can_be_run_again(
     log: Log, source: Source, tmp_path: Path

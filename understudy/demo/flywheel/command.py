@@ -29,7 +29,7 @@ def flywheel(
     *,
     generations: Annotated[int, Parameter(validator=Number(gte=1, lte=MOST_GENERATIONS))] = 3,
     requests: Annotated[int, Parameter(validator=Number(gte=20, lte=MOST_REQUESTS))] = 200,
-    steps: Annotated[int, Parameter(validator=Number(gte=1))] = 16,
+    steps: Annotated[int, Parameter(validator=Number(gte=1))] = 24,
     calibration: Annotated[int, Parameter(validator=Number(gte=20, lte=MOST_QUESTIONS))] = 600,
     held_out: Annotated[int, Parameter(validator=Number(gte=20, lte=MOST_QUESTIONS))] = 200,
     target: str = "quality=0.99",

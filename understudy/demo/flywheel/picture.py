@@ -46,7 +46,7 @@ def _draw_shares(result: Result, axes: Axes) -> None:
     )
     axes.set(ylabel="share of held-out requests", ylim=(-0.03, 1.05))
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-    axes.legend(fontsize=8, loc="center right")
+    _add_legend(axes)
 
 
 def _draw_costs(result: Result, axes: Axes) -> None:
@@ -57,7 +57,12 @@ def _draw_costs(result: Result, axes: Axes) -> None:
     student = [_usd(turn.student) for turn in result.turns]
     axes.plot(numbers, student, "s--", color=STUDENT, label="student alone")
     axes.set(ylabel="USD per million requests", ylim=(0.0, None))
-    axes.legend(fontsize=8)
+    _add_legend(axes)
+
+
+def _add_legend(axes: Axes) -> None:
+    """Above the lines: wherever else it stood, some run's lines would pass."""
+    axes.legend(fontsize=8, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2, frameon=False)
 
 
 def _label_generations(result: Result, axes: Axes) -> None:
