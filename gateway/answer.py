@@ -129,9 +129,10 @@ async def answer(chat: Chat, cascade: Cascade, legs: Legs) -> Answer:
 async def write_draft(
     first: AskStudent | NoDraft, chat: Chat, prospect: Prospect, cascade: Cascade, legs: Legs
 ) -> Completion | NoDraft:
-    """Have the student write, where it is to.  Raises UpstreamRefused where it blames the request,
-    but for its length."""
-    """The student's answer, of several the one that most agree with, or why there is none."""
+    """The student's answer, of several the one that most agree with, or why there is none.
+
+    Raises UpstreamRefused where it blames the request, but for its length.
+    """
     if isinstance(first, NoDraft):
         return first
     if isinstance(legs.reserve(cascade.student), Denied):
