@@ -4,7 +4,6 @@ A generation gets past here only with the policy that was evaluated, fitted for 
 and, where its adapter lies on this machine, with the weights that its version names.
 """
 
-import hashlib
 import json
 import re
 from collections.abc import Iterator, Sequence
@@ -18,6 +17,7 @@ from cyclopts import Parameter
 from distill.evaluation_file import Evaluation, EvaluationFileError, from_bytes
 from distill.gate import Check, Limits, Proposal, Serving, check
 from distill.generations import next_number
+from distill.lineage import sha256_of
 from evaluation.errors import RecordError
 from evaluation.records import Record, read_records
 from gateway.cascades import LoadedCascade
@@ -195,8 +195,7 @@ def _content(path: Path, option: str) -> bytes:
 
 def _sha256(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256_of([path])
     except OSError as error:
         raise CommandError(f"--records: {path}: {error.strerror}") from None
 
@@ -205,8 +204,7 @@ def _check_weights(folder: Path, named: str | None) -> None:
     """Refuse an adapter that lies here and is not the one that the version names."""
     for file in (folder / name for name in _WEIGHTS):
         if named is not None and file.is_file():
-            with file.open("rb") as weights:
-                found = hashlib.file_digest(weights, "sha256").hexdigest()[:12]
+            found = sha256_of([file])[:12]
             if found != named:
                 raise CommandError(
                     f"--load-adapter: {file} has the SHA-256 {found}…, and the version that was "
