@@ -13,7 +13,7 @@ from pathlib import Path
 from evaluation.applied import apply_policy
 from evaluation.records import read_records
 from routing.policy import uncalibrated_default
-from understudy.demo.processes import Processes, ProcessFailedError, Program
+from understudy.demo.processes import Processes, ProcessFailedError, Program, lines_in
 from understudy.demo.services import CASCADE
 from understudy.demo.workload import Task
 
@@ -59,7 +59,7 @@ def calibrate(
     _write_lines(questions, [_question(task) for task in tasks])
     options = ("--no-teacher", "--concurrency", str(CONCURRENCY), "--cascade", CASCADE)
     record = ("--dataset", str(questions), "--config", str(config), "--out", str(raw))
-    processes.run(_program("record", *record, *options), lambda: watch(_lines_in(raw)))
+    processes.run(_program("record", *record, *options), lambda: watch(lines_in(raw)))
     by_id = {task.id: task for task in tasks}
     _write_lines(labelled, [_labelled(line, by_id) for line in raw.read_bytes().splitlines()])
     before = _decided(labelled)
@@ -106,10 +106,3 @@ def _decided(path: Path) -> list[Decided]:
 
 def _write_lines(path: Path, lines: Sequence[dict[str, object]]) -> None:
     path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-
-
-def _lines_in(path: Path) -> int:
-    try:
-        return path.read_bytes().count(b"\n")
-    except FileNotFoundError:
-        return 0

@@ -219,3 +219,11 @@ def _interrupts_held_back() -> Iterator[None]:
 def _tail(log: Path) -> str:
     lines = log.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:]
     return "\n".join([f"the end of {log}:", *(f"  {line}" for line in lines)])
+
+
+def lines_in(path: Path) -> int:
+    """How many lines a file has so far; 0 where it is not there yet."""
+    try:
+        return path.read_bytes().count(b"\n")
+    except FileNotFoundError:
+        return 0

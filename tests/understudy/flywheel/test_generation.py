@@ -7,11 +7,11 @@ from gateway.cascades import load_cascades
 from routing.policy import DEFAULT_THRESHOLD
 from understudy.demo.flywheel.figures import Tally, of_one_model
 from understudy.demo.flywheel.generation import Examiner, Generation, Questions, replies_in
-from understudy.demo.flywheel.product import Product, lines_in
+from understudy.demo.flywheel.product import Product
 from understudy.demo.flywheel.services import CASCADE, Deployment, write_config
 from understudy.demo.flywheel.workload import Workload
 from understudy.demo.options import Model
-from understudy.demo.processes import Processes, ProcessFailedError
+from understudy.demo.processes import Processes, ProcessFailedError, lines_in
 from understudy.demo.services import STUDENT_PRICE
 from understudy.demo.teacher_wire import MODEL
 from understudy.record.dataset import Manner, read_dataset

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from understudy.demo.asking import Reply
-from understudy.demo.flywheel.product import Product, lines_in
+from understudy.demo.flywheel.product import Product
 from understudy.demo.flywheel.services import CASCADE, Deployment, write_config
 from understudy.demo.options import Model
+from understudy.demo.processes import lines_in
 from understudy.demo.workload import Task
 
 CONCURRENCY = "4"

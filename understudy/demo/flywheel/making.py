@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from understudy.demo.flywheel.figures import Training
-from understudy.demo.flywheel.product import Product, lines_in
+from understudy.demo.flywheel.product import Product
 from understudy.demo.flywheel.services import CASCADE
+from understudy.demo.processes import lines_in
 from understudy.demo.student import find_weights
 
 # A student of this size learns at ten times the usual rate; tried on these tasks.

@@ -38,11 +38,3 @@ class Product:
         """The objects that a command with ``--json`` told, one a line, in their order."""
         lines = (self.logs / f"{name}.log").read_text(encoding="utf-8").splitlines()
         return [json.loads(line) for line in lines if line.startswith("{")]
-
-
-def lines_in(path: Path) -> int:
-    """How many lines a file has so far; 0 where it is not there yet."""
-    try:
-        return path.read_bytes().count(b"\n")
-    except FileNotFoundError:
-        return 0
