@@ -167,7 +167,7 @@ class Flywheel:
 
     def _no_policy(self, generation: Generation) -> str:
         if not all_of(self._alone(generation)).right:
-            return "it gets nothing right, so that no policy could keep a draft of its"
+            return "it gets nothing right, so no policy could keep its drafts"
         count = len(self._calibration.tasks)
         return f"{self._crew.examiner.target} cannot be promised by what {count} questions show"
 
