@@ -16,6 +16,7 @@ from tests.fakes.script import (
     thoughts,
     whole,
 )
+from tests.fakes.serving import wait_until
 from tests.fakes.trial import AT_ONCE, MIDDLING, UNSURE, Trial, joined, text_of, words
 from tests.fakes.upstream import Reply
 
@@ -69,7 +70,8 @@ def test_a_hopeless_draft_is_given_up_before_the_window_ends(trial: Trial) -> No
     trial.wait_for_events(trial.stage.student, 9)
     deferred_at = trial.drafted.sent_at[-1]
     trial.wait_for_left(trial.drafted, deferred_at)
-    assert trial.taught.began - deferred_at < AT_ONCE  # and it was asked, though it says nothing
+    wait_until(lambda: trial.stage.teacher.played)  # it was asked, though it says nothing
+    assert trial.taught.began - deferred_at < AT_ONCE
     assert listener.headers == {}
     queued.set()
     assert listener.whole().text == joined(TAUGHT)

@@ -326,7 +326,8 @@ def test_a_client_that_leaves_amid_its_stream(scene: Scene) -> None:
         headers={"traceparent": scene.parent},
     ) as response:
         assert next(response.iter_lines()).startswith("data: ")
-        assert [span for span in scene.collector.spans if span.trace_id == scene.trace_id] == []
+        out = {span.name for span in scene.collector.spans if span.trace_id == scene.trace_id}
+        assert out <= {"plan"}  # the only one that is over
     spans = scene.spans(3)
     is_whole(spans)
     root, _, draft = spans
