@@ -111,9 +111,28 @@ def build_model(
 
     ``rents`` has the meters of rented servers; without it the model is alone at its own.
     """
+    config = config_of(loaded, role)
+    place = rented(
+        rents or Rents(time.monotonic), config.base_url, config.price, (loaded.name, role)
+    )
+    return Model(
+        role,
+        OpenAIModel(endpoint_of(loaded, role), time.monotonic, on_breaker),
+        None if config.price is None else config.price.price(),
+        place,
+    )
+
+
+def config_of(loaded: LoadedCascade, role: Role) -> ModelConfig:
+    """What a cascade's configuration says of one of its models."""
+    return loaded.config.student if role is Role.STUDENT else loaded.config.teacher
+
+
+def endpoint_of(loaded: LoadedCascade, role: Role) -> Endpoint:
+    """Where one of a cascade's models is, and how it is asked."""
     is_student = role is Role.STUDENT
-    config: ModelConfig = loaded.config.student if is_student else loaded.config.teacher
-    endpoint = Endpoint(
+    config = config_of(loaded, role)
+    return Endpoint(
         base_url=config.base_url,
         api_key=loaded.student_key if is_student else loaded.teacher_key,
         dialect=Dialect(
@@ -127,13 +146,4 @@ def build_model(
         ),
         max_concurrent=config.max_concurrent,
         timeout_seconds=config.timeout_seconds,
-    )
-    place = rented(
-        rents or Rents(time.monotonic), config.base_url, config.price, (loaded.name, role)
-    )
-    return Model(
-        role,
-        OpenAIModel(endpoint, time.monotonic, on_breaker),
-        None if config.price is None else config.price.price(),
-        place,
     )

@@ -7,7 +7,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, Strict, TypeAdapter, ValidationError
+from pydantic import AfterValidator, Field, Strict, TypeAdapter, ValidationError
 
 from gateway.comparing import ComparatorConfig, EmbeddingConfig, JudgeConfig, NormalisedConfig
 from gateway.config_file import ConfigError, explain, message_of, read_yaml
@@ -21,6 +21,7 @@ from routing.rollout import Generation
 from routing.sampling import MAX_SAMPLES, SAMPLING_NAMES, Sampling, is_greedy
 from routing.vocabulary import Handover, Need, Threshold, WhenDenied
 
+SCHEMA_VERSION = 1
 NAME = r"^[a-z0-9][a-z0-9._-]{0,63}$"
 NAMED_BY = "which UNDERSTUDY_CONFIG, --config or the command names"
 # YAML tells numbers from texts: what is in quotes where a number belongs is a mistake.
@@ -29,6 +30,8 @@ _Int = Annotated[int, Strict()]
 _Float = Annotated[float, Strict()]
 _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
 _url = TypeAdapter[str](HttpUrl)
+# Hears which cascade's policy is no use, and why.
+OnPolicy = Callable[[str, str], None]
 
 
 class ModelConfig(Section):
@@ -137,7 +140,22 @@ class CascadeConfig(Section):
         return {name: value for name, value in extra.items() if name in SAMPLING_NAMES}
 
 
+def _known_version(version: int) -> int:
+    if version != SCHEMA_VERSION:
+        raise ValueError(
+            f"this release reads {SCHEMA_VERSION}, got {version}: run the release that the file "
+            "was written for, or write it as understudy.example.yaml of this one shows"
+        )
+    return version
+
+
 class _File(Section):
+    """``schema_version``: raised where a key that is there already comes to mean something else.
+
+    Of a key that is new an older release says that it does not know it.
+    """
+
+    schema_version: Annotated[_Int, AfterValidator(_known_version)] = SCHEMA_VERSION
     cascades: Annotated[
         dict[Annotated[str, Field(pattern=NAME)], CascadeConfig], Field(min_length=1)
     ]
@@ -161,12 +179,16 @@ class LoadedCascade:
 
 
 def load_cascades(
-    path: Path, read_secret: Callable[[str], str | None]
+    path: Path,
+    read_secret: Callable[[str], str | None],
+    on_policy: OnPolicy | None = None,
 ) -> tuple[LoadedCascade, ...]:
     """Read and check the file with everything that it names.
 
     ``read_secret`` looks an API key up by its variable's name.  Relative policy paths start at the
-    file's folder.  Raises ConfigError, which tells of every problem found, one a line.
+    file's folder.  ``on_policy`` hears of a cascade whose policy is no use for it, which has the
+    default in its place then; without it that is a problem like others.  Raises ConfigError, which
+    tells of every problem found, one a line.
     """
     document = read_yaml(path, NAMED_BY)
     try:
@@ -177,7 +199,20 @@ def load_cascades(
     loaded = []
     for name, config in parsed.cascades.items():
         try:
-            loaded.append(_load_one(path.parent, name, config, read_secret))
+            keys = _keys(config, read_secret)
+            policy, origin = _policy(path.parent, name, config, on_policy)
+            loaded.append(
+                LoadedCascade(
+                    name=name,
+                    config=config,
+                    policy=policy,
+                    student_key=keys["student"],
+                    teacher_key=keys["teacher"],
+                    embedder_key=keys.get("comparator"),
+                    redactor=_redactor(config.pairs),
+                    origin=origin,
+                )
+            )
         except ConfigError as error:
             problems.append(f"{path}: cascades.{name}.{error}")
     if problems:
@@ -211,30 +246,33 @@ def doubts_about(loaded: LoadedCascade) -> list[str]:
     return doubts
 
 
-def _load_one(
-    folder: Path, name: str, config: CascadeConfig, read_secret: Callable[[str], str | None]
-) -> LoadedCascade:
+def _keys(
+    config: CascadeConfig, read_secret: Callable[[str], str | None]
+) -> Mapping[str, str | None]:
     named = {
         "student": config.student.api_key_env,
         "teacher": config.teacher.api_key_env,
     }
     if isinstance(config.comparator, EmbeddingConfig):
         named["comparator"] = config.comparator.api_key_env
-    keys = {role: _key(role, variable, read_secret) for role, variable in named.items()}
+    return {role: _key(role, variable, read_secret) for role, variable in named.items()}
+
+
+def _policy(
+    folder: Path, name: str, config: CascadeConfig, on_policy: OnPolicy | None
+) -> tuple[Policy, Origin | None]:
+    """The policy of a cascade, or the default; and where it comes from."""
     policy, origin = uncalibrated_default(), None
-    if config.policy is not None:
-        loaded = read_policy(folder / config.policy, name, config.student.version)
-        policy, origin = loaded.policy, loaded.origin
-    return LoadedCascade(
-        name,
-        config,
-        _suited(name, config, policy),
-        keys["student"],
-        keys["teacher"],
-        keys.get("comparator"),
-        _redactor(config.pairs),
-        origin,
-    )
+    try:
+        if config.policy is not None:
+            found = read_policy(folder / config.policy, name, config.student.version)
+            policy, origin = found.policy, found.origin
+        return _suited(name, config, policy), origin
+    except ConfigError as error:
+        if on_policy is None:
+            raise
+        on_policy(name, str(error))
+        return uncalibrated_default(), None
 
 
 def of_generation(loaded: LoadedCascade, generation: Generation) -> LoadedCascade:

@@ -43,6 +43,7 @@ class RegistryWatch:
         self._replica = replica
         self._read_at = dict.fromkeys(successions, context.epoch())
         self._is_failing = False
+        self._in_force: dict[str, bytes] = {}
         self._unsaved: dict[str, bytes] = {}
         self._told_unsaved: set[str] = set()
         self._lost: set[str] = set()
@@ -78,8 +79,8 @@ class RegistryWatch:
             except OSError as error:
                 self._tell_of_file(name, error)
                 continue
-            if document is not None:
-                succession.take_up(document, is_news=False)
+            if document is not None and succession.take_up(document, is_news=False):
+                self._in_force[name] = document
 
     async def _keep_going(self, store: GenerationStore, first: asyncio.Event) -> None:
         while goes_on():
@@ -130,8 +131,11 @@ class RegistryWatch:
         if cascade in self._lost:
             self._lost.discard(cascade)
             self._context.observer.generations_found(cascade, is_refused=succession.is_refused)
+        revision = succession.revision
         if succession.take_up(document, is_news=is_news):
-            self._unsaved[cascade] = document
+            if succession.revision < revision:
+                await self._keep_later(cascade)
+            self._in_force[cascade] = self._unsaved[cascade] = document
         if cascade in self._unsaved:
             await self._save(cascade)
 
@@ -144,6 +148,13 @@ class RegistryWatch:
             return
         del self._unsaved[cascade]
         self._told_unsaved.discard(cascade)
+
+    async def _keep_later(self, cascade: str) -> None:
+        """A store that was restored has an older state; nobody else may have the later one."""
+        try:
+            await asyncio.to_thread(self._saved.keep_later, cascade, self._in_force[cascade])
+        except OSError as error:
+            self._tell_of_file(cascade, error)
 
     async def _end(self, store: GenerationStore) -> None:
         """What a replica counted stays in the store; one that counted nothing leaves no trace."""

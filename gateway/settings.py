@@ -4,18 +4,22 @@ Every variable is in docs/operating.md.  Cascades have a file of their own: ``ca
 """
 
 import os
+from collections.abc import Mapping
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from gateway.config_file import ConfigError, fix_of, message_of
 
 PREFIX = "UNDERSTUDY_"
 # These are set by the environment alone.
 WITHOUT_OPTION = frozenset({
     "drain_seconds", "journal_fsync_seconds", "journal_keep_seconds", "journal_max_bytes",
-    "journal_when_full", "max_body_bytes", "max_open_requests", "pairs_keys", "tracing",
+    "journal_when_full", "max_body_bytes", "max_open_requests", "pairs_keys",
+    "shutdown_delay_seconds", "tracing",
 })  # fmt: skip
 Port = Annotated[int, Field(ge=0, le=65535)]
 
@@ -88,8 +92,14 @@ class Settings(BaseSettings):
         description="Fernet keys, with commas between them, for the content of pairs: the first "
         "seals, each opens. Without them it is written in clear.",
     )
+    shutdown_delay_seconds: int = Field(
+        default=0,
+        ge=0,
+        le=3600,
+        description="How long new connections are taken after SIGTERM, although `/readyz` says no.",
+    )
     drain_seconds: int = Field(
-        default=30, ge=0, le=3600, description="How long open requests may go on after SIGTERM."
+        default=30, ge=0, le=3600, description="How long open requests may go on after that."
     )
 
     tracing: bool = Field(
@@ -122,6 +132,20 @@ class Settings(BaseSettings):
         if self.ops_port is not None and self.ops_port == self.port != 0:
             raise ValueError(f"ops_port and port are both {self.port}: they must differ")
         return self
+
+
+def load_settings(given: Mapping[str, Any]) -> Settings:
+    """Settings from the environment, overridden by ``given``.  Raises ConfigError."""
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        lines = []
+        for problem in error.errors(include_url=False, include_input=False):
+            name = ".".join(str(part) for part in problem["loc"])
+            message, fix = message_of(problem), fix_of(problem["type"])
+            message += f": {fix}" if fix else ""
+            lines.append(f"{spelled(name)}: {message}" if name else message)
+        raise ConfigError("\n".join(lines)) from None
 
 
 def spelled(name: str) -> str:

@@ -22,6 +22,13 @@ def mapping(
     return document
 
 
+def known(document: object, path: str, keys: frozenset[str]) -> Mapping[str, object]:
+    """An object that has all of ``keys``; what a later release may say beside them is left out."""
+    if isinstance(document, Mapping):
+        document = {key: document[key] for key in keys & document.keys()}
+    return mapping(document, path, keys)
+
+
 def named(document: object, path: str) -> Mapping[str, object]:
     """An object with whatever texts as keys."""
     if not isinstance(document, Mapping):

@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Any, Self
 
-from routing.document import count, mapping, named, number
+from routing.document import count, known, named, number
 from routing.errors import PolicyError
 
 
@@ -45,7 +45,7 @@ class _Counts:
     def read(cls, document: object, path: str) -> Self:
         """The counts of a document.  Raises PolicyError."""
         names = frozenset(each.name for each in fields(cls))
-        found = mapping(document, path, names)
+        found = known(document, path, names)
         return cls(**{name: count(found[name], f"{path}.{name}", least=0) for name in names})
 
 
@@ -184,11 +184,11 @@ def heartbeat_document(heartbeat: Heartbeat) -> dict[str, Any]:
 
 
 def heartbeat_from_document(document: object) -> Heartbeat:
-    """Read a heartbeat.  Raises PolicyError."""
+    """Read a heartbeat, one of a later release as far as it is known.  Raises PolicyError."""
     keys = frozenset(
         {"at", "revision", "open", "refused", "rollout", "incumbent", "candidate", "shadow"}
     )
-    found = mapping(document, "heartbeat", keys)
+    found = known(document, "heartbeat", keys)
     opened = named(found["open"], "open")
     return Heartbeat(
         at=number(found["at"], "at"),

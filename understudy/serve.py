@@ -1,36 +1,40 @@
 """``understudy serve``: run the gateway."""
 
 import asyncio
-import contextlib
 import gc
 import logging
+import os
 import resource
 import signal
 import socket
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import uvicorn
 import uvloop
-from pydantic import ValidationError
 from rich.console import Console
 from rich.text import Text
 
 from gateway.app import Gateway, build_gateway, create_app, create_ops_app
 from gateway.cascades import load_cascades
-from gateway.config_file import ConfigError, fix_of, message_of
+from gateway.config_file import ConfigError
 from gateway.errors import words_of
 from gateway.keys import load_keys
-from gateway.settings import Settings, read_secret, spelled
+from gateway.settings import Settings, load_settings, read_secret, spelled
 from gateway.telemetry.log import ServerLogHandler
+from understudy.web_server import Server, web_server
 
 CONFIG_EXIT_CODE = 2
 BACKLOG = 2048
 SPARE_DESCRIPTORS = 64
 CUT_SECONDS = 1.0  # for the word that this is the end to reach the clients of what is cut
 OPS_SECONDS = 1.0  # for whoever reads /metrics when everything else is over
+LEAVE_SECONDS = 1.0  # for what is left then and cannot be cancelled
+# Half of them look up names, and a look-up cannot be cancelled.  With libuv's own 4 two tries to
+# find a Redis whose name nobody answers for would keep models from being found.
+LOOP_THREADS = 128
 GC_ALLOCATIONS = 10_000  # between two looks of the garbage collector; Python's own is 700
 
 
@@ -87,22 +91,16 @@ def serve(
     gc.collect()
     gc.freeze()
     gc.set_threshold(GC_ALLOCATIONS)
+    os.environ.setdefault("UV_THREADPOOL_SIZE", str(LOOP_THREADS))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_serve(gateway, settings, sockets))
-
-
-def load_settings(given: dict[str, Any]) -> Settings:
-    """Settings from the environment, overridden by ``given``.  Raises ConfigError."""
-    try:
-        return Settings(**given)
-    except ValidationError as error:
-        lines = []
-        for problem in error.errors(include_url=False, include_input=False):
-            name = ".".join(str(part) for part in problem["loc"])
-            message, fix = message_of(problem), fix_of(problem["type"])
-            message += f": {fix}" if fix else ""
-            lines.append(f"{spelled(name)}: {message}" if name else message)
-        raise ConfigError("\n".join(lines)) from None
+        status = runner.run(_serve(gateway, settings, sockets))
+        # Closing the loop waits for each look-up of a name that is under way, and where the name
+        # service is silent these take half a minute each and more.  Nothing is lost with them.
+        leaving = threading.Timer(LEAVE_SECONDS, os._exit, (status,))
+        leaving.daemon = True
+        leaving.start()
+    leaving.cancel()
+    return status
 
 
 def _bound(host: str, port: int, name: str) -> socket.socket:
@@ -130,12 +128,13 @@ def _raise_descriptor_limit(gateway: Gateway, settings: Settings) -> None:
 
 async def _serve(gateway: Gateway, settings: Settings, sockets: Sequence[socket.socket]) -> int:
     _take_over_logging(gateway)
-    main = _server(create_app(gateway))
-    ops = _server(create_ops_app(gateway)) if len(sockets) > 1 else None
+    main = web_server(create_app(gateway))
+    ops = web_server(create_ops_app(gateway)) if len(sockets) > 1 else None
     drain = _Drain(gateway, main, settings.drain_seconds)
     loop = asyncio.get_running_loop()
-    for name in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(name, drain.begin)
+    loop.add_signal_handler(signal.SIGTERM, drain.begin, settings.shutdown_delay_seconds)
+    # From a terminal: there is no balancer that has to learn of it.
+    loop.add_signal_handler(signal.SIGINT, drain.begin, 0)
     gateway.context.observer.log.info(
         "listening",
         places=[_place(one) for one in sockets],
@@ -163,25 +162,36 @@ def _force(server: uvicorn.Server) -> None:
 
 
 class _Drain:
-    """The end: open requests may go on for a while, then they are cut and told so."""
+    """The end, step by step: not ready any more, but still here for who does not know it yet; no
+    new connections, but open requests may go on for a while; then they are cut and told so.
+    """
 
-    def __init__(self, gateway: Gateway, main: uvicorn.Server, seconds: float) -> None:
+    def __init__(self, gateway: Gateway, main: Server, seconds: float) -> None:
         self._gateway = gateway
         self._main = main
         self._seconds = seconds
         self._began: float | None = None
 
-    def begin(self) -> None:
-        """Take no new connections from now on; told twice, wait no longer for open requests."""
+    def begin(self, delay_seconds: int) -> None:
+        """Be not ready from now on, and close after the delay; told twice, wait for nothing."""
         if self._began is not None:
+            self._close()
             _force(self._main)
             return
         self._began = time.monotonic()
         context = self._gateway.context
         context.is_draining = True
         context.observer.log.info(
-            "draining", open=context.open_requests, drain_seconds=self._seconds
+            "draining",
+            open=context.open_requests,
+            shutdown_delay_seconds=delay_seconds,
+            drain_seconds=self._seconds,
         )
+        self._main.end_connections(delay_seconds)
+        asyncio.get_running_loop().call_later(delay_seconds, self._close)
+
+    def _close(self) -> None:
+        """Take no new connections from now on."""
         self._main.should_exit = True
         asyncio.get_running_loop().call_later(self._seconds, _force, self._main)
 
@@ -205,28 +215,6 @@ class _Drain:
             seconds=round(time.monotonic() - self._began, 3),
             unshipped_bytes=self._gateway.pairs.state().unshipped_bytes,
         )
-
-
-class _Server(uvicorn.Server):
-    """A server whose signals are ours: two servers share this process."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Any:
-        """Leave the signals alone."""
-        yield
-
-
-def _server(app: Any) -> uvicorn.Server:
-    config = uvicorn.Config(
-        app,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        lifespan="off",
-        timeout_keep_alive=75,
-    )
-    return _Server(config)
 
 
 def _take_over_logging(gateway: Gateway) -> None:

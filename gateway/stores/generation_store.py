@@ -5,12 +5,11 @@ beside it the last state as a file, for a start while Redis is away.
 import os
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from gateway.stores.deletions import Deletions
 from gateway.stores.redis_keys import generations_key, replicas_key
 from gateway.stores.servers import Servers
-from gateway.stores.store import REDIRECTS, Store, StoreFailed
+from gateway.stores.store import Store
 from gateway.stores.store_url import StoreUrl
 
 
@@ -22,30 +21,20 @@ class GenerationStore:
 
     async def read(self, cascade: str) -> bytes | None:
         """The state of a cascade, as somebody wrote it; None without one.  Raises StoreFailed."""
-        found = await self._command(cascade, "GET", generations_key(cascade))
+        found = await self._store.follow(cascade, "GET", generations_key(cascade))
         return None if found is None else bytes(found)
 
     async def tell(self, cascade: str, replica: str, heartbeat: bytes) -> None:
         """Say how this replica stands.  Raises StoreFailed."""
-        await self._command(cascade, "HSET", replicas_key(cascade), replica, heartbeat)
+        await self._store.follow(cascade, "HSET", replicas_key(cascade), replica, heartbeat)
 
     async def forget(self, cascade: str, replica: str) -> None:
         """Say nothing more of this replica.  Raises StoreFailed."""
-        await self._command(cascade, "HDEL", replicas_key(cascade), replica)
+        await self._store.follow(cascade, "HDEL", replicas_key(cascade), replica)
 
     async def close(self) -> None:
         """Close all connections."""
         await self._store.close()
-
-    async def _command(self, cascade: str, *parts: str | bytes) -> Any:
-        """One command, sent on to wherever a cluster says."""
-        for _ in range(REDIRECTS - 1):
-            try:
-                return await self._store.command(cascade, *parts)
-            except StoreFailed as failed:
-                if failed.failure.moved_to is None:
-                    raise
-        return await self._store.command(cascade, *parts)
 
 
 class SavedGenerations:
@@ -58,6 +47,10 @@ class SavedGenerations:
         """Where a cascade's state is."""
         return self._folder / f"generations-{cascade}.json"
 
+    def later_path_of(self, cascade: str) -> Path:
+        """Where the state is that was in force before an older one took its place."""
+        return self._folder / f"later-generations-{cascade}.json"
+
     def read(self, cascade: str) -> bytes | None:
         """The state that was last saved; None without one.  Raises OSError."""
         with suppress(FileNotFoundError):
@@ -66,15 +59,22 @@ class SavedGenerations:
 
     def write(self, cascade: str, state: bytes) -> None:
         """Save a state, whole or not at all; several processes may.  Raises OSError."""
-        path = self.path_of(cascade)
-        draft = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-        try:
-            with draft.open("wb") as file:
-                file.write(state)
-                file.flush()
-                os.fsync(file.fileno())
-            draft.replace(path)
-        except OSError:
-            with suppress(OSError):
-                draft.unlink()
-            raise
+        _write(self.path_of(cascade), state)
+
+    def keep_later(self, cascade: str, state: bytes) -> None:
+        """Save a state beside the older one that took its place.  Raises OSError."""
+        _write(self.later_path_of(cascade), state)
+
+
+def _write(path: Path, state: bytes) -> None:
+    draft = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        with draft.open("wb") as file:
+            file.write(state)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    except OSError:
+        with suppress(OSError):
+            draft.unlink()
+        raise

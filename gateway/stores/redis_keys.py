@@ -26,6 +26,9 @@
     understudy:{<cascade>}:watch      string  what the command that watches a candidate last said of
                                               its counts: understudy/distill/narrating.py
 
+    understudy:{<cascade>}:doctor     none    never written: with it `understudy doctor` finds out
+                                              what it may do
+
 The others never expire.  The braces make a Redis Cluster keep all keys of one cascade in one place.
 """
 
@@ -81,6 +84,11 @@ def replicas_key(cascade: str) -> str:
 def adapters_key(cascade: str) -> str:
     """Where the adapters of a cascade's students were loaded from."""
     return f"understudy:{{{cascade}}}:adapters"
+
+
+def doctor_key(cascade: str) -> str:
+    """A key that is never written."""
+    return f"understudy:{{{cascade}}}:doctor"
 
 
 def watch_key(cascade: str) -> str:

@@ -8,6 +8,9 @@ A segment is a header and then frames, one for each record.  All numbers are lit
 
 The magic holds bytes that no UTF-8 text has, so no record can hold a frame.  Whoever meets damage
 looks for the next magic whose checksum holds.  A record of nothing but blanks was deleted.
+
+A reader leaves a directory with a later version than its own alone.  A further kind of stream is a
+later version too: readers of this one would take its records for damage.
 """
 
 import struct

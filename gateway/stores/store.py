@@ -115,6 +115,16 @@ class Store:
             await self._look_again(failure, {cascade}, address)
             raise StoreFailed(failure) from error
 
+    async def follow(self, cascade: str, *parts: str | int | bytes) -> Any:
+        """The same, sent on to wherever a cluster says."""
+        for _ in range(REDIRECTS - 1):
+            try:
+                return await self.command(cascade, *parts)
+            except StoreFailed as failed:
+                if failed.failure.moved_to is None:
+                    raise
+        return await self.command(cascade, *parts)
+
     async def remove_condemned(self) -> dict[str, int]:
         """Remove entries that were added before their deletion was seen; how many, by cascade.
 

@@ -266,6 +266,8 @@ def test_a_key_that_no_header_can_hold_is_refused_without_being_told(
         ("cascades: {1: {}}", "quotes"),
         ("cascades: {Assistant: {}}", "pattern"),
         ("cascades: {a: {}}\nother: 1", "other"),
+        ("schema_version: 2\ncascades: {}", "schema_version: this release reads 1, got 2: run"),
+        ("schema_version: '1'\ncascades: {}", "write a whole number, without quotes"),
     ],
 )
 def test_a_file_that_is_no_configuration_is_refused(
@@ -320,6 +322,20 @@ def test_a_policy_that_does_not_fit_is_refused_at_start(
 ) -> None:
     (tmp_path / "p.json").write_text(content)
     assert message in problem_of(tmp_path, {"cascades": {"assistant": document(policy="p.json")}})
+
+
+def test_whoever_wants_to_hear_of_a_policy_that_does_not_fit_gets_the_default(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "p.json").write_text(json.dumps(POLICY | {"student_version": "student-2"}))
+    (tmp_path / "c.yaml").write_text(
+        yaml.safe_dump({"cascades": {"bad": document(policy="p.json"), "good": document()}})
+    )
+    heard: dict[str, str] = {}
+    bad, good = load_cascades(tmp_path / "c.yaml", no_secret, heard.__setitem__)
+    assert heard.keys() == {"bad"}
+    assert "policy: " in heard["bad"]
+    assert bad.policy.version == good.policy.version == UNCALIBRATED_VERSION
 
 
 @pytest.mark.parametrize(

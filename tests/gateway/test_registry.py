@@ -234,6 +234,19 @@ def test_an_emptied_store_says_nothing(store: StoreServer, tmp_path: Path) -> No
         assert events(written) == [lost, found, "generations", lost]
 
 
+def test_an_older_state_is_followed_and_the_later_one_kept(
+    store: StoreServer, tmp_path: Path
+) -> None:
+    later, saved = state(3, generation(2, ELSEWHERE)), SavedGenerations(tmp_path / "state")
+    put(store, later)
+    with gateway(tmp_path, store.url) as scene:
+        wait_until(lambda: saved.read("assistant") == later)
+        put(store, state(1, generation(1, ELSEWHERE)))  # as a store has it that was restored
+        wait_for(scene, "student-g1")
+        wait_until(lambda: saved.read("assistant") != later)
+    assert saved.later_path_of("assistant").read_bytes() == later
+
+
 def test_a_state_that_is_lost_is_shown_until_it_is_put_back(
     store: StoreServer, tmp_path: Path
 ) -> None:

@@ -59,6 +59,8 @@ def test_two_servers_cannot_share_a_port() -> None:
         ("journal_max_bytes", 1024, 1023),
         ("drain_seconds", 0, -1),
         ("drain_seconds", 3600, 3601),
+        ("shutdown_delay_seconds", 0, -1),
+        ("shutdown_delay_seconds", 3600, 3601),
         ("port", 0, -1),
     ],
 )

@@ -90,6 +90,17 @@ def test_progress_that_makes_no_sense_ships_again_rather_than_losing(
         assert one.ids() == [0, 1, 2]
 
 
+def test_what_a_later_release_says_of_its_progress_beside_it_is_left_out(tmp_path: Path) -> None:
+    one = opened(tmp_path)
+    for number in range(3):
+        one.journal.append("a", record(number))
+    one.ship(2)
+    path = killed(one) / PROGRESS
+    path.write_bytes(path.read_bytes().replace(b"{", b'{"later": [1], ', 1))
+    with journal_in(tmp_path) as one:
+        assert one.ids() == [2]
+
+
 def test_two_that_adopt_at_once_never_both_get_a_directory(tmp_path: Path) -> None:
     left_behind(tmp_path)
     (place,) = (tmp_path / "journals").iterdir()

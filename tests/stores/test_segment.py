@@ -124,6 +124,11 @@ def test_the_header_says_version_and_time() -> None:
     assert (header.version, header.created) == (VERSION, 1.5)
 
 
+def test_a_version_of_the_format_has_the_kinds_of_streams_that_its_readers_know() -> None:
+    """Whoever adds one raises the version: older readers would take its records for damage."""
+    assert (VERSION, set(StreamKind)) == (1, {"pairs", "audits", "ledger"})
+
+
 def test_junk_between_frames_is_skipped_and_told() -> None:
     one, two = framed(RECORDS[0]), framed(RECORDS[1])
     data = one + b"junk" + MAGIC + b"more junk" + two + MAGIC[:2]

@@ -3,6 +3,7 @@ import errno
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -44,6 +45,19 @@ async def test_records_reach_the_stream_of_their_cascade_and_kind_in_order(
         assert len(one.events.shipped) == many + 2
         assert one.holdings.unshipped_bytes == 0
         assert one.events.failures == []
+
+
+async def test_a_record_of_a_later_form_is_shipped_as_it_is(
+    valkey: StoreServer, tmp_path: Path
+) -> None:
+    """A gateway that goes on with a journal of a later release need not understand its records."""
+    later = record(1, schema_version=99, request_id="r", words={"new": [None]})
+    async with shipping(valkey.url, tmp_path) as one:
+        one.journal.append("a", later)
+        await one.shipper.flush(10)
+    with valkey.client() as client:
+        entries: Any = client.xrange(KEY)
+    assert [fields for _, fields in entries] == [{b"pair": later}]
 
 
 async def test_records_wait_while_the_store_is_away(store: StoreServer, tmp_path: Path) -> None:

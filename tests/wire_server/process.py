@@ -5,7 +5,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,13 +56,17 @@ def gateway_process(
 
 @contextlib.contextmanager
 def process_serving(
-    folder: Path, document: Mapping[str, Any], /, **environment: str
+    folder: Path,
+    document: Mapping[str, Any],
+    /,
+    within: Sequence[str] = (),
+    **environment: str,
 ) -> Iterator[GatewayProcess]:
-    """The same with a whole file of cascades."""
+    """The same with a whole file of cascades; ``within`` is a command that becomes another one."""
     config = folder / "cascades.yaml"
     config.write_text(yaml.safe_dump(document))
     port, log_path = free_port(), folder / "gateway.log"
-    command = [sys.executable, "-m", "understudy", "serve", "--config", str(config)]
+    command = [*within, sys.executable, "-m", "understudy", "serve", "--config", str(config)]
     variables = {"UNDERSTUDY_STATE_DIR": str(folder / "state")} | environment
     with log_path.open("ab") as log:
         process = subprocess.Popen(

@@ -264,6 +264,7 @@ def test_a_stream_that_outlasts_the_drain_is_cut_and_the_drain_is_told(
     assert [name for name in posting.amounts if "request" in name] == ["requests:cancelled:-"]
     (draining,) = (line for line in gateway.log() if line["event"] == "draining")
     assert (draining["open"], draining["drain_seconds"]) == (1, 1)
+    assert draining["shutdown_delay_seconds"] == 0
 
 
 def test_a_drain_that_cuts_nothing_says_so(

@@ -1,10 +1,7 @@
 """Live streams of a real small model: SmolLM2 behind llama.cpp's own server."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -17,11 +14,11 @@ from evaluation.records import draft_of, read_records
 from routing import signals_of
 from tests.fakes.arrivals import arrivals
 from tests.fakes.listener import PatientListener
+from tests.fakes.real_student import real_student
 from tests.fakes.script import ROLE, Step, Until, Words, whole
 from tests.fakes.serving import (
     Stage,
     cascade_document,
-    free_port,
     serving,
     stage,
     wait_until,
@@ -55,30 +52,8 @@ BOTH_CLIENTS = pytest.mark.parametrize("is_async", [False, True], ids=["sync", "
 
 @pytest.fixture(scope="module")
 def student_url() -> Iterator[str]:
-    port = free_port()
-    command = [
-        sys.executable,
-        "-m",
-        "understudy.demo.student",
-        "--port",
-        str(port),
-        "--threads",
-        "1",
-    ]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        url = f"http://127.0.0.1:{port}"
-
-        def is_ready() -> bool:
-            assert process.poll() is None
-            with suppress(httpx.TransportError):
-                return httpx.get(url + "/health", trust_env=False).status_code == 200
-            return False
-
-        wait_until(is_ready, seconds=40)
-        try:
-            yield url
-        finally:
-            process.kill()
+    with real_student() as url:
+        yield url
 
 
 def scene_of(folder: Path, student_url: str, at_least: float) -> Any:
