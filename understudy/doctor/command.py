@@ -1,97 +1,129 @@
-"""``understudy doctor``: ask the real servers of a configuration what the gateway relies on."""
+"""``understudy doctor``: ask everything that a configuration names whether it will do."""
 
 import asyncio
-import time
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 from rich.text import Text
 
 from gateway.cascades import LoadedCascade, load_cascades
 from gateway.config_file import ConfigError
-from gateway.legs import Legs
-from gateway.settings import read_secret
-from routing.money import total_of, usd
-from routing.vocabulary import Role
-from understudy.doctor.asking import Question, examine
-from understudy.doctor.findings import Finding, State
-
-CONFIG_EXIT_CODE = 2
-PROBLEM_EXIT_CODE = 1
-_COLOURS = {State.OK: "green", State.HINT: "yellow", State.PROBLEM: "bold red", State.SKIPPED: ""}
+from gateway.settings import Settings, load_settings, read_secret
+from gateway.stores.store_url import BadStoreUrl, parse_store_url
+from understudy.doctor.examination import Examination, Patient
+from understudy.doctor.findings import Finding
+from understudy.doctor.process import invalid_settings, process_findings
+from understudy.doctor.report import CONFIG_EXIT_CODE, FailOn, Report, invalid_document
+from understudy.doctor.showing import show
+from understudy.telling import perform
 
 
 def doctor(
-    config: Path,
+    config: Annotated[Path | None, Parameter(env_var="UNDERSTUDY_CONFIG")] = None,
     *,
+    cascade: str | None = None,
     timeout: Annotated[float, Parameter(validator=Number(gt=0, lte=3600))] = 30.0,
+    redis_url: Annotated[str | None, Parameter(env_var="UNDERSTUDY_REDIS_URL")] = None,
+    fail_on: FailOn = FailOn.AWAY,
+    as_json: Annotated[bool, Parameter(name="--json", negative=())] = False,
 ) -> int:
-    """Ask the real servers of a configuration whether they do what the gateway relies on.
+    """Ask all servers of a configuration, and Redis, whether they do what the gateway relies on.
 
-    Each model answers two or three short questions, which costs about a hundred tokens.  Ends with
-    status 1 where something must be mended, and says what to do.
+    Each model answers a few short questions, which costs a few hundred tokens.  Says what to do
+    about each thing that is not as it should be.  Status 0: nothing is as grave as --fail-on; 1:
+    something must be mended; 2: the file is not valid, and nothing was looked at; 3: a server is
+    away, and nothing else must be mended; 4: there are hints.
 
     Parameters
     ----------
     config
         The YAML file with the cascades.
+    cascade
+        Look at this one alone.
     timeout
         How many seconds each answer may take.
+    redis_url
+        The Redis of the gateways.
+    fail_on
+        From which state on the status is not 0: hint, away, problem, or never.
+    as_json
+        Print JSON instead; docs/doctor.md has its form.
     """
+
+    def work() -> int:
+        try:
+            patient = _patient(config, cascade, redis_url)
+        except ConfigError as error:
+            _tell_invalid(str(error), as_json=as_json)
+            return CONFIG_EXIT_CODE
+        report = asyncio.run(Examination(timeout).of(patient)).without(_secrets(patient))
+        status = report.exit_code(fail_on)
+        _tell(report, status, as_json=as_json)
+        return status
+
+    return perform("look", work)
+
+
+def _patient(config: Path | None, cascade: str | None, redis_url: str | None) -> Patient:
+    """What is to be looked at.  Raises ConfigError where that cannot be known."""
+    settings, process = _process(config, redis_url)
+    path = config if settings is None else settings.config
+    if path is None:  # then the settings were read without one
+        raise ConfigError("\n".join(each.advice for each in process))
+    refused: dict[str, str] = {}
+    cascades = load_cascades(path, read_secret, refused.__setitem__)
+    if cascade is not None:
+        names = ", ".join(each.name for each in cascades)
+        cascades = tuple(each for each in cascades if each.name == cascade)
+        if not cascades:
+            raise ConfigError(f"--cascade: {path} has no {cascade!r}: choose from {names}")
+    secret = settings.redis_url if settings is not None else None
+    url = redis_url or (secret.get_secret_value() if secret is not None else None)
+    return Patient(cascades, process, refused, url)
+
+
+def _process(config: Path | None, redis_url: str | None) -> tuple[Settings | None, list[Finding]]:
+    """The settings of this machine, None where they are not valid; and what there is to say."""
+    given = {"config": config, "redis_url": redis_url}
     try:
-        cascades = load_cascades(config, read_secret)
+        settings = load_settings({name: value for name, value in given.items() if value})
     except ConfigError as error:
-        console = Console(stderr=True)
-        console.print(Text("Not valid:\n", style="bold red") + Text(str(error)), soft_wrap=True)
-        return CONFIG_EXIT_CODE
-    problems = asyncio.run(_examine(cascades, timeout, Console()))
-    return PROBLEM_EXIT_CODE if problems else 0
+        return None, [invalid_settings(error)]
+    return settings, process_findings(settings)
 
 
-async def _examine(cascades: Sequence[LoadedCascade], seconds: float, console: Console) -> int:
-    """Ask every cascade's models, one after the other, and show what came; how many problems."""
-    legs, problems = Legs(time.monotonic), 0
-    for loaded in cascades:
-        found = {role: await examine(Question(loaded, role, seconds), legs) for role in Role}
-        console.print(_table(loaded, found))
-        for role, findings in found.items():
-            for finding in findings:
-                problems += finding.state is State.PROBLEM
-                if finding.advice:
-                    head = Text(f"{role}, {finding.subject}: ", style=_COLOURS[finding.state])
-                    console.print(head + Text(finding.advice, style="default"), soft_wrap=True)
-    console.print(_bill(legs), highlight=False)
-    if problems:
-        console.print(f"[bold red]{problems} to mend.")
+def _secrets(patient: Patient) -> list[str]:
+    """All that no output may hold."""
+    keys = [key for each in patient.cascades for key in _keys(each) if key is not None]
+    if patient.redis_url is None:
+        return keys
+    try:
+        url = parse_store_url(patient.redis_url)
+    except BadStoreUrl:
+        return [*keys, patient.redis_url]
+    options = [*url.options.items(), *url.sentinel_options.items()]
+    return [*keys, *(str(value) for name, value in options if "password" in name and value)]
+
+
+def _keys(loaded: LoadedCascade) -> Sequence[str | None]:
+    return loaded.student_key, loaded.teacher_key, loaded.embedder_key
+
+
+def _tell_invalid(error: str, *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(invalid_document(error), ensure_ascii=False))
+        return
+    console = Console(stderr=True)
+    console.print(Text("Not valid:\n", style="bold red") + Text(error), soft_wrap=True)
+
+
+def _tell(report: Report, status: int, *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(report.document(status), ensure_ascii=False))
     else:
-        console.print("[green]Nothing must be mended.")
-    return problems
-
-
-def _table(loaded: LoadedCascade, found: Mapping[Role, Sequence[Finding]]) -> Table:
-    table = Table("", title=escape(loaded.name), title_justify="left")
-    for heading in ("", "state", "seen"):
-        table.add_column(heading, overflow="fold")  # names and addresses are to be copied whole
-    config = loaded.config
-    for role, findings in found.items():
-        model = config.student if role is Role.STUDENT else config.teacher
-        table.add_row(f"[bold]{role}", escape(model.model), "", escape(model.base_url))
-        for finding in findings:
-            state = Text(finding.state, style=_COLOURS[finding.state])
-            table.add_row("", finding.subject, state, Text(finding.saw))
-        table.add_section()
-    return table
-
-
-def _bill(legs: Legs) -> str:
-    """What the questions took."""
-    tokens = sum(leg.usage.input + leg.usage.output for leg in legs.made if leg.usage)
-    cost = total_of([leg.cost_pico for leg in legs.made])
-    price = "at an unknown cost" if cost is None else f"for {usd(cost)} USD"
-    return f"{len(legs.made)} questions took {tokens} tokens, {price}."
+        show(report, Console())
