@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from types import FrameType
 
 _PR_SET_PDEATHSIG = 1  # From <linux/prctl.h>.
+_OUT_OF_SIGHT = 0  # What a parent outside the container is to a process in it.
 POLL_SECONDS = 0.2
 COMMAND_NOT_RUN = 127  # What shells say of a command that they cannot run.
 GRACE_SECONDS = 5.0  # How long an orphan may spend on an orderly end before it is cut short.
@@ -26,9 +27,13 @@ def follow_parent() -> None:
     """Make this process end when the process that started it ends.
 
     It gets SIGTERM first, so that it can close what it holds, and is gone without further notice
-    ``GRACE_SECONDS`` later.  Call it once, early, after the SIGTERM handler is in place.
+    ``GRACE_SECONDS`` later.  Call it once, early, after the SIGTERM handler is in place.  The first
+    process of a container has nobody to follow: what started it is out of its sight, and the kernel
+    would take the end of one of that program's threads for its end.
     """
     parent = os.getppid()
+    if parent == _OUT_OF_SIGHT:
+        return
     _ask_kernel_for_signal()
     threading.Thread(target=_end_with, args=(parent,), name="lifeline", daemon=True).start()
 

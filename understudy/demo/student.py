@@ -1,8 +1,8 @@
 """The demo's student: SmolLM2-135M-Instruct behind llama.cpp's own OpenAI-compatible server.
 
 ``--weights`` serves another GGUF file in its place, such as a student that was distilled from it.
-A process of its own on loopback, so that its threads never compete with the gateway's event loop.
-It ends when told to, and when the process that started it ends.
+A process of its own, so that its threads never compete with the gateway's event loop.  It ends when
+told to, and when the process that started it ends.
 """
 
 import argparse
@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from understudy.demo.lifeline import follow_parent
+from understudy.demo.listening import add_options, chosen_host
 
 MODEL_ALIAS = "smollm2-135m-instruct"
 MODEL_VERSION = "smollm2-135m-instruct-q4_1-xllamacpp"
@@ -70,8 +71,8 @@ class Served:
     parallel: int = PARALLEL_REQUESTS
 
 
-def serve(port: int, served: Served) -> None:
-    """Answer on 127.0.0.1:``port`` until SIGTERM, SIGINT or the end of the parent process.
+def serve(host: str, port: int, served: Served) -> None:
+    """Answer on ``host``, port ``port``, until SIGTERM, SIGINT or the end of the parent process.
 
     Raises RuntimeError where the model cannot be loaded or the port is taken.
     """
@@ -85,7 +86,7 @@ def serve(port: int, served: Served) -> None:
     parameters = xllamacpp.CommonParams()
     parameters.model.path = str(served.weights)
     parameters.model_alias = {served.alias}
-    parameters.hostnames = ["127.0.0.1"]
+    parameters.hostnames = [host]
     parameters.port = port
     parameters.n_ctx = served.parallel * TOKENS_PER_REQUEST
     parameters.n_parallel = served.parallel
@@ -105,7 +106,7 @@ def serve(port: int, served: Served) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read the options and serve."""
     parser = argparse.ArgumentParser(prog="understudy.demo.student", description=__doc__)
-    parser.add_argument("--port", type=int, required=True, help="the port on 127.0.0.1")
+    add_options(parser)
     parser.add_argument(
         "--threads",
         type=int,
@@ -123,8 +124,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         help="how many requests are answered at a time (default %(default)s)",
     )
     chosen = parser.parse_args(arguments)
+    host = chosen_host(parser, chosen)
     weights = chosen.weights or find_weights()
-    serve(chosen.port, Served(weights, chosen.alias, chosen.threads, chosen.parallel))
+    serve(host, chosen.port, Served(weights, chosen.alias, chosen.threads, chosen.parallel))
 
 
 if __name__ == "__main__":

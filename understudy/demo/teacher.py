@@ -23,6 +23,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from understudy.demo.lifeline import follow_parent
+from understudy.demo.listening import add_options, chosen_host
 from understudy.demo.teacher_tasks import judge_answers, write_questions
 from understudy.demo.teacher_wire import (
     MODEL,
@@ -183,17 +184,18 @@ def _json(status: int, body: object) -> Response:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Read the options and serve on 127.0.0.1 until told to end, or until the parent ends."""
+    """Read the options and serve until told to end, or until the parent ends."""
     parser = argparse.ArgumentParser(prog="understudy.demo.teacher", description=__doc__)
-    parser.add_argument("--port", type=int, required=True, help="the port on 127.0.0.1")
+    add_options(parser)
     parser.add_argument("--delay-ms", type=float, default=0.0, help="before the first token")
     parser.add_argument("--tokens-per-second", type=float, help="unlimited without it")
     options = parser.parse_args(arguments)
+    host = chosen_host(parser, options)
     follow_parent()
     with contextlib.suppress(KeyboardInterrupt):
         uvicorn.run(
             create_teacher(Pace(options.delay_ms / 1000, options.tokens_per_second)),
-            host="127.0.0.1",
+            host=host,
             port=options.port,
             log_level="warning",
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
