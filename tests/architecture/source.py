@@ -9,7 +9,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 
-PACKAGES = ("bench", "distill", "evaluation", "gateway", "routing", "understudy")
+PACKAGES = ("bench", "deploy", "distill", "evaluation", "gateway", "routing", "understudy")
 
 
 @dataclass(frozen=True)

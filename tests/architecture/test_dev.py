@@ -25,3 +25,8 @@ def test_the_script_tells_of_a_command_and_hands_it_on(name: str) -> None:
     )
     assert handed_on is not None
     assert name in handed_on[1].split(" | ")
+
+
+def test_what_only_tests_need_is_installed_for_tests_alone() -> None:
+    assert re.search(r"^test\)\n    ensure_tools\n", DEV, re.MULTILINE)
+    assert len(re.findall(r"^ *ensure_tools$", DEV, re.MULTILINE)) == 1

@@ -124,3 +124,38 @@ def test_a_histograms_series_are_documented_by_its_name() -> None:
     made = {"understudy_latency_seconds"}
     page = "rate(understudy_latency_seconds_bucket[5m]), understudy_latency_seconds_sum"
     assert metrics_in(page, made) == made
+
+
+DOCTOR = "understudy/doctor/findings.py"
+DOCTOR_PAGE = "docs/doctor.md"
+
+
+def subjects_of(source: Module) -> set[str]:
+    """What the doctor looks at: the values of the class ``Subject``."""
+    return {
+        line.value.value
+        for node in ast.walk(source.tree)
+        if isinstance(node, ast.ClassDef) and node.name == "Subject"
+        for line in node.body
+        if isinstance(line, ast.Assign)
+        and isinstance(line.value, ast.Constant)
+        and isinstance(line.value.value, str)
+    }
+
+
+def rows_of(page: str) -> set[str]:
+    """The first cells of the tables whose head begins with ``subject``."""
+    found, is_inside = set(), False
+    for line in page.splitlines():
+        first = line.split("|")[1].strip() if line.startswith("|") else None
+        is_inside = first is not None and (is_inside or first == "subject")
+        if is_inside and first not in (None, "subject", "---"):
+            found.add(str(first))
+    return found
+
+
+def test_all_that_the_doctor_looks_at_has_a_row_and_nothing_else() -> None:
+    made = subjects_of(the_module(DOCTOR))
+    assert made
+    found = differences(made, rows_of(the_page(DOCTOR_PAGE)), DOCTOR_PAGE)
+    assert not found, "\n".join(found)

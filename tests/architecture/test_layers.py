@@ -29,6 +29,8 @@ ABOVE_THE_GATEWAY = ("bench", "distill", "evaluation", "grafana", "tests", "unde
 # What draws pictures of dashboards needs a plotter; what makes them needs the SDK alone.
 DASHBOARDS = frozenset({"grafana", "grafana_foundation_sdk"})
 DRAWING = frozenset({"matplotlib", "PIL"})
+# What tells operators how much of everything they need, before anything is installed.
+SIZING = ("deploy/capacity.py", "deploy/needs.py", "deploy/sizing.py")
 
 
 @dataclass(frozen=True)
@@ -240,6 +242,18 @@ def foreign_dashboards(source: Module) -> Iterator[str]:
             )
 
 
+def foreign_sizing(source: Module) -> Iterator[str]:
+    """Whatever the sizing takes from anywhere but the standard library and itself."""
+    if source.path not in SIZING:
+        return
+    for imported in imports(source):
+        if imported.target.partition(".")[0] not in {"deploy", *sys.stdlib_module_names}:
+            yield (
+                f"{source.path}:{imported.line} imports {imported.target}: sizing runs on any "
+                "Python, where nothing is installed"
+            )
+
+
 def environment_readers(source: Module) -> Iterator[str]:
     """Places in gateway/ but settings.py that read the environment."""
     if source.package != "gateway" or source.path == "gateway/settings.py":
@@ -297,6 +311,7 @@ def faults(source: Module, known: frozenset[str]) -> list[str]:
         *forbidden_imports(source),
         *impure_routing(source),
         *foreign_dashboards(source),
+        *foreign_sizing(source),
         *environment_readers(source),
         *own_root_imports(source, known),
         *sibling_commands(source),
@@ -385,6 +400,8 @@ BAD = [
     ("grafana/boards.py", "import yaml"),
     ("grafana/pictures/answers.py", "import httpx"),
     ("grafana/pictures/answers.py", "from tests.fakes import upstream"),
+    ("deploy/capacity.py", "import numpy"),
+    ("deploy/needs.py", "from gateway.settings import Settings"),
     ("gateway/app.py", "import grafana.boards"),
 ]
 
@@ -414,6 +431,7 @@ def test_every_rule_is_broken_by_a_bad_import(rule: Rule) -> None:
         ("gateway/app.py", "from .wire import sse\nfrom . import errors"),
         ("grafana/panels.py", "import json\nfrom grafana_foundation_sdk.builders import stat"),
         ("grafana/pictures/drawing.py", "from matplotlib.figure import Figure"),
+        ("deploy/sizing.py", "import json\nfrom deploy.needs import plan"),
         ("gateway/settings.py", "import os\nHOME = os.environ.get('HOME')"),
         ("gateway/telemetry/log.py", "import os\nPID = os.getpid()"),
         ("gateway/telemetry/tracing.py", "from opentelemetry.trace import Span"),

@@ -25,7 +25,8 @@ RUNBOOK = ROOT / "deploy/runbook.md"
 METRICS_PAGE = ROOT / "docs/metrics.md"
 DASHBOARDS = ROOT / "grafana/dashboards"
 UNIT_TESTS = sorted((RULES / "tests").glob("*.yaml"))
-LONG = frozenset({"months", "quiet_for_weeks"})  # of made-up history, which takes long to make
+# Of much made-up history, which takes long to make.
+LONG = frozenset({"months", "quiet_for_weeks", "routing", "service"})
 
 PREFIX = "Understudy"
 PARTS_OF_A_HEADING = ("**Users notice**", "**find out**", "**Now**", "**Later**")

@@ -12,11 +12,12 @@ from distill.replicas import clocks_off
 from distill.smoke import examples_of
 from gateway.cascades import LoadedCascade
 from understudy.distill.adapters import Servers
+from understudy.distill.answering import with_student
 from understudy.distill.narrating import Narrator
 from understudy.distill.options import Smoke
 from understudy.distill.proposing import Proposed, records_of
 from understudy.distill.registry import Registry
-from understudy.distill.students import NotTheSame, smoke_test, with_student
+from understudy.distill.students import NotTheSame, smoke_test
 from understudy.telling import CommandError
 
 # A replica speaks once a second, or a little less often: so far apart it is listened to twice.

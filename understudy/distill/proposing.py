@@ -25,8 +25,8 @@ from gateway.config_file import ConfigError
 from gateway.policies import policy_of
 from routing.errors import PolicyError
 from routing.rollout import Generation, Generations
+from understudy.distill.answering import with_student
 from understudy.distill.registry import Adapter
-from understudy.distill.students import with_student
 from understudy.telling import CommandError
 
 _NUMBERED = re.compile(r".*-g([0-9]{1,9})-(?P<weights>[0-9a-f]{12})")

@@ -10,11 +10,11 @@ from distill.progress import duration
 from gateway.cascades import LoadedCascade
 from routing.rollout import Action, Generation, Generations
 from understudy.distill.adapters import Servers
+from understudy.distill.answering import answers, with_student
 from understudy.distill.narrating import Narrator
 from understudy.distill.people import configured, unhurried, whoami
 from understudy.distill.registry import LostRace, Place, Registry, opened
 from understudy.distill.retiring import UNSETTLED, settle
-from understudy.distill.students import answers, with_student
 from understudy.telling import CommandError, perform
 
 UNFINISHED = 1

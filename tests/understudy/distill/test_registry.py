@@ -7,7 +7,13 @@ import pytest
 import redis
 
 from distill.generations import Reason, begun, ended, promoted, renewed
-from gateway.stores.redis_keys import generations_key, registry_key, replicas_key, watch_key
+from gateway.stores.redis_keys import (
+    adapters_key,
+    generations_key,
+    registry_key,
+    replicas_key,
+    watch_key,
+)
 from routing.rollout import Action
 from routing.rollout_file import generations_document
 from routing.tally import Heartbeat, Tallies, heartbeat_document
@@ -55,7 +61,8 @@ def test_whoever_comes_second_overwrites_nothing(registry: Registry) -> None:
 
 
 def test_what_is_no_state_is_not_overwritten(registry: Registry) -> None:
-    for text in ("no JSON", "[1]", '{"revision": null}', '"text"', "[" * 100_000):
+    later = json.dumps(generations_document(STATE) | {"schema_version": 2, "revision": 7})
+    for text in ("no JSON", "[1]", '{"revision": null}', '"text"', "[" * 100_000, later):
         registry.client.set(generations_key("assistant"), text)
         with pytest.raises(LostRace):
             registry.write_step(None, STATE)
@@ -90,9 +97,9 @@ def test_a_renewal_is_no_step(registry: Registry) -> None:
     assert len(registry.steps(9)) == 1
 
 
-def test_heartbeats_of_another_release_are_left_out(registry: Registry) -> None:
+def test_heartbeats_that_lack_something_are_left_out(registry: Registry) -> None:
     heartbeat = Heartbeat(5.0, 3, {"small-g1": 2}, None, "r1", Tallies.empty())
-    told = json.dumps(heartbeat_document(heartbeat))
+    told = json.dumps(heartbeat_document(heartbeat) | {"later": 1})
     key = replicas_key("assistant")
     deep = "[" * 100_000
     registry.client.hset(key, mapping={"a": told, "b": "{}", "c": "no JSON", "d": deep})
@@ -113,6 +120,15 @@ def test_adapters_are_remembered_until_they_are_dropped(registry: Registry) -> N
     assert registry.adapter("small-g1") == adapter
     registry.drop_adapter("small-g1")
     assert registry.adapter("small-g1") is None
+
+
+def test_what_another_release_says_of_adapters_and_candidates_is_done_without(
+    registry: Registry,
+) -> None:
+    registry.client.hset(adapters_key("assistant"), "small-g1", '{"later": 1}')
+    registry.client.set(watch_key("assistant"), "[1]")
+    assert registry.adapter("small-g1") is None
+    assert registry.reported() is None
 
 
 def test_what_is_seen_of_a_candidate_is_kept_for_others(registry: Registry) -> None:

@@ -1,6 +1,8 @@
 """Going back, and looking: real gateways, a real Valkey, scripted students."""
 
 import json
+import subprocess
+import sys
 import time
 
 import pytest
@@ -297,3 +299,12 @@ def test_a_state_that_nobody_can_read_is_told(
     registry.client.set("understudy:{assistant}:generations", "{}")
     assert command.status("status") == 2
     assert "understudy:{assistant}:generations, cannot be read" in command.error
+
+
+@pytest.mark.parametrize("command", ["rollback", "status"])
+def test_a_gateway_s_own_image_can_do_it(command: str) -> None:
+    """It has the core, and none of what measures or trains."""
+    without = "import sys; sys.modules.update(dict.fromkeys(['numpy', 'pyarrow', 'scipy']))"
+    program = f"{without}; import understudy.distill.{command}"
+    ran = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True)
+    assert ran.returncode == 0, ran.stderr.decode()
