@@ -106,6 +106,17 @@ def test_a_part_that_was_cut_off_or_is_somebody_elses_is_named(place: Place) -> 
         consolidated(place)
 
 
+def test_a_column_of_a_later_release_is_left_out(place: Place) -> None:
+    write_parts(place, [pair(1)], [pair(2)])
+    later = part_paths(place)[0]
+    with place.reading(later) as file:
+        table = pq.read_table(file)
+    with place.writing(later) as file:
+        pq.write_table(table.add_column(0, "weather", pa.array(["fine"])), file)
+    consolidated(place)
+    assert ids_of(place) == [1, 2]
+
+
 def test_parts_are_consolidated_by_one_at_a_time(place: Place) -> None:
     write_parts(place, [pair(1)])
     descriptor = os.open(place.root, os.O_RDONLY)
