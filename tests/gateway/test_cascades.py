@@ -14,23 +14,16 @@ from routing.comparators import Question, Score
 from routing.money import Price
 from routing.policy import UNCALIBRATED_VERSION
 from routing.vocabulary import Need, Threshold, WhenDenied
+from tests.fakes import generations
 from tests.fakes.serving import cascade_document, load_gateway
 
 POLICY = {
-    "schema_version": 2,
-    "cascade": "assistant",
+    **generations.POLICY,
     "student_version": "student-1",
-    "sampling": None,
     "rule": {
         "score": {"signals": ["mean_probability"], "weights": [1.0], "intercept": 0.0},
         "calibration": {"kind": "logistic", "slope": 2.0, "intercept": -1.0},
     },
-    "threshold": 0.7,
-    "target": {"kind": "disagreement", "value": 0.05, "with_probability": 0.95},
-    "bound": 0.049,
-    "n": 1200,
-    "date": "2026-11-20",
-    "data_sha256": "0" * 64,
 }
 
 EMBEDDING = {"kind": "embedding", "model": "m", "base_url": "http://e/v1", "at_least": 0.9}

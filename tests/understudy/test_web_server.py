@@ -48,7 +48,6 @@ async def test_one_that_was_answered_a_moment_ago_is_left_for_one_answer_more() 
         connection.shutdown()
         assert not connection.transport.is_closing()
         server.end_connections(5)
-        connection.server_state.default_headers = server.config.encoded_headers
         assert b"connection: close" in await ask(writer, reader)
         assert await reader.read() == b""
 
