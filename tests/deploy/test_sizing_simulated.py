@@ -1,6 +1,7 @@
 """The sizing of three reference loads, beside a simulation that shares no formula with it."""
 
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from statistics import mean
@@ -264,3 +265,30 @@ def test_a_wrong_formula_is_found(
     seen = {reference: observed(reference) for reference in REFERENCES}
     monkeypatch.setattr(module, name, wrong)
     assert any(list(differences(reference, each)) for reference, each in seen.items())
+
+
+def print_long_runs(seeds: Sequence[int]) -> None:
+    """The numbers of docs/decisions/0020-sizing.md: means over the seeds, script / simulation."""
+    for name in REFERENCES:
+        runs = [observed(name, times=LONG, seed=seed) for seed in seeds]
+        for role in ROLES:
+            queues = [fleet_of(plan(came(name, seen)), role).queue for seen in runs]
+            stages = [stage_of(seen, role) for seen in runs]
+            said = mean(queue.utilisation for queue in queues)
+            saw = mean(utilisation(name, role, seen) for seen in runs)
+            print(
+                f"{name}, {role}: utilisation {said:.1%} / {saw:.1%}",
+                f"sequences {_beside(queues, stages, 'sequences')}",
+                f"answer {_beside(queues, stages, 'latency_seconds')} s",
+                f"wait {_beside(queues, stages, 'wait_seconds')} s",
+                sep=", ",
+            )
+
+
+def _beside(queues: Sequence[object], stages: Sequence[object], what: str) -> str:
+    said, saw = (mean(getattr(each, what) for each in found) for found in (queues, stages))
+    return f"{said:.3g} / {saw:.3g}"
+
+
+if __name__ == "__main__":
+    print_long_runs([int(seed) for seed in sys.argv[1:]] or [SEED])
