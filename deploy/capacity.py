@@ -6,7 +6,7 @@ the formulas with their reasons, and tests/deploy/simulation.py a model that sha
 
 from bisect import bisect_left
 from dataclasses import dataclass, field
-from math import ceil, exp, inf, log, sqrt
+from math import ceil, erfc, exp, inf, log, sqrt
 from typing import Annotated
 
 
@@ -22,6 +22,7 @@ class Server:
     max_sequences: Annotated[float, "sequences that it writes at once when it is full"]
     usd_per_million_input: Annotated[float, "the same model bought by the token: prompts"]
     usd_per_million_output: Annotated[float, "the same: answers"]
+    chunk_tokens: Annotated[float, "prompt tokens that one step reads at most"] = 8192.0
 
     @property
     def is_bought(self) -> bool:
@@ -95,6 +96,20 @@ def departures(server: Server, work: Work, sequences: int) -> float:
     return 1 / (prefill + work.output_tokens * step_seconds(server, sequences) / sequences)
 
 
+def steadiness(server: Server, work: Work, sequences: int) -> float:
+    """The noise of a birth-death chain over that of a server that reads prompts before all else.
+
+    Who comes stops the others until the prompt is read, so one arrival is as much as 1 + u births,
+    where u is what they would have ended meanwhile; and the batch finds back that much faster.
+    """
+    others = sequences - 1
+    if not others or not work.output_tokens:
+        return 1.0
+    prefill = work.input_tokens / server.prefill_tokens_per_second
+    stopped = prefill * others / (work.output_tokens * step_seconds(server, others))
+    return 2 * (1 + stopped) / ((1 + stopped) ** 2 + (stopped * work.input_spread) ** 2 + 1)
+
+
 def squared_variation(server: Server, work: Work) -> float:
     """Variance over squared mean of ``full_seconds``, prompt and answer independent."""
     prefill = work.input_tokens / server.prefill_tokens_per_second
@@ -117,7 +132,8 @@ def queue(server: Server, work: Work, rate: float) -> Queue:
         return Queue(busy, 1.0, inf, slots, inf)
     logs = [0.0]
     for number in range(1, slots + 1):
-        logs.append(logs[-1] + log(rate / departures(server, work, number)))
+        change = log(rate / departures(server, work, number))
+        logs.append(logs[-1] + steadiness(server, work, number) * change)
     likeliest = max(logs)
     weights = [exp(each - likeliest) for each in logs]
     full = weights[slots] / (1 - busy)
@@ -157,13 +173,29 @@ class Occupied:
 
 def join_seconds(server: Server, work: Work, rate: float, occupied: Occupied) -> float:
     """Time until the step that is being made is over, for a request that finds room: the mean
-    residual life of steps, of which those that read a prompt are longer by it."""
-    prefill = work.input_tokens / server.prefill_tokens_per_second
-    reading = rate * prefill
+    residual life of steps, of which those that read a part of a prompt are longer by it."""
+    reading = rate * work.input_tokens / server.prefill_tokens_per_second
     step = step_seconds(server, occupied.sequences)
-    return (occupied.share + reading) * step / 2 + reading * prefill * (
-        1 + work.input_spread**2
-    ) / 2
+    read = rate * squared_parts(work, server.chunk_tokens) / server.prefill_tokens_per_second**2
+    return ((occupied.share + reading) * step + read) / 2
+
+
+def squared_parts(work: Work, chunk_tokens: float) -> float:
+    """Mean of the sum of squares of the parts in which a prompt is read, lengths log-normal: the
+    square of one that fits into a step, and a step's tokens for each token of a longer one."""
+    if not work.input_tokens:
+        return 0.0
+    variance = log(1 + work.input_spread**2)
+    sigma = max(sqrt(variance), 1e-9)
+    # Sigmas by which a prompt as long as a step is beyond the mean of the logarithms.
+    beyond = (log(chunk_tokens / work.input_tokens) + variance / 2) / sigma
+    short = work.input_tokens**2 * (1 + work.input_spread**2) * _below(beyond - 2 * sigma)
+    return short + chunk_tokens * work.input_tokens * _below(sigma - beyond)
+
+
+def _below(sigmas: float) -> float:
+    """The share of a normal distribution below so many sigmas."""
+    return erfc(-sigmas / sqrt(2)) / 2
 
 
 def servers(server: Server, work: Work, rate: float, targets: Targets) -> Fleet:

@@ -39,7 +39,7 @@ class Load:
 # Assumed: 8 billion parameters in FP8 on one H100 at 3.20 USD an hour.
 STUDENT = Server(1, 3.20, 40_000, 200, 10_000, 256, 0.02, 0.06)
 # Qwen3-235B-A22B in FP8 on four H100, read off published runs: deploy/sizing.md has them.
-TEACHER = Server(4, 12.80, 20_000, 75, 5_000, 256, 0.60, 2.40)
+TEACHER = Server(4, 12.80, 20_000, 75, 5_000, 256, 0.60, 2.40, chunk_tokens=16_384)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class Gateway:
     max_open_requests: Annotated[float, "UNDERSTUDY_MAX_OPEN_REQUESTS"] = 1024.0
     memory_mib: Annotated[float, "memory of an idle replica, MiB"] = 76.0
     stream_kib: Annotated[float, "memory of an open stream, KiB"] = 33.0
-    series: Annotated[float, "Prometheus series of a replica, at most"] = 3000.0
+    series: Annotated[float, "Prometheus series of a replica, at most"] = 3300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,8 +231,8 @@ def faults(inputs: Inputs) -> Iterator[str]:
         alone, full = server.alone_tokens_per_second, server.full_tokens_per_second
         if not 0 < alone <= full <= alone * server.max_sequences:
             yield f"{name}: a full batch writes more than one sequence alone, and each slower"
-        if server.prefill_tokens_per_second <= 0:
-            yield f"{name}: prefill_tokens_per_second must be above 0"
+        if min(server.prefill_tokens_per_second, server.chunk_tokens) <= 0:
+            yield f"{name}: prefill_tokens_per_second and chunk_tokens must be above 0"
     if inputs.teacher.is_bought and by_token(inputs.teacher, teacher_work(load), 1) == 0:
         yield "the teacher must cost something: there is nothing to save"
 

@@ -115,7 +115,9 @@ def _server_rows(name: str, fleet: Fleet, gpus: float) -> Iterator[Row]:
     yield Row(f"{name}' GPUs", number(fleet.running * gpus), "running × GPUs of a server")
     yield Row(f"{name}: utilisation", share(queue.utilisation), "peak ÷ capacity")
     yield Row(f"{name}: sequences at once", number(queue.sequences), "of one server")
-    yield Row(f"{name}: wait to begin", f"{number(queue.wait_seconds * 1000)} ms", "slot and step")
+    # As many digits as it has: deploy/sizing.md says how far to trust it.
+    wait = f"about {float(f'{queue.wait_seconds:.1g}') * 1000:,.0f} ms"
+    yield Row(f"{name}: wait to begin", wait, "slot and step")
     yield Row(f"{name}: an answer takes", f"{number(queue.latency_seconds)} s", "mean, wait too")
 
 

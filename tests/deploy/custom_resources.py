@@ -1,9 +1,10 @@
 """Custom resources by their own schemas, which no release of Kubernetes has.
 
 Where ``./dev test`` could install the npm packages of tests/deploy/crds, these know three groups.
-Their validators let unknown keys pass and their types do not, so both are asked.  Where
-``UNDERSTUDY_TEST_CRDS`` names a folder of CustomResourceDefinitions, these are asked instead, for
-all groups.
+Their validators let unknown keys pass and their types do not, so both are asked.  Kubeflow's models
+are a wheel of requirements/tools.txt.  Of two kinds no registry has anything: what our examples use
+of them is written down beside the packages.  Where ``UNDERSTUDY_TEST_CRDS`` names a folder of
+CustomResourceDefinitions, these are asked too, for all groups.
 """
 
 import json
@@ -37,6 +38,11 @@ PACKAGES = {
 CRDS = "UNDERSTUDY_TEST_CRDS"
 INSTALLED = Path(sys.prefix) / "crds"
 VALIDATE = Path(__file__).with_name("crds") / "validate.mjs"
+# Kinds of which no registry has the definition, and where it is written down.
+WRITTEN = {
+    "LeaderWorkerSet": "leaderworkerset.yaml",
+    "RayCluster": "raycluster.yaml",
+}
 
 
 def group_of(manifest: Manifest) -> str:
@@ -109,32 +115,97 @@ def _as_typed(manifest: Manifest) -> str:
     return f'import type {{ {kind} }} from "{module}";\nexport const it: {kind} = {written};\n'
 
 
+def faults_by_models(manifests: Sequence[Manifest]) -> list[str]:
+    """What Kubeflow's models find: values that they do not take, and keys that they do not give
+    back."""
+    models = pytest.importorskip(
+        "kubeflow_trainer_api.models", reason="requirements/tools.txt is not installed"
+    )
+    found = []
+    for manifest in manifests:
+        group, _, version = manifest["apiVersion"].partition("/")
+        prefix = group.partition(".")[0].capitalize() + version.capitalize()
+        try:
+            given = getattr(models, f"{prefix}{manifest['kind']}").from_dict(manifest).to_dict()
+        except AttributeError:
+            found.append(f"{name_of(manifest)}: there is no such kind in {manifest['apiVersion']}")
+        except ValueError as error:
+            found.append(f"{name_of(manifest)}: {error}")
+        else:
+            found += (f"{name_of(manifest)}: {path}" for path in _lost(manifest, given))
+    return found
+
+
+def _lost(asked: Any, given: Any, path: str = "") -> Iterator[str]:
+    """Where the one has something that the other has not."""
+    if isinstance(asked, dict) and isinstance(given, dict):
+        for key, value in asked.items():
+            if key in given:
+                yield from _lost(value, given[key], f"{path}.{key}")
+            else:
+                yield f"{path}.{key}: there is no such key"
+    elif isinstance(asked, list) and isinstance(given, list) and len(asked) == len(given):
+        for place, (one, other) in enumerate(zip(asked, given, strict=True)):
+            yield from _lost(one, other, f"{path}.{place}")
+    elif asked != given:
+        yield f"{path}: {asked!r} is read as {given!r}"
+
+
+def faults_by_written(manifests: Sequence[Manifest]) -> list[str]:
+    """What is found by the definitions that are written down here."""
+    validators = {
+        known: validator
+        for definition in written_definitions()
+        for known, validator in validators_of(definition)
+    }
+    return list(_faults(manifests, validators))
+
+
+def written_definitions() -> list[Manifest]:
+    """Those of the kinds that no registry knows."""
+    texts = [VALIDATE.with_name(file).read_bytes() for file in WRITTEN.values()]
+    return [yaml.load(text, Loader=yaml.CSafeLoader) for text in texts]
+
+
 def faults_by_definitions(manifests: Sequence[Manifest]) -> list[str]:
     """What the CustomResourceDefinitions in the folder find, unknown keys included."""
-    folder = os.environ.get(CRDS)
-    if not folder:
-        pytest.skip(f"{CRDS} names no folder of CustomResourceDefinitions")
-    validators = _validators(Path(folder))
-    found = []
+    validators = {
+        known: validator
+        for definition in given_definitions()
+        for known, validator in validators_of(definition)
+    }
+    return list(_faults(manifests, validators))
+
+
+def _faults(
+    manifests: Sequence[Manifest], validators: Mapping[tuple[str, str], jsonschema_rs.Validator]
+) -> Iterator[str]:
     for manifest in manifests:
         validator = validators.get((manifest["apiVersion"], manifest["kind"]))
         if validator is None:
-            found.append(f"{name_of(manifest)}: {folder} does not define it")
+            yield f"{name_of(manifest)}: nothing defines it"
             continue
         for error in validator.iter_errors(manifest):
             path = ".".join(map(str, error.instance_path))
-            found.append(f"{name_of(manifest)}: {path}: {error.message}")
-    return found
+            yield f"{name_of(manifest)}: {path}: {error.message}"
+
+
+def given_definitions() -> Sequence[Manifest]:
+    """The CustomResourceDefinitions in the folder; without one the test is skipped."""
+    folder = os.environ.get(CRDS)
+    if not folder:
+        pytest.skip(f"{CRDS} names no folder of CustomResourceDefinitions")
+    return _definitions(Path(folder))
 
 
 @cache
-def _validators(folder: Path) -> Mapping[tuple[str, str], jsonschema_rs.Validator]:
-    found: dict[tuple[str, str], jsonschema_rs.Validator] = {}
-    for path in sorted((*folder.rglob("*.yaml"), *folder.rglob("*.yml"))):
-        for document in yaml.load_all(path.read_bytes(), Loader=yaml.CSafeLoader):
-            for definition in definitions_in(document):
-                found |= dict(validators_of(definition))
-    return found
+def _definitions(folder: Path) -> Sequence[Manifest]:
+    return [
+        definition
+        for path in sorted((*folder.rglob("*.yaml"), *folder.rglob("*.yml")))
+        for document in yaml.load_all(path.read_bytes(), Loader=yaml.CSafeLoader)
+        for definition in definitions_in(document)
+    ]
 
 
 def definitions_in(document: Any) -> Iterator[Manifest]:

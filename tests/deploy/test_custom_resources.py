@@ -5,8 +5,13 @@ import json
 import pytest
 
 from tests.deploy.custom_resources import (
+    PACKAGES,
+    WRITTEN,
     faults_by_definitions,
+    faults_by_models,
     faults_by_packages,
+    faults_by_written,
+    group_of,
     is_custom,
     validators_of,
 )
@@ -42,6 +47,30 @@ def all_custom() -> list[Manifest]:
 def test_custom_resources_are_valid_by_the_packages_that_know_them() -> None:
     found = faults_by_packages(all_custom())
     assert not found, "\n".join(found)
+
+
+def test_every_other_one_is_valid_by_kubeflows_models_or_by_what_is_written_down() -> None:
+    others = [each for each in all_custom() if not PACKAGES[group_of(each)]]
+    written = [each for each in others if each["kind"] in WRITTEN]
+    found = faults_by_written(written)
+    found += faults_by_models([each for each in others if each not in written])
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"suspend": "true"},
+        {"suspended": True},
+        {"runtimeRef": {"kind": "TrainingRuntime"}},
+        {"trainer": {"numNode": 2}},
+        {"trainer": {"numNodes": "2"}},
+        {"trainer": {"args": "distill"}},
+    ],
+)
+def test_kubeflows_models_notice_what_is_wrong(changes: dict[str, object]) -> None:
+    (job,) = (each for each in all_custom() if each["kind"] == "TrainJob")
+    assert len(faults_by_models([with_spec(job, **changes)])) == 1
 
 
 def test_custom_resources_are_valid_by_the_definitions_of_the_cluster() -> None:

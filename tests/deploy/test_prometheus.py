@@ -15,6 +15,8 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.facts import GenerationsTaken
+from gateway.passage import Passage, PassedThrough
+from gateway.wire.passing import PassedRoute
 from routing.rollout_file import generations_from_document
 from tests.fakes.generations import generation, state
 from tests.gateway.telemetry.test_metrics import fact, metrics
@@ -201,12 +203,17 @@ def test_every_metric_that_a_rule_asks_for_is_documented() -> None:
 
 
 def label_values() -> dict[tuple[str, str], set[str]]:
-    """The values of each label of each metric that a gateway shows after one streamed answer, and
-    one promotion."""
+    """The values of each label of each metric that a gateway shows after one streamed answer, one
+    promotion, and a request to a named model and to none."""
     counted = metrics()
     counted.settled(fact(is_stream=True, first_byte_seconds=1.0))
     taken = generations_from_document(json.loads(state(1, generation(1, "http://elsewhere"))))
     counted.rollouts.taken(GenerationsTaken("a", None, taken, is_news=True))
+    counted.pairs.completions_kept("assistant")
+    counted.passed.begin("embed", [PassedRoute.EMBEDDINGS])
+    counted.passed.passed_through(
+        PassedThrough("r", None, PassedRoute.EMBEDDINGS, Passage.REJECTED, 404, 0.1)
+    )
     found: dict[tuple[str, str], set[str]] = {}
     for family in text_string_to_metric_families(counted.exposition().decode()):
         for sample in family.samples:

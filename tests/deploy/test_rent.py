@@ -54,7 +54,7 @@ def faults(manifests: Manifests) -> Iterator[str]:
 
 def gpus_of(model: ModelConfig, manifests: Manifests) -> int:
     """Of all pods behind the Service that a model is asked at."""
-    host = urlsplit(model.base_url).hostname
+    host = urlsplit(model.base_urls[0]).hostname
     (service,) = (each for each in of_kind(manifests, "Service") if named(each) == host)
     return sum(
         int(quantity(container.spec["resources"]["limits"][GPU])) * pod.owner["spec"]["replicas"]

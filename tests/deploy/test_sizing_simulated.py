@@ -27,12 +27,14 @@ from tests.deploy.simulation import (
 
 TOLERANCE = 0.1
 # Waits are rare and come in bursts, so one run sees few: there they may also be off by this part of
-# the time that an answer takes.  Over several long runs they are right within a quarter.
+# the time that an answer takes.  Over several long runs they are right within a tenth, where
+# few slots are nearly all taken within a seventh.
 PART_OF_AN_ANSWER = 0.02
-TOLERANCE_OF_WAITS = 0.25
+TOLERANCE_OF_WAITS = 0.15
+LEAST_CERTAIN = ("a team on GPUs with few slots", "student")
 LONG = 20
 SEED = 1
-OTHER_SEEDS = (11, 12, 13)  # of no run that the formulas were chosen by
+OTHER_SEEDS = range(11, 17)  # nothing in the formulas was fitted to them
 ROLES = ("student", "teacher")
 
 
@@ -102,6 +104,7 @@ def measured(engine: Engine) -> Server:
         max_sequences=engine.slots,
         usd_per_million_input=0,
         usd_per_million_output=0,
+        chunk_tokens=engine.chunk_tokens,
     )
 
 
@@ -210,6 +213,7 @@ def test_the_script_says_what_the_simulation_counts(name: str) -> None:
 
 
 @pytest.mark.full
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", REFERENCES)
 def test_the_script_says_what_a_long_simulation_counts(name: str) -> None:
     runs = [observed(name, times=LONG, seed=seed) for seed in OTHER_SEEDS]
@@ -217,7 +221,8 @@ def test_the_script_says_what_a_long_simulation_counts(name: str) -> None:
     for role in ROLES:
         said = mean(fleet_of(plan(came(name, seen)), role).queue.wait_seconds for seen in runs)
         saw = mean(stage_of(seen, role).wait_seconds for seen in runs)
-        assert said == pytest.approx(saw, rel=TOLERANCE_OF_WAITS)
+        is_certain = (name, role) != LEAST_CERTAIN
+        assert said == pytest.approx(saw, rel=TOLERANCE if is_certain else TOLERANCE_OF_WAITS)
 
 
 @pytest.mark.parametrize("role", ROLES)

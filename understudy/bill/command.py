@@ -11,6 +11,7 @@ from rich.console import Console
 
 from gateway.cascades import load_cascades
 from gateway.config_file import ConfigError
+from gateway.named_models import load_models
 from gateway.stores.redis_keys import LEDGER_DAYS
 from understudy.bill.books import Span, books_of, cascades_in, checked
 from understudy.bill.printing import as_csv, as_json, show
@@ -66,11 +67,15 @@ def bill(
     def work() -> int:
         if not redis_url:
             raise CommandError("no Redis is named: set UNDERSTUDY_REDIS_URL or say --redis-url")
-        today = datetime.now(UTC).date()
-        _make(choice or Choice(), style, redis_url, today)
+        _make(choice or Choice(), style, redis_url, today())
         return 0
 
     return perform("make the bill", work)
+
+
+def today() -> date:
+    """The day that gateways write into now."""
+    return datetime.now(UTC).date()
 
 
 def _make(choice: Choice, style: str, redis_url: str, today: date) -> None:
@@ -135,6 +140,7 @@ def _named(cascades: Iterable[str], config: Path | None) -> list[str] | None:
         return None
     try:
         # No model is asked, so no key is needed.
-        return [each.name for each in load_cascades(config, lambda _: "not-needed")]
+        names = [each.name for each in load_cascades(config, lambda _: "not-needed")]
+        return names + [each.name for each in load_models(config, lambda _: "not-needed")]
     except ConfigError as error:
         raise CommandError(str(error)) from None

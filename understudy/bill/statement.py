@@ -8,7 +8,7 @@ from math import isqrt
 
 from routing.baseline import LEAST_HELD_OUT
 from routing.money import usd
-from routing.vocabulary import Basis, Kind, Role
+from routing.vocabulary import Basis, Kind, Named, Role
 from understudy.bill.books import Book
 
 Value = str | int | None
@@ -27,7 +27,8 @@ class By(StrEnum):
 
 # Requests and their baseline belong to no one model and to no one purpose.
 _OF_CALLS = frozenset({By.ROLE, By.KIND})
-_ROLES, _KINDS, _BASES = frozenset(Role), frozenset(Kind), frozenset(Basis)
+_ROLES = frozenset({*Role, *Named})
+_KINDS, _BASES = frozenset(Kind), frozenset(Basis)
 _TOKENS = ("input", "cached_input", "output", "reasoning")
 # 1.96 squared, in ten-thousandths: 95% of a normal distribution lie within 1.96 deviations.
 _DEVIATIONS_SQUARED = 38_416
@@ -97,8 +98,10 @@ def _is_of_a_call(words: Sequence[str]) -> bool:
 def _add(line: defaultdict[str, int], words: Sequence[str], amount: int) -> None:
     """What a later gateway may have counted beside this is left out."""
     if _is_of_a_call(words):
-        _, kind, what = words
+        role, kind, what = words
         line[what] += amount
+        if role == Named.MODEL:
+            line[f"passed {what}"] += amount
         line[f"{kind} {what}"] += amount
     elif len(words) == 2 and words[0] == "requests":
         line["requests"] += amount
@@ -129,13 +132,14 @@ def _cost(line: defaultdict[str, int], kind: str) -> str | None:
 def _savings(line: defaultdict[str, int]) -> dict[str, Value]:
     """What the teacher alone would have cost more, with an interval where enough was held out.
 
+    What passed to named models would have been paid all the same, and saves nothing.
     Its ends are rounded outwards to whole pico-dollars.
     """
     told: dict[str, Value] = dict.fromkeys(BASELINE)
     told["baseline_unknown_requests"] = line["baseline unknown"]
     if line["baseline known"]:
         baseline = line["baseline"] + line["correction up"] - line["correction down"]
-        saving = baseline - line["cost_pico"]
+        saving = baseline - line["cost_pico"] + line["passed cost_pico"]
         told |= {"baseline_usd": usd(baseline), "net_saving_usd": usd(saving)}
         if line["correction known"] >= LEAST_HELD_OUT:
             margin = isqrt(line["correction variance"] * _DEVIATIONS_SQUARED // 10_000) + 1

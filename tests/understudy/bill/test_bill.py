@@ -5,7 +5,7 @@ import csv
 import io
 import json
 from collections.abc import Iterator
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,18 @@ from routing.baseline import Estimate
 from routing.bill import Entry
 from routing.ledger import Sums
 from routing.money import Usage
-from routing.vocabulary import Basis, Kind, Role
+from routing.vocabulary import Basis, Kind, Named, Role
 from tests.fakes.serving import cascade_document
 from tests.fakes.valkey import StoreServer, cluster, store_server
 from tests.understudy.commands import Command
+from understudy.bill import command as bill
 
-TODAY = datetime.now(UTC).date()
+TODAY = date(2026, 10, 20)  # whatever midnight or month's end there is while the tests run
+
+
+@pytest.fixture(autouse=True)
+def _at(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bill, "today", lambda: TODAY)
 
 
 class Bill(Command):
@@ -106,6 +112,24 @@ def test_a_configuration_says_which_cascades(command: Bill, tmp_path: Path) -> N
     assert [row["cascade"] for row in rows] == ["other"]
     both = command.rows("--cascade", "other,assistant", "--config", str(config), *since(1))
     assert [row["cascade"] for row in both] == ["assistant", "other"]
+
+
+def test_a_configuration_also_says_which_named_models(
+    server: StoreServer, command: Bill, tmp_path: Path
+) -> None:
+    sums = Sums()
+    sums.count("search", "passed")
+    sums.charge("search", Entry(Named.MODEL, Kind.SERVED, Usage(7, 0), 70))
+    put(server, "emb", TODAY - timedelta(60), sums)
+    config = tmp_path / "cascades.yaml"
+    model = {"base_url": "http://m/v1", "model": "m", "serves": ["embeddings"]}
+    document = {
+        "cascades": {"nothing": cascade_document("http://s", "http://t")},
+        "models": {"emb": model},
+    }
+    config.write_text(yaml.safe_dump(document))
+    (row,) = command.rows("--config", str(config), "--by", "cascade,role", *since(61))
+    assert (row["cascade"], row["role"], row["cost_usd"]) == ("emb", "model", "0.00000000007")
 
 
 def test_a_table_has_a_total_and_no_empty_columns(

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from routing.baseline import Correction, Estimate
 from routing.bill import Entry
 from routing.ledger import Sums
-from routing.money import Usage
-from routing.vocabulary import Basis, Kind, Role
+from routing.money import Usage, usd
+from routing.vocabulary import Basis, Kind, Named, Role
 from understudy.bill.books import Book
 from understudy.bill.statement import By, Row, columns, statement
 
@@ -27,7 +27,8 @@ def made(dice: random.Random, entries: int) -> list[Book]:
         tenant = dice.choice(["-", "x", "y"])
         cost = dice.choice([None, dice.randrange(10**20)])
         usage = dice.choice([None, Usage(dice.randrange(1000), dice.randrange(1000))])
-        sums.charge(tenant, Entry(dice.choice(list(Role)), dice.choice(list(Kind)), usage, cost))
+        role: Role | Named = dice.choice([*Role, *Named])
+        sums.charge(tenant, Entry(role, dice.choice(list(Kind)), usage, cost))
         sums.count(tenant, dice.choice(["kept", "escalated"]))
         known = dice.choice([None, dice.randrange(10**20)])
         sums.compare(tenant, Estimate(known, dice.choice(list(Basis))))
@@ -61,6 +62,22 @@ def test_rows_add_up_to_the_whole_however_it_is_broken_down(
         if By.KIND not in by:
             kinds = [Decimal(row.values[f"{kind}_usd"] or 0) for kind in Kind]
             assert sum(kinds) == Decimal(row.values["cost_usd"] or 0)
+
+
+def test_what_passes_to_a_named_model_is_paid_and_saves_nothing() -> None:
+    cascade, named = Sums(), Sums()
+    cascade.charge("t", Entry(Role.STUDENT, Kind.SERVED, Usage(20, 3), 10))
+    cascade.compare("t", Estimate(100, Basis.PRICES))
+    named.count("t", "passed")
+    named.charge("t", Entry(Named.MODEL, Kind.SERVED, Usage(7, 0), 1000))
+    books = [Book("a", DAYS[0], cascade), Book("emb", DAYS[0], named)]
+    (total,) = statement(books, [])
+    assert total.values["cost_usd"] == usd(1010)
+    assert total.values["net_saving_usd"] == usd(90)
+    rows = {row.key: row.values for row in statement(books, [By.CASCADE, By.ROLE])}
+    assert rows["emb", "model"]["cost_usd"] == usd(1000)
+    (_, row) = statement(books, [By.CASCADE])
+    assert (row.key, row.values["requests"], row.values["baseline_usd"]) == (("emb",), 1, None)
 
 
 def one(sums: Sums, *by: By) -> dict[str, str | int | None]:
