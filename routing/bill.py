@@ -6,7 +6,7 @@ Counters, the ledger and the log are sums of the same entries, so that they cann
 from dataclasses import dataclass
 
 from routing.money import Usage
-from routing.vocabulary import Kind, Role
+from routing.vocabulary import Kind, Named, Role
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +18,7 @@ class Entry:
     did, and its tokens were counted from what was received.
     """
 
-    role: Role
+    role: Role | Named
     kind: Kind
     usage: Usage | None
     cost_pico: int | None

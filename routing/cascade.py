@@ -21,6 +21,7 @@ from routing.vocabulary import (
     Need,
     NoDraft,
     Reason,
+    Route,
     Structure,
     Threshold,
     WhenDenied,
@@ -34,7 +35,8 @@ class Prospect:
     ``group`` is the kind of task that it names, None where it names none; ``promised`` the merit
     that its prompt lets expect, None where the policy does not estimate it; ``sampling`` how its
     tokens are to be drawn, which may be left out where the policy does not ask; ``samples`` how
-    many drafts of one answer the student is to write.
+    many drafts of one answer the student is to write.  ``route`` says who is to answer, whatever
+    the policy says.
     """
 
     needs: frozenset[Need] = frozenset()
@@ -42,6 +44,7 @@ class Prospect:
     promised: Merit | None = None
     sampling: Sampling = field(default_factory=dict)
     samples: int = 1
+    route: Route = Route.AUTO
 
 
 NOTHING_KNOWN = Prospect()
@@ -115,15 +118,22 @@ def plan(
     policy: Policy,
     *,
     is_live: bool = False,
+    has_room: bool = True,
 ) -> AskStudent | NoDraft:
     """Whom to ask first, from the request alone: no draft is paid for that cannot come out well.
 
     A draft that is sampled in another way than those that the policy was fitted on, or chosen from
     another number of them, has no confidence, whatever its tokens say; and one whose prompt
     promises too little is not worth its price.  Both can still be written, should the teacher
-    fail.  ``is_live``: the draft would be judged while it is written.
+    fail.  A request that has said who is to answer gets that one alone.  ``is_live``: the draft
+    would be judged while it is written.  ``has_room`` False: the request is surely too long for
+    the student.
     """
-    if prospect.needs & student_cannot:
+    if prospect.route is Route.TEACHER:
+        return NoDraft(Reason.PINNED)
+    if prospect.route is Route.STUDENT:
+        return AskStudent()
+    if prospect.needs & student_cannot or not has_room:
         return NoDraft(Reason.STUDENT_CANNOT)
     if not policy.covers(prospect.sampling, prospect.samples):
         return NoDraft(Reason.NO_SIGNAL, is_to_be_had=True)
@@ -145,12 +155,15 @@ def defer(
     A request for several choices has a draft each, at least one, and is judged by its weakest: one
     answer goes to the client, and it is as good as its worst part.  No signal is a case of its own
     and defers; so does a draft that was to be chosen from several and was not.  ``is_held_out`` is
-    what a coin says that was thrown before: whatever would be kept is the teacher's to answer.
+    what a coin says that was thrown before: whatever would be kept is the teacher's to answer.  A
+    draft that the request itself asked for is kept, whatever it is, and no promise covers it.
     """
     if isinstance(drafts, NoDraft):
         return Defer(drafts.reason, has_draft=drafts.is_to_be_had, merit=drafts.merit)
     whole = policy.whole
     verdict = weakest([judge(draft, whole, whole.threshold, prospect) for draft in drafts])
+    if prospect.route is Route.STUDENT:
+        return Keep(verdict.confidence, verdict.signals, Reason.PINNED, verdict.merit)
     if policy.is_evidence(verdict.signals) or verdict.reason is Reason.INVALID_STRUCTURE:
         return hold_out(verdict) if is_held_out else verdict
     return Defer(Reason.NO_SIGNAL, has_draft=True, signals=verdict.signals)
@@ -210,14 +223,17 @@ def _certainty(verdict: Verdict) -> tuple[bool, float]:
     return isinstance(verdict, Keep), merit
 
 
-def barred(*, may_escalate: bool, has_room: bool) -> Denied | None:
+def barred(*, may_escalate: bool, has_room: bool, has_budget: bool = True) -> Denied | None:
     """Why the teacher is out of the question, however well it is; None: it has the next word.
 
     ``may_escalate`` is what the tenant is allowed.  ``has_room`` says whether the pair could be
-    recorded, and is True where nobody insists on that.
+    recorded, and is True where nobody insists on that.  ``has_budget``: the key may still spend
+    what the teacher costs.
     """
     if not may_escalate:
         return Denied(Degraded.NOT_ALLOWED)
+    if not has_budget:
+        return Denied(Degraded.BUDGET_SPENT)
     return None if has_room else Denied(Degraded.JOURNAL_FULL)
 
 

@@ -15,6 +15,13 @@ class Role(StrEnum):
     TEACHER = "teacher"
 
 
+class Named(StrEnum):
+    """Who stands on the bill beside a cascade's two: a model that clients ask for by its name, to
+    which requests pass as they are."""
+
+    MODEL = "model"
+
+
 class Reason(StrEnum):
     """Why an answer came from where it came: header, metric label, pair and log use this list."""
 
@@ -28,6 +35,15 @@ class Reason(StrEnum):
     STUDENT_CANNOT = "student_cannot"
     PROMPT_SAYS_SO = "prompt_says_so"
     HOLDOUT = "holdout"
+    PINNED = "pinned"
+
+
+class Route(StrEnum):
+    """Who is to answer a request: the policy decides, or the request has said."""
+
+    AUTO = "auto"
+    STUDENT = "student"
+    TEACHER = "teacher"
 
 
 class Degraded(StrEnum):
@@ -36,6 +52,7 @@ class Degraded(StrEnum):
     TEACHER_FAILED = "teacher_failed"
     TEACHER_BUSY = "teacher_busy"
     NOT_ALLOWED = "not_allowed"
+    BUDGET_SPENT = "budget_spent"
     JOURNAL_FULL = "journal_full"
 
 
@@ -107,20 +124,40 @@ class Obstacle(StrEnum):
     TEACHER_FAILED = "teacher_failed"
     TEACHER_BUSY = "teacher_busy"
     NOT_ALLOWED = "not_allowed"
+    BUDGET_SPENT = "budget_spent"
     JOURNAL_FULL = "journal_full"
 
 
 class NotAsked(StrEnum):
     """Why a model got no call.
 
-    It failed too often of late, has all the calls it may have, may not be asked for this tenant, or
-    there is no room to record what it would say.
+    It failed too often of late, has all the calls it may have, may not be asked for this tenant,
+    the tenant's key has spent its budget, or there is no room to record what it would say.
     """
 
     LEFT_ALONE = "left_alone"
     NO_ROOM = "no_room"
     NOT_ALLOWED = "not_allowed"
+    BUDGET_SPENT = "budget_spent"
     JOURNAL_FULL = "journal_full"
+
+
+class Limit(StrEnum):
+    """What a key may have so much of and no more: a minute's requests and tokens, a day's money."""
+
+    REQUESTS = "requests"
+    TOKENS = "tokens"
+    SPEND = "spend"
+
+
+class WhenStoreDown(StrEnum):
+    """What becomes of a request of which nobody can say whether it is within its key's limits.
+
+    ``degrade``: the student answers, and the teacher is not asked.  ``allow``: it is let in.
+    """
+
+    DEGRADE = "degrade"
+    ALLOW = "allow"
 
 
 class Structure(StrEnum):

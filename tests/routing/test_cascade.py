@@ -39,6 +39,7 @@ from routing.vocabulary import (
     Need,
     NoDraft,
     Reason,
+    Route,
     Structure,
     Threshold,
     WhenDenied,
@@ -376,18 +377,21 @@ def test_default_rule_keeps_a_sure_answer_and_defers_on_one_weak_token() -> None
 
 
 @pytest.mark.parametrize(
-    ("may_escalate", "has_room", "bar"),
+    ("may_escalate", "has_budget", "has_room", "bar"),
     [
-        (True, True, None),
-        (True, False, Denied(Degraded.JOURNAL_FULL)),
-        (False, True, Denied(Degraded.NOT_ALLOWED)),
-        (False, False, Denied(Degraded.NOT_ALLOWED)),
+        (True, True, True, None),
+        (True, True, False, Denied(Degraded.JOURNAL_FULL)),
+        (True, False, True, Denied(Degraded.BUDGET_SPENT)),
+        (True, False, False, Denied(Degraded.BUDGET_SPENT)),
+        (False, True, True, Denied(Degraded.NOT_ALLOWED)),
+        (False, False, False, Denied(Degraded.NOT_ALLOWED)),
     ],
 )
-def test_consent_and_then_room_for_the_pair_come_before_the_teachers_own_word(
-    may_escalate: bool, has_room: bool, bar: Denied | None
+def test_consent_then_budget_then_room_for_the_pair_come_before_the_teachers_own_word(
+    may_escalate: bool, has_budget: bool, has_room: bool, bar: Denied | None
 ) -> None:
-    assert barred(may_escalate=may_escalate, has_room=has_room) == bar
+    found = barred(may_escalate=may_escalate, has_room=has_room, has_budget=has_budget)
+    assert found == bar
 
 
 # --- settle ---
@@ -498,3 +502,26 @@ def test_what_is_held_out_goes_to_the_teacher_or_is_served_as_kept() -> None:
     assert as_served(HELD) == KEEP
     assert as_served(KEEP) == KEEP
     assert as_served(WITH_DRAFT) == WITH_DRAFT
+
+
+def test_a_request_that_says_who_answers_is_answered_by_that_one_alone() -> None:
+    spared = Prospect(needs=frozenset({Need.VISION}), samples=3)
+    cannot, policy = frozenset({Need.VISION}), uncalibrated_default()
+    wants_teacher = replace(spared, route=Route.TEACHER)
+    assert plan(wants_teacher, cannot, policy) == NoDraft(Reason.PINNED)
+    assert plan(replace(spared, route=Route.STUDENT), cannot, policy) == AskStudent()
+    verdict = defer(NoDraft(Reason.PINNED), policy, wants_teacher)
+    denied = Denied(Degraded.TEACHER_FAILED)
+    assert settle(verdict, denied, WhenDenied.SERVE) == Refuse(Degraded.TEACHER_FAILED)
+
+
+@pytest.mark.parametrize("structure", [NOT_ASKED, Structure.INVALID])
+@pytest.mark.parametrize("probability", [None, 0.0, 1.0])
+def test_a_draft_that_was_asked_for_is_kept_whatever_it_is(
+    probability: float | None, structure: Structure
+) -> None:
+    prospect = Prospect(route=Route.STUDENT)
+    drafts = [draft(1.0), draft(probability, structure)]
+    verdict = defer(drafts, uncalibrated_default(), prospect, is_held_out=True)
+    judged = defer(drafts, uncalibrated_default())
+    assert verdict == Keep(judged.confidence, judged.signals, Reason.PINNED, judged.merit)

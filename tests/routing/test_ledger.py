@@ -136,3 +136,9 @@ def test_a_field_of_no_tenant_is_refused() -> None:
 def test_a_word_that_only_looks_like_a_step_is_a_word() -> None:
     fields = {"a:b_early:t": 1, "a:b_e1000:t": 2}
     assert decode(fields.items()).amounts == {("t", "a", "b_early"): 1, ("t", "a", "b_e1000"): 2}
+
+
+def test_what_a_call_did_not_use_stands_in_no_book() -> None:
+    sums = Sums()
+    sums.charge("ann", Entry(Role.TEACHER, Kind.SERVED, Usage(5, 7), 12))
+    assert {name[-1] for name in sums.amounts} == {"calls", "input", "output", "cost_pico"}

@@ -12,6 +12,8 @@ from routing.vocabulary import (
     Draft,
     Handover,
     Kind,
+    Limit,
+    Named,
     Need,
     NotAsked,
     Obstacle,
@@ -20,6 +22,7 @@ from routing.vocabulary import (
     Structure,
     Threshold,
     WhenDenied,
+    WhenStoreDown,
 )
 
 PROBABILITIES = st.floats(min_value=0.0, max_value=1.0)
@@ -33,6 +36,7 @@ NO_PROBABILITIES = [JUST_BELOW_0, JUST_ABOVE_1, -1.0, 100.0, math.inf, -math.inf
     ("words", "texts"),
     [
         (Role, ["student", "teacher"]),
+        (Named, ["model"]),
         (
             Reason,
             [
@@ -46,9 +50,13 @@ NO_PROBABILITIES = [JUST_BELOW_0, JUST_ABOVE_1, -1.0, 100.0, math.inf, -math.inf
                 "student_cannot",
                 "prompt_says_so",
                 "holdout",
+                "pinned",
             ],
         ),
-        (Degraded, ["teacher_failed", "teacher_busy", "not_allowed", "journal_full"]),
+        (
+            Degraded,
+            ["teacher_failed", "teacher_busy", "not_allowed", "budget_spent", "journal_full"],
+        ),
         (Kind, ["served", "wasted", "retry", "shadow", "audit"]),
         (Need, ["vision", "tools"]),
         (WhenDenied, ["serve", "refuse"]),
@@ -69,10 +77,13 @@ NO_PROBABILITIES = [JUST_BELOW_0, JUST_ABOVE_1, -1.0, 100.0, math.inf, -math.inf
                 "teacher_failed",
                 "teacher_busy",
                 "not_allowed",
+                "budget_spent",
                 "journal_full",
             ],
         ),
-        (NotAsked, ["left_alone", "no_room", "not_allowed", "journal_full"]),
+        (NotAsked, ["left_alone", "no_room", "not_allowed", "budget_spent", "journal_full"]),
+        (Limit, ["requests", "tokens", "spend"]),
+        (WhenStoreDown, ["degrade", "allow"]),
         (Structure, ["not_asked", "valid", "invalid"]),
     ],
 )
