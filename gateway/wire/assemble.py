@@ -54,8 +54,12 @@ class Assembly:
         """Take in the next chunk.  Raises ValueError where it is the news of an error."""
         if chunk.error is not None:
             raise ValueError("an error is no part of an answer")
-        self._waiting.append(chunk.body)
-        self._waiting_bytes += len(chunk.body)
+        self.add_body(chunk.body)
+
+    def add_body(self, body: bytes) -> None:
+        """Take in the next chunk as it is sent, where that is known to be no news of an error."""
+        self._waiting.append(body)
+        self._waiting_bytes += len(body)
         if self._waiting_bytes > _MOST_WAITING_BYTES:
             self._take_apart()
 

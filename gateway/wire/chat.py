@@ -5,13 +5,17 @@ into the model server are refused: only an operator may set them, in ``extra_bod
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Annotated
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Annotated, TypeVar
 
 import msgspec
 
 from gateway.errors import RequestError
-from gateway.wire.raw import is_too_deep
+from gateway.wire.bounds import Size
+from gateway.wire.controls import NO_WISH, Wish, take_wish
+from gateway.wire.raw import check_readable, is_too_deep
+from gateway.wire.reserved import refuse_reserved
 from routing.prompt import MAX_GROUP_CHARACTERS, is_group
 from routing.vocabulary import Need
 
@@ -20,17 +24,8 @@ MAX_CHOICES = 128
 GROUP_HEADER = "x-understudy-group"
 EVIDENCE_TOP_LOGPROBS = 2
 
-# Each of these lets a client change what the server does for others, how it reads prompts, what it
-# reports of its answer, or which server and model a proxy asks.
-OPERATOR_ONLY = frozenset(
-    {"chat_template", "priority", "cache_salt", "mm_processor_kwargs", "media_io_kwargs"}
-    | {"kv_transfer_params", "ec_transfer_params", "vllm_xargs", "request_id", "rid"}
-    | {"data_parallel_rank", "lora", "lora_path", "id_slot", "slot_id", "samplers", "chat_parser"}
-    | {"post_sampling_probs", "logits_processors", "custom_logit_processor", "extra_key"}
-    | {"bootstrap_host", "bootstrap_port", "bootstrap_room", "session_params"}
-    | {"api_base", "api_key", "base_url", "models", "provider"}
-)
-OPERATOR_ONLY_TEMPLATE = "chat_template"
+# What the gateway does itself, and asks of no model server: of a vendor's it would be kept there.
+KEPT_HERE = ("stream", "stream_options", "store", "metadata")
 
 # The forms of ``response_format`` whose text is JSON; it may also be text, or a server's own.
 _JSON = frozenset({"json_object", "json_schema"})
@@ -41,54 +36,75 @@ _GRAMMARS = frozenset(
     {"structured_outputs", "guided_json", "guided_regex", "guided_choice", "guided_grammar"}
     | {"structural_tag", "grammar", "json_schema", "regex", "ebnf"}
 )
+# What speaks in token ids, in words of OpenAI's and vLLM's, and how it says nothing.
+_TOKEN_IDS = ("logit_bias", "allowed_token_ids", "stop_token_ids")
+_NOTHING_SAID = frozenset({b"null", b"{}", b"[]"})
 # How many tokens an answer may have, and how many it must have.
-_MOST_TOKENS = ("max_tokens", "max_completion_tokens")
+MOST_TOKENS = ("max_tokens", "max_completion_tokens")
 _LEAST_TOKENS = ("min_tokens",)
 
-_Count = Annotated[int, msgspec.Meta(ge=1)]
+Count = Annotated[int, msgspec.Meta(ge=1)]
 
 
-class _Part(msgspec.Struct):
+class AnyObject(msgspec.Struct):
+    """Any object: a list that holds something else is refused at its first entry."""
+
+
+class ContentPart(msgspec.Struct):
     type: str
 
 
-class _Message(msgspec.Struct):
+class ChatMessage(msgspec.Struct):
     role: Annotated[str, msgspec.Meta(min_length=1)]
-    content: str | list[_Part] | None = None
-    tool_calls: list[msgspec.Raw] | None = None
+    content: str | list[ContentPart] | None = None
+    tool_calls: list[AnyObject] | None = None
 
 
-class _StreamOptions(msgspec.Struct):
+class StreamOptions(msgspec.Struct):
+    """What a stream tells beside the answer."""
+
     include_usage: bool | None = None
 
 
-class _ResponseFormat(msgspec.Struct):
+class ResponseFormat(msgspec.Struct):
+    """The form that an answer is to have."""
+
     type: str
 
 
-class _Known(msgspec.Struct):
+class ChatBody(msgspec.Struct):
     model: str
-    messages: Annotated[list[_Message], msgspec.Meta(min_length=1)]
+    messages: Annotated[list[ChatMessage], msgspec.Meta(min_length=1)]
     stream: bool | None = None
-    stream_options: _StreamOptions | None = None
+    stream_options: StreamOptions | None = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int, msgspec.Meta(ge=0, le=MAX_TOP_LOGPROBS)] | None = None
     n: Annotated[int, msgspec.Meta(ge=1, le=MAX_CHOICES)] | None = None
     temperature: Annotated[float, msgspec.Meta(ge=0)] | None = None
     top_p: float | None = None
-    max_tokens: _Count | None = None
-    max_completion_tokens: _Count | None = None
+    max_tokens: Count | None = None
+    max_completion_tokens: Count | None = None
     min_tokens: Annotated[int, msgspec.Meta(ge=0)] | None = None
-    tools: list[msgspec.Raw] | None = None
-    functions: list[msgspec.Raw] | None = None
+    tools: list[AnyObject] | None = None
+    functions: list[AnyObject] | None = None
     tool_choice: str | dict[str, msgspec.Raw] | None = None
-    response_format: _ResponseFormat | None = None
+    response_format: ResponseFormat | None = None
     chat_template_kwargs: dict[str, msgspec.Raw] | None = None
     store: bool | None = None
     continue_final_message: bool | None = None
 
 
-_known = msgspec.json.Decoder(_Known)
+T = TypeVar("T")
+
+
+class Form(StrEnum):
+    """By which of their own protocols models are asked."""
+
+    CHAT = "chat"
+    TEXT = "text"
+
+
+_known = msgspec.json.Decoder(ChatBody)
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _items = msgspec.json.Decoder(list[msgspec.Raw])
 _count = msgspec.json.Decoder(int | None)
@@ -103,6 +119,8 @@ class Chat:
     how many answers it wants.  ``has_grammar``: its text is to obey one from the first token on, in
     words of the server's own, JSON not counted.  ``top_logprobs`` is None where it asked for no
     log-probabilities, else 0 to 20.  ``group`` is the kind of task that it names, in a header.
+    ``form`` is how models are asked; ``token_ids_in`` names the first parameter that speaks in
+    token ids, which are one tokenizer's own.  ``wish`` is what the body says of who is to answer.
     """
 
     body: bytes
@@ -118,6 +136,23 @@ class Chat:
     is_continuation: bool
     top_logprobs: int | None
     group: str | None = None
+    size: Size = field(default_factory=Size)
+    form: Form = Form.CHAT
+    token_ids_in: str | None = None
+    wish: Wish = NO_WISH
+
+    @property
+    def messages(self) -> msgspec.Raw:
+        """The conversation; a bare prompt is taken for a user's words."""
+        if self.form is Form.CHAT:
+            return self.fields["messages"]
+        said = [{"role": "user", "content": self.fields["prompt"]}]
+        return msgspec.Raw(msgspec.json.encode(said))
+
+    @property
+    def can_go_on(self) -> bool:
+        """Whether another model can be shown the beginning of an answer to it."""
+        return self.form is Form.CHAT or self.token_ids_in is None
 
     def has_room_after(self, tokens: int) -> bool:
         """Whether an answer that has so many tokens may have another."""
@@ -126,7 +161,7 @@ class Chat:
     @property
     def most_tokens(self) -> int | None:
         """How many tokens an answer may have; None where the client did not say."""
-        return min(_counts(self, _MOST_TOKENS).values(), default=None)
+        return min(_counts(self, MOST_TOKENS).values(), default=None)
 
 
 def group_of(header: str | None) -> str | None:
@@ -141,19 +176,9 @@ def group_of(header: str | None) -> str | None:
 
 def parse_chat(body: bytes, group: str | None = None) -> Chat:
     """Understand a request body.  Raises RequestError, which names the offending parameter."""
-    try:
-        body.decode()  # what passes undecoded goes into pairs too, where it must be readable
-        known = _known.decode(body)
-        fields = _fields.decode(body)
-    except msgspec.ValidationError as error:
-        raise _wrong_shape(str(error)) from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise RequestError(f"The body is not valid JSON: {error}.") from None
-    except RecursionError:
-        raise RequestError("The body is nested too deeply.") from None
-    if is_too_deep(body):
-        raise RequestError("The body is nested too deeply.")
-    _refuse_operator_fields(known, fields)
+    known, fields = read_fields(_known, body)
+    wish = take_wish(fields)
+    refuse_reserved(fields, known.chat_template_kwargs)
     if known.top_logprobs is not None and not known.logprobs:
         raise RequestError("'top_logprobs' needs 'logprobs': true.", param="top_logprobs")
     options, response_format = known.stream_options, known.response_format
@@ -167,13 +192,15 @@ def parse_chat(body: bytes, group: str | None = None) -> Chat:
         choices=known.n or 1,
         is_stream=bool(known.stream),
         is_usage_wanted=options is not None and bool(options.include_usage),
-        is_json_wanted=response_format is not None and response_format.type in _JSON,
-        has_grammar=(response_format is not None and response_format.type not in _FREE)
-        or any(fields[name] != _null for name in _GRAMMARS.intersection(fields)),
+        is_json_wanted=is_json(response_format),
+        has_grammar=has_grammar(response_format, fields),
         is_store_allowed=known.store is not False,
         is_continuation=known.continue_final_message is True,
         top_logprobs=(known.top_logprobs or 0) if known.logprobs else None,
         group=group,
+        token_ids_in=token_ids_in(fields),
+        wish=wish,
+        size=_size(known),
     )
 
 
@@ -226,23 +253,30 @@ def upstream_stream_body(chat: Chat, dialect: Dialect, prefix: Prefix | None) ->
 
     The server's usage is always asked for: the bill rests on it.
     """
-    fields = _upstream_fields(chat, dialect)
-    fields["stream"] = True
-    options = {"include_usage": True}
-    fields["stream_options"] = (
-        options | {"continuous_usage_stats": True} if dialect.has_running_usage else options
-    )
+    fields = streamed(_upstream_fields(chat, dialect), dialect)
     if prefix is not None:
         messages: list[object] = [*_items.decode(chat.fields["messages"])]
         fields["messages"] = [*messages, {"role": "assistant", "content": prefix.stem}]
         fields["continue_final_message"] = True
         fields["add_generation_prompt"] = False
         fields.pop("echo", None)  # the client has those words already
-        for name, most in _counts(chat, _MOST_TOKENS).items():
-            fields[name] = max(1, most - prefix.tokens)
-        for name, least in _counts(chat, _LEAST_TOKENS).items():
-            fields[name] = max(0, least - prefix.tokens)
+        fields |= lessened(chat, prefix)
     return msgspec.json.encode(fields)
+
+
+def streamed(fields: dict[str, object], dialect: Dialect) -> dict[str, object]:
+    """The request as one for a stream, which tells what it took."""
+    options = {"include_usage": True}
+    if dialect.has_running_usage:
+        options["continuous_usage_stats"] = True
+    return {**fields, "stream": True, "stream_options": options}
+
+
+def lessened(chat: Chat, prefix: Prefix) -> Mapping[str, object]:
+    """How many tokens are left of those that the client asked for."""
+    most = {name: max(1, n - prefix.tokens) for name, n in _counts(chat, MOST_TOKENS).items()}
+    least = {name: max(0, n - prefix.tokens) for name, n in _counts(chat, _LEAST_TOKENS).items()}
+    return most | least
 
 
 def _counts(chat: Chat, names: Sequence[str]) -> Mapping[str, int]:
@@ -253,15 +287,25 @@ def _counts(chat: Chat, names: Sequence[str]) -> Mapping[str, int]:
 
 def _upstream_fields(chat: Chat, dialect: Dialect) -> dict[str, object]:
     fields: dict[str, object] = {**chat.fields, **dialect.extra, "model": dialect.model}
-    fields.pop("stream", None)
-    fields.pop("stream_options", None)
+    for name in KEPT_HERE:
+        fields.pop(name, None)
     if dialect.is_evidence_wanted:
         fields["logprobs"] = True
         fields["top_logprobs"] = max(chat.top_logprobs or 0, EVIDENCE_TOP_LOGPROBS)
     return fields
 
 
-def _needs(known: _Known) -> frozenset[Need]:
+def _size(known: ChatBody) -> Size:
+    return Size(
+        messages=len(known.messages),
+        parts=sum(len(one.content) for one in known.messages if isinstance(one.content, list)),
+        tools=len(known.tools or ()) + len(known.functions or ()),
+        max_tokens=known.max_tokens or 0,
+        max_completion_tokens=known.max_completion_tokens or 0,
+    )
+
+
+def _needs(known: ChatBody) -> frozenset[Need]:
     needs = set()
     if known.tools or known.functions:
         needs.add(Need.TOOLS)
@@ -275,12 +319,43 @@ def _needs(known: _Known) -> frozenset[Need]:
     return frozenset(needs)
 
 
-def _refuse_operator_fields(known: _Known, fields: Mapping[str, msgspec.Raw]) -> None:
-    for name in OPERATOR_ONLY.intersection(fields):
-        raise RequestError(f"'{name}' can only be set by the gateway's operator.", param=name)
-    if OPERATOR_ONLY_TEMPLATE in (known.chat_template_kwargs or ()):
-        path = f"chat_template_kwargs.{OPERATOR_ONLY_TEMPLATE}"
-        raise RequestError(f"'{path}' can only be set by the gateway's operator.", param=path)
+def read_fields(known: msgspec.json.Decoder[T], body: bytes) -> tuple[T, dict[str, msgspec.Raw]]:
+    """Decode a body: what is known of it, and its top level with values undecoded.
+
+    Raises RequestError, which names the offending parameter.
+    """
+    try:
+        found = known.decode(body), _fields.decode(body)
+        check_readable(body)  # what passes undecoded goes into pairs too
+    except msgspec.ValidationError as error:
+        raise _wrong_shape(str(error)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise RequestError(f"The body is not valid JSON: {error}.") from None
+    except RecursionError:
+        raise RequestError("The body is nested too deeply.") from None
+    if is_too_deep(body):
+        raise RequestError("The body is nested too deeply.")
+    return found
+
+
+def is_json(response_format: ResponseFormat | None) -> bool:
+    """Whether the text is to be JSON."""
+    return response_format is not None and response_format.type in _JSON
+
+
+def token_ids_in(fields: Mapping[str, msgspec.Raw]) -> str | None:
+    """The first of the parameters that speak in token ids, if any does."""
+    for name in _TOKEN_IDS:
+        if bytes(fields.get(name, _null)).translate(None, b" \t\r\n") not in _NOTHING_SAID:
+            return name
+    return None
+
+
+def has_grammar(response_format: ResponseFormat | None, fields: Mapping[str, msgspec.Raw]) -> bool:
+    """Whether the text is to obey a grammar in words of the server's own."""
+    if response_format is not None and response_format.type not in _FREE:
+        return True
+    return any(fields[name] != _null for name in _GRAMMARS.intersection(fields))
 
 
 def _wrong_shape(message: str) -> RequestError:

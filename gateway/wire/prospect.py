@@ -12,6 +12,9 @@ from routing.prompt import prompt_of
 from routing.sampling import SAMPLING_NAMES, Sampling, samples_of
 from routing.vocabulary import Merit
 
+# With it vLLM cuts the prompt, so that its length says nothing.
+TRUNCATING = "truncate_prompt_tokens"
+
 _any = msgspec.json.Decoder()
 
 
@@ -38,7 +41,7 @@ def samples_wanted(chat: Chat, fixed: Sampling, wanted: int) -> int:
 def _promised(chat: Chat, policy: Policy) -> Merit | None:
     if policy.prompt is None:
         return None
-    return policy.promised(prompt_of(_any.decode(chat.fields["messages"]), chat.group))
+    return policy.promised(prompt_of(_any.decode(chat.messages), chat.group))
 
 
 def _asked(chat: Chat) -> Sampling:

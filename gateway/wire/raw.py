@@ -9,6 +9,7 @@ HEADROOM = 64
 _SURELY_SHALLOW = 512
 
 _any = msgspec.json.Decoder(msgspec.Raw)
+_anything = msgspec.json.Decoder()
 
 
 def is_too_deep(body: bytes) -> bool:
@@ -20,6 +21,18 @@ def is_too_deep(body: bytes) -> bool:
     except RecursionError:
         return True
     return False
+
+
+def check_readable(body: bytes) -> None:
+    """Read JSON down to its last value: what passes undecoded is no more than skipped before.
+
+    Raises DecodeError for a number that is beyond what readers hold, UnicodeDecodeError and
+    RecursionError.
+    """
+    try:
+        _anything.decode(body)
+    except msgspec.ValidationError:
+        raise msgspec.DecodeError("a number in it is out of range") from None
 
 
 def one_line(body: bytes) -> bytes:

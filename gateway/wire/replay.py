@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 import msgspec
 
 from gateway.wire.chat import Chat
-from gateway.wire.completion import Completion, client_fields
+from gateway.wire.completion import Completion, client_fields, part_of
 from gateway.wire.raw import one_line
 
 CONTENT_TYPE = "text/event-stream; charset=utf-8"
@@ -67,12 +67,16 @@ def _choice_parts(choice: Mapping[str, msgspec.Raw]) -> Iterator[dict[str, objec
 
 
 def _delta(message: msgspec.Raw) -> dict[str, object]:
-    """A message as a delta: nulls are left out, tool calls get the index that streams need."""
-    fields = _message.decode(message)
+    """A message as a delta: nulls are left out, tool calls get the index that streams need.
+
+    What is not as it should be says nothing, or stays as it is: a whole answer has it too.
+    """
+    fields = part_of(_message, message) or {}
     delta: dict[str, object] = {
         key: value for key, value in fields.items() if bytes(value) not in (b"null", b'""', b"[]")
     }
     if "tool_calls" in delta:
-        calls = _tool_calls.decode(fields["tool_calls"])
-        delta["tool_calls"] = [{**call, "index": place} for place, call in enumerate(calls)]
+        calls = part_of(_tool_calls, fields["tool_calls"])
+        if calls is not None:
+            delta["tool_calls"] = [{**call, "index": place} for place, call in enumerate(calls)]
     return delta

@@ -27,6 +27,6 @@ def session_of(chat: Chat, header: str | None) -> str:
     user = bytes(chat.fields.get("user", b"null"))
     if user not in _NOBODY:
         return user.decode()
-    messages = _messages.decode(chat.fields["messages"])
+    messages = _messages.decode(chat.messages)
     first = next((one for one in messages if one.role == "user"), messages[0])
     return bytes(first.content).decode()

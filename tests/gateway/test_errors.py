@@ -6,7 +6,8 @@ import ssl
 
 import pytest
 
-from gateway.errors import UpstreamUnavailable, root_of, words_of
+from gateway.errors import UpstreamUnavailable
+from gateway.roots import root_of, words_of
 from gateway.wire.errors import read_refusal
 
 REFUSED = ConnectionRefusedError(errno.ECONNREFUSED, "Connect call failed ('10.0.0.1', 80)")

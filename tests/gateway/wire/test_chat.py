@@ -8,7 +8,6 @@ from gateway.errors import RequestError
 from gateway.wire.chat import (
     MAX_CHOICES,
     MAX_TOP_LOGPROBS,
-    OPERATOR_ONLY,
     Dialect,
     Prefix,
     parse_chat,
@@ -186,13 +185,6 @@ def test_a_prefix_is_a_stem_and_the_blanks_behind_it(text: str, stem: str, seam:
     assert (prefix.stem, prefix.seam) == (stem, seam)
 
 
-@pytest.mark.parametrize("name", sorted(OPERATOR_ONLY))
-def test_fields_that_reach_into_the_server_are_refused(name: str) -> None:
-    with pytest.raises(RequestError, match="operator") as caught:
-        parse_chat(json.dumps(QUESTION | {name: "x"}).encode())
-    assert caught.value.param == name
-
-
 def test_a_chat_template_is_refused_wherever_it_hides() -> None:
     with pytest.raises(RequestError) as caught:
         sent(chat_template_kwargs={"chat_template": "{{ x }}"})
@@ -210,6 +202,8 @@ def test_a_chat_template_is_refused_wherever_it_hides() -> None:
         (b'"x"', None),
         (b"\xff\xfe", None),
         (b'{"model":"m","messages":[{"role":"user","content":"x"}],"z":"\xff"}', None),
+        (b'{"model":"m","messages":[{"role":"user","content":"x"}],"z":[1e999]}', None),
+        (b'{"model":"m","messages":[{"role":"user","content":"x","z":%b}]}' % (b"9" * 5_000), None),
         (b'{"messages":[{"role":"user","content":"x"}]}', "model"),
         (b'{"model":"m"}', "messages"),
         (b'{"model":"m","messages":[]}', "messages"),

@@ -97,3 +97,17 @@ def test_a_choice_without_an_index_gets_its_place() -> None:
 
 def test_an_empty_answer_is_a_role_and_a_finish() -> None:
     assert len(chunks(completion(""))) == 2
+
+
+@pytest.mark.parametrize("message", [None, "Paris.", []])
+def test_a_message_that_is_none_is_an_empty_answer(message: Any) -> None:
+    reply = completion(choice={"message": message})
+    assert [sent["choices"][0]["delta"] for sent in chunks(reply)] == [
+        {"role": "assistant", "content": ""},
+        {},
+    ]
+
+
+def test_tool_calls_that_cannot_be_read_stay_as_they_are() -> None:
+    _, sent, _ = chunks(completion(None, message={"tool_calls": [5]}))
+    assert sent["choices"][0]["delta"] == {"tool_calls": [5]}

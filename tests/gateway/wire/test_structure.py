@@ -106,7 +106,9 @@ def test_a_call_to_a_tool_that_was_not_offered_is_invalid(changes: dict[str, Any
     assert not is_valid(structure_of(asked(**changes), "", [ToolCall("weather", "{}")]))
 
 
-@pytest.mark.parametrize("tools", [[5], [{"function": {"name": 5}}], [{"function": {}}]])
+@pytest.mark.parametrize(
+    "tools", [[{"function": 5}], [{"function": {"name": 5}}], [{"function": {}}]]
+)
 def test_where_tools_cannot_be_read_arguments_need_only_be_objects(tools: Any) -> None:
     chat = asked(tools=tools)
     assert is_valid(structure_of(chat, "", [ToolCall("f", "{}")]))

@@ -1,0 +1,1 @@
+"""Anthropic's Messages API: what clients of that form ask and get."""
