@@ -1,6 +1,7 @@
 """The one map from what goes wrong on the wire to a model server to our own errors."""
 
 import errno
+import re
 
 from gateway.errors import (
     UpstreamBusy,
@@ -11,6 +12,7 @@ from gateway.errors import (
     UpstreamRefused,
     UpstreamTimeout,
     UpstreamUnavailable,
+    UpstreamUnreachable,
 )
 from gateway.upstream.http1 import BrokenOff, TooLarge, Unreachable
 from gateway.wire.errors import read_refusal
@@ -20,6 +22,8 @@ from gateway.wire.errors import read_refusal
 _CLIENT_MISTAKES = frozenset({400, 413, 415, 422})
 
 _AWAY = frozenset({502, 503, 504})
+
+_NUMBER = re.compile(rb"[0-9]{1,9}").fullmatch
 
 NETWORK_ERRORS = (Unreachable, BrokenOff, TooLarge, TimeoutError)
 
@@ -33,7 +37,7 @@ def fault_of(error: BaseException) -> UpstreamError:
         cause = error.__cause__
         if isinstance(cause, OSError) and cause.errno in (errno.EMFILE, errno.ENFILE):
             return UpstreamError("The gateway has no file descriptor left for a connection.")
-        return UpstreamUnavailable("The model server could not be reached.")
+        return UpstreamUnreachable("The model server could not be reached.")
     if isinstance(error, TimeoutError):
         return UpstreamTimeout("The model server did not answer in time.", is_usage_unknown=True)
     if isinstance(error, TooLarge):
@@ -41,13 +45,27 @@ def fault_of(error: BaseException) -> UpstreamError:
     return UpstreamUnavailable("The model server broke off its answer.", is_usage_unknown=True)
 
 
-def fault_of_status(status: int, body: bytes) -> UpstreamError | UpstreamRefused:
-    """Our error for an answer with any status but 200.  Such answers are taken to be free."""
+def fault_of_status(
+    status: int, body: bytes, retry_after: bytes | None = None
+) -> UpstreamError | UpstreamRefused:
+    """Our error for an answer with any status but 200.  Such answers are taken to be free.
+
+    ``retry_after`` is the value of that header, None where there was none.
+    """
     if status in _CLIENT_MISTAKES:
         return read_refusal(status, body)
-    if status == 429:
-        return UpstreamBusy("The model server has too much to do.")
-    if 400 <= status < 500:
+    if 400 <= status < 500 and status != 429:
         return UpstreamMisconfigured(f"The model server refused the gateway with status {status}.")
+    seconds = _seconds(retry_after)
+    if status == 429:
+        return UpstreamBusy("The model server has too much to do.", come_back_seconds=seconds)
     kind = UpstreamUnavailable if status in _AWAY else UpstreamFailed
-    return kind(f"The model server answered with status {status}.")
+    message = f"The model server answered with status {status}."
+    return kind(message, come_back_seconds=seconds)
+
+
+def _seconds(retry_after: bytes | None) -> float | None:
+    """The seconds that the header names; a date there is left alone, for clocks differ."""
+    if retry_after is None or not _NUMBER(retry_after):
+        return None
+    return float(retry_after)

@@ -52,6 +52,7 @@ class _Connection(asyncio.Protocol):
     def __init__(self) -> None:
         self.idle_since = 0.0
         self.status = 0
+        self.retry_after: bytes | None = None
         self.is_complete = True
         self._is_reusable = False
         self._is_whole = True
@@ -199,13 +200,17 @@ class _Connection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         self._is_ended_by_close = True  # until a header says otherwise
+        self.retry_after = None
         self._has_more = self.is_complete
         if self._has_more:  # a second answer to one request
             self._is_reusable = False
 
-    def on_header(self, name: bytes, _: bytes) -> None:
-        if name.lower() in (b"content-length", b"transfer-encoding"):
+    def on_header(self, name: bytes, value: bytes) -> None:
+        name = name.lower()
+        if name in (b"content-length", b"transfer-encoding"):
             self._is_ended_by_close = False
+        elif name == b"retry-after":
+            self.retry_after = value
 
     def on_headers_complete(self) -> None:
         if self._has_more:
@@ -244,6 +249,7 @@ class Reply:
 
     def __init__(self, client: "HttpClient", connection: _Connection) -> None:
         self.status = connection.status
+        self.retry_after = connection.retry_after
         self._client = client
         self._connection: _Connection | None = connection
 
@@ -274,14 +280,15 @@ class Reply:
 
 
 class HttpClient:
-    """POST to one URL.  As many connections as there are calls at once, kept while they are used.
+    """Requests to one URL.  As many connections as there are calls at once, kept while in use.
 
     ``headers`` are sent with every request.  Raises ValueError for an URL or a header that cannot
-    be written into a request.
+    be written into a request.  ``retry_after`` is what the last whole answer said of that.
     """
 
-    def __init__(self, url: str, headers: Mapping[str, str]) -> None:
-        self._target = target_of(url, headers)
+    def __init__(self, url: str, headers: Mapping[str, str], method: str = "POST") -> None:
+        self.retry_after: bytes | None = None
+        self._target = target_of(url, headers, method)
         self._idle: deque[_Connection] = deque()
         self._sweep: asyncio.TimerHandle | None = None
         self._addresses: list[aiohappyeyeballs.AddrInfoType] = []
@@ -300,6 +307,7 @@ class HttpClient:
         try:
             connection.send(self._request(body, headers), seconds=seconds, most=most)
             answer = await connection.whole()
+            self.retry_after = connection.retry_after
             return connection.status, answer
         finally:
             self.give_back(connection)

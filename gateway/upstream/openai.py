@@ -3,16 +3,20 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from gateway.errors import UpstreamError, UpstreamMalformed, UpstreamRefused, UpstreamTimeout
-from gateway.ports import Clock
+from gateway.ports import FIRST, Clock, Try
+from gateway.upstream.discretion import Discretion
 from gateway.upstream.faults import NETWORK_ERRORS, fault_of, fault_of_status
 from gateway.upstream.http1 import HttpClient, Reply
 from gateway.upstream.stream import UpstreamStream
-from gateway.wire.chat import Chat, Dialect, Prefix, upstream_body, upstream_stream_body
-from gateway.wire.completion import Completion, read_completion
+from gateway.wire.chat import Chat, Dialect, Form, Prefix
+from gateway.wire.completion import Completion
+from gateway.wire.server import SERVER_FORMS, ServerForm
 from routing.breaker import Breaker
-from routing.vocabulary import Degraded, Denied, Grant, Granted
+from routing.room import Room
+from routing.servers import Rest
 
 MAX_REPLY_BYTES = 64 * 2**20
 MAX_ERROR_BYTES = 2**20
@@ -23,17 +27,24 @@ PATIENCE_SECONDS = 20.0
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where a model is and how it is asked.  ``base_url`` ends in ``/v1`` or its like."""
+    """Where one server of a model is and how it is asked.
+
+    ``base_url`` ends in ``/v1`` or its like; ``number`` is which of the servers it is, from 0.
+    """
 
     base_url: str
     api_key: str | None
     dialect: Dialect
     max_concurrent: int
     timeout_seconds: float
+    number: int = 0
 
 
 class OpenAIModel:
-    """One model at one endpoint, with a breaker and a limit on its open calls."""
+    """One model at one endpoint, with a breaker and a limit on its open calls.
+
+    ``room`` is what its context holds, None until that is known.
+    """
 
     def __init__(
         self, endpoint: Endpoint, clock: Clock, on_breaker: Callable[[UpstreamError | None], None]
@@ -41,32 +52,38 @@ class OpenAIModel:
         """``on_breaker`` is told the failure that opens the breaker, and None when it closes."""
         self.open_calls = 0
         self.can_continue = False
+        self.room: Room | None = None
         self.breaker = Breaker()
-        self._endpoint = endpoint
+        self.rest = Rest()
+        self.endpoint = endpoint
+        self.number = endpoint.number
+        self._discretion = Discretion(endpoint.base_url, endpoint.api_key)
         self._clock = clock
         self._on_breaker = on_breaker
         headers = {"content-type": "application/json"}
         if endpoint.api_key is not None:
             headers["authorization"] = f"Bearer {endpoint.api_key}"
-        # It knows no limit of its own: max_concurrent refuses where a pool would queue.
-        self._http = HttpClient(endpoint.base_url.rstrip("/") + "/chat/completions", headers)
+        # They know no limit of their own: max_concurrent refuses where a pool would queue.
+        base_url = endpoint.base_url.rstrip("/")
+        self._http = {
+            form: HttpClient(base_url + spoken.path, headers)
+            for form, spoken in SERVER_FORMS.items()
+        }
 
     @property
     def max_calls(self) -> int:
         """How many calls may be open."""
-        return self._endpoint.max_concurrent
+        return self.endpoint.max_concurrent
 
     def close(self) -> None:
         """Close the connections."""
-        self._http.close()
+        for client in self._http.values():
+            client.close()
 
-    def reserve(self) -> Grant:
-        """Say whether the model may be asked now."""
-        if self.open_calls >= self._endpoint.max_concurrent:
-            return Denied(Degraded.TEACHER_BUSY)
-        if not self.breaker.allows(self._clock()):
-            return Denied(Degraded.TEACHER_FAILED)
-        return Granted()
+    @property
+    def has_room(self) -> bool:
+        """Whether another call may be open."""
+        return self.open_calls < self.endpoint.max_concurrent
 
     def began(self) -> None:
         """A server that was left alone is asked again by all as soon as it answers one."""
@@ -80,7 +97,10 @@ class OpenAIModel:
         ``waiting_since`` is None where the server was not keeping anybody waiting.
         """
         self.open_calls -= 1
+        if isinstance(error, UpstreamError):
+            self.rest.failed(self._clock(), error.come_back_seconds)
         if error is None or isinstance(error, UpstreamRefused):
+            self.rest.succeeded()
             self._report(None)
         elif isinstance(error, UpstreamError):
             self._report(error if error.is_down else None)
@@ -89,21 +109,19 @@ class OpenAIModel:
         else:
             self.breaker.abandoned()
 
-    async def complete(self, chat: Chat, headers: bytes = b"") -> Completion:
-        """Ask the model.  Raises UpstreamError where it fails, UpstreamRefused where it refuses.
-
-        ``headers`` are lines that this request has beside those of all, each with its end.
-        """
-        body = upstream_body(chat, self._endpoint.dialect)
+    async def complete(self, chat: Chat, how: Try = FIRST) -> Completion:
+        """Ask the model.  Raises UpstreamError where it fails, UpstreamRefused where it refuses."""
+        spoken, http = SERVER_FORMS[chat.form], self._http[chat.form]
+        body = spoken.body(chat, self.endpoint.dialect)
         started = self._begin()
         try:
-            seconds = self._endpoint.timeout_seconds
-            status, reply = await self._http.post(
-                body, seconds=seconds, most=MAX_REPLY_BYTES, headers=headers
+            seconds = self.endpoint.timeout_seconds - how.spent_seconds
+            status, reply = await http.post(
+                body, seconds=seconds, most=MAX_REPLY_BYTES, headers=how.headers
             )
             if status != 200:
-                raise fault_of_status(status, reply)
-            completion = _read(reply)
+                raise self._fault(status, reply, http.retry_after)
+            completion = _read(reply, spoken)
         except NETWORK_ERRORS as failure:
             error = fault_of(failure)
             self.ended(started, error)
@@ -115,18 +133,15 @@ class OpenAIModel:
         return completion
 
     async def stream(
-        self,
-        chat: Chat,
-        prefix: Prefix | None = None,
-        until: float | None = None,
-        headers: bytes = b"",
+        self, chat: Chat, prefix: Prefix | None = None, how: Try = FIRST
     ) -> UpstreamStream:
         """Ask the model for an answer as it comes.  Raises as ``complete`` does."""
-        body = upstream_stream_body(chat, self._endpoint.dialect, prefix)
+        spoken = SERVER_FORMS[chat.form]
+        body = spoken.stream_body(chat, self.endpoint.dialect, prefix)
         started = self._begin()
         try:
-            async with asyncio.timeout_at(until):
-                reply = await self._open(body, headers)
+            async with asyncio.timeout_at(how.until):
+                reply = await self._open(chat.form, body, how)
         except NETWORK_ERRORS as failure:
             error = fault_of(failure)
             self.ended(started, error)
@@ -139,18 +154,28 @@ class OpenAIModel:
             self._clock,
             self,
             waiting_since=started,
-            is_evidence_wanted=self._endpoint.dialect.is_evidence_wanted,
+            read_chunk=partial(
+                spoken.chunk, is_evidence_wanted=self.endpoint.dialect.is_evidence_wanted
+            ),
         )
 
-    async def _open(self, body: bytes, headers: bytes) -> Reply:
-        seconds = self._endpoint.timeout_seconds
-        reply = await self._http.stream(body, seconds=seconds, headers=headers)
+    async def _open(self, form: Form, body: bytes, how: Try) -> Reply:
+        seconds = self.endpoint.timeout_seconds - how.spent_seconds
+        reply = await self._http[form].stream(body, seconds=seconds, headers=how.headers)
         if reply.status == 200:
             return reply
         try:
-            raise fault_of_status(reply.status, await reply.rest(MAX_ERROR_BYTES))
+            said = await reply.rest(MAX_ERROR_BYTES)
+            raise self._fault(reply.status, said, reply.retry_after)
         finally:
             reply.close()
+
+    def _fault(
+        self, status: int, body: bytes, retry_after: bytes | None
+    ) -> UpstreamError | UpstreamRefused:
+        """What an answer means that is no success; of its words those that clients may read."""
+        fault = fault_of_status(status, body, retry_after)
+        return fault.without(self._discretion.hide) if isinstance(fault, UpstreamRefused) else fault
 
     def _begin(self) -> float:
         self.open_calls += 1
@@ -169,9 +194,9 @@ class OpenAIModel:
             self._on_breaker(failure)
 
 
-def _read(reply: bytes) -> Completion:
+def _read(reply: bytes, spoken: ServerForm) -> Completion:
     try:
-        return read_completion(reply)
+        return spoken.reply(reply)
     except (ValueError, RecursionError) as error:
         message = "The model server's answer is no chat completion."
         raise UpstreamMalformed(message, is_usage_unknown=True) from error

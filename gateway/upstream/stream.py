@@ -1,7 +1,7 @@
 """An answer that a model server is still writing: bytes of a socket, read as chunks."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Protocol
 
@@ -9,7 +9,7 @@ from gateway.errors import UpstreamError, UpstreamFailed, UpstreamMalformed, Ups
 from gateway.ports import Clock
 from gateway.upstream.faults import NETWORK_ERRORS, fault_of
 from gateway.upstream.http1 import Reply
-from gateway.wire.chunk import Chunk, decode
+from gateway.wire.chunk import Chunk
 from gateway.wire.received import Received
 from gateway.wire.sse import EventSplitter, is_done
 from routing.money import Usage
@@ -53,14 +53,15 @@ class UpstreamStream:
         watch: Watch,
         *,
         waiting_since: float,
-        is_evidence_wanted: bool,
+        read_chunk: Callable[[bytes], Chunk],
     ) -> None:
+        """``read_chunk`` reads an event's payload, and raises ValueError where it is no chunk."""
         self.usage: Usage | None = None
         self.received = Received()
         self.is_over = False
         self.opening = b""
         self.finish_reason: str | None = None
-        self._is_evidence_wanted = is_evidence_wanted
+        self._read_chunk = read_chunk
         self._reply = reply
         self._clock = clock
         self._watch = watch
@@ -157,7 +158,7 @@ class UpstreamStream:
             if is_done(payload):
                 self._is_done = True
                 break
-            chunk = decode(payload, is_evidence_wanted=self._is_evidence_wanted)
+            chunk = self._read_chunk(payload)
             if chunk.error is not None:
                 raise UpstreamFailed(
                     "The model server failed amid its answer.", is_usage_unknown=True

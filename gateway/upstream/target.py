@@ -12,7 +12,7 @@ _VISIBLE = re.compile(r"[!-~]+").fullmatch
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A server, and ``head``: a POST's head but for the length of its body, which comes last."""
+    """A server, and ``head``: that of a request but for the length of its body, which is last."""
 
     host: str
     port: int
@@ -20,7 +20,7 @@ class Target:
     head: bytes
 
 
-def target_of(url: str, headers: Mapping[str, str]) -> Target:
+def target_of(url: str, headers: Mapping[str, str], method: str = "POST") -> Target:
     """The target behind an URL.  Raises ValueError for what cannot be written into a request."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname or not _VISIBLE(url):
@@ -29,7 +29,7 @@ def target_of(url: str, headers: Mapping[str, str]) -> Target:
     is_secure = parts.scheme == "https"
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     lines = [
-        f"POST {path} HTTP/1.1",
+        f"{method} {path} HTTP/1.1",
         f"host: {parts.netloc.rpartition('@')[2]}",
         "accept-encoding: identity",
         *(f"{name}: {value}" for name, value in headers.items()),

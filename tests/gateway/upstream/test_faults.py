@@ -4,7 +4,13 @@ import errno
 
 import pytest
 
-from gateway.errors import UpstreamError, UpstreamMalformed, UpstreamTimeout, UpstreamUnavailable
+from gateway.errors import (
+    UpstreamError,
+    UpstreamMalformed,
+    UpstreamTimeout,
+    UpstreamUnavailable,
+    UpstreamUnreachable,
+)
 from gateway.upstream.faults import NETWORK_ERRORS, fault_of
 from gateway.upstream.http1 import BrokenOff, TooLarge, Unreachable
 
@@ -18,9 +24,9 @@ def unreachable(cause: BaseException | None) -> Unreachable:
 @pytest.mark.parametrize(
     ("error", "kind", "is_usage_unknown"),
     [
-        (unreachable(ConnectionRefusedError(errno.ECONNREFUSED, "")), UpstreamUnavailable, False),
-        (unreachable(TimeoutError()), UpstreamUnavailable, False),
-        (unreachable(None), UpstreamUnavailable, False),
+        (unreachable(ConnectionRefusedError(errno.ECONNREFUSED, "")), UpstreamUnreachable, False),
+        (unreachable(TimeoutError()), UpstreamUnreachable, False),
+        (unreachable(None), UpstreamUnreachable, False),
         (unreachable(OSError(errno.EMFILE, "")), UpstreamError, False),
         (unreachable(OSError(errno.ENFILE, "")), UpstreamError, False),
         (BrokenOff("why"), UpstreamUnavailable, True),
@@ -36,5 +42,6 @@ def test_failure_becomes_ours(
     fault = fault_of(error)
     assert type(fault) is kind
     assert fault.is_usage_unknown is is_usage_unknown
-    assert fault.is_down is (kind in (UpstreamUnavailable, UpstreamTimeout))
+    assert fault.is_down is (kind in (UpstreamUnavailable, UpstreamUnreachable, UpstreamTimeout))
+    assert fault.is_for_the_moment is (kind is UpstreamUnavailable)
     assert "why" not in str(fault)

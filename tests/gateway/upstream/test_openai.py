@@ -9,7 +9,7 @@ from threading import Event
 import pytest
 
 from gateway.errors import UpstreamError, UpstreamMalformed, UpstreamTimeout
-from gateway.ports import ChatStream
+from gateway.ports import ChatStream, Try
 from gateway.upstream import stream as upstream_stream
 from gateway.upstream.openai import PATIENCE_SECONDS, Endpoint, OpenAIModel
 from gateway.wire.chat import Chat, Dialect, parse_chat
@@ -158,7 +158,9 @@ async def test_a_server_that_does_not_begin_in_time_has_failed_once(bench: Bench
         bench.now = 1000.0
         for number in range(1, FAILURES_TO_OPEN + 1):
             with pytest.raises(UpstreamTimeout) as raised:
-                await bench.model.stream(CHAT, until=asyncio.get_running_loop().time() + 0.02)
+                await bench.model.stream(
+                    CHAT, how=Try(until=asyncio.get_running_loop().time() + 0.02)
+                )
             assert raised.value.is_usage_unknown
             assert bench.failures == number
         (failure,) = bench.opened_by

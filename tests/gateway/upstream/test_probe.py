@@ -15,7 +15,7 @@ from gateway.building import build_model
 from gateway.cascades import load_cascades
 from gateway.facts import CANCELLED
 from gateway.legs import Legs, Model
-from gateway.upstream.openai import OpenAIModel
+from gateway.upstream.pool import ServerPool
 from gateway.upstream.probe import (
     MOST_CHARACTERS,
     NOT_PROBED,
@@ -72,7 +72,7 @@ async def until(is_true: Callable[[], object]) -> None:
 
 
 def close(model: Model) -> None:
-    assert isinstance(model.chat, OpenAIModel)
+    assert isinstance(model.chat, ServerPool)
     model.chat.close()
 
 
@@ -178,7 +178,7 @@ async def test_a_server_without_limits_is_stopped(teacher: Model, scripted: Scri
 async def test_it_is_asked_until_there_is_an_answer(
     teacher: Model, scripted: ScriptedModel
 ) -> None:
-    replies = iter([Reply({}, status=503), Reply({}, status=500), BEGINS_AGAIN])
+    replies = iter([Reply({}, status=500), Reply({}, status=500), BEGINS_AGAIN])
     scripted.reply = lambda _: next(replies)
     told: list[Attempt[Continuation]] = []
     question = Question(lambda legs: probe(teacher, legs), NOT_PROBED)

@@ -1,0 +1,119 @@
+"""The servers of one model: who is asked, and who is asked in place of one that failed.
+
+Each has its own breaker, its own connections and its own open calls.  What is decided of them is
+``routing/servers.py``.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+
+from gateway.errors import UpstreamError
+from gateway.ports import ChatServer, Clock
+from gateway.upstream.openai import OpenAIModel
+from routing.room import Room, of_all
+from routing.servers import MOST_TRIES, Load, RetryBudget, by_preference
+from routing.vocabulary import Degraded, Denied, Grant, Granted
+
+_GRANTED = Granted()
+
+
+class ServerPool:
+    """One model behind one or more servers, at least one."""
+
+    def __init__(self, servers: Sequence[OpenAIModel], clock: Clock) -> None:
+        self.servers = servers
+        self._clock = clock
+        self._budget = RetryBudget()
+        self._granted: deque[OpenAIModel] = deque()
+        self._turn = 0
+
+    @property
+    def can_continue(self) -> bool:
+        """Whether each server was seen to go on from the first words of an answer."""
+        return all(server.can_continue for server in self.servers)
+
+    @property
+    def room(self) -> Room | None:
+        """What the context of the most roomy server holds; None where that is not known of all."""
+        return of_all([server.room for server in self.servers])
+
+    @property
+    def open_calls(self) -> int:
+        """How many calls are open, at all servers."""
+        return sum(server.open_calls for server in self.servers)
+
+    @property
+    def max_calls(self) -> int:
+        """How many calls may be open, at all servers."""
+        return sum(server.max_calls for server in self.servers)
+
+    @property
+    def left_alone(self) -> int:
+        """How many servers are left alone after a run of failures."""
+        return sum(server.breaker.opened_at is not None for server in self.servers)
+
+    def alone(self, server: OpenAIModel) -> "ServerPool":
+        """The same model as only that server of it has it."""
+        return ServerPool([server], self._clock)
+
+    def close(self) -> None:
+        """Close the connections."""
+        for server in self.servers:
+            server.close()
+
+    def reserve(self) -> Grant:
+        """Say whether the model may be asked now; a Granted must be followed by a call."""
+        server = self._choice(self.servers)
+        if server is not None:
+            self._granted.append(server)
+            return _GRANTED
+        is_full = any(not server.has_room for server in self.servers)
+        return Denied(Degraded.TEACHER_BUSY if is_full else Degraded.TEACHER_FAILED)
+
+    def server(self) -> OpenAIModel:
+        """Who is asked by the call that is made now: whom ``reserve`` chose.
+
+        A call for which nothing was reserved is made all the same.
+        """
+        self._budget.called()
+        if self._granted:
+            return self._granted.popleft()
+        return self._choice(self.servers) or self._in_order(self.servers)[0]
+
+    def another(
+        self, tried: Sequence[ChatServer], failure: UpstreamError, spent_seconds: float
+    ) -> OpenAIModel | None:
+        """Who is asked in place of the last that was tried, after so many seconds; None: nobody.
+
+        Each server is tried once; one that is alone twice, where it may be away for a moment only.
+        """
+        if len(tried) >= MOST_TRIES or self._budget.is_spent:
+            return None
+        if spent_seconds >= self.servers[0].endpoint.timeout_seconds:
+            return None
+        if len(self.servers) == 1:
+            is_worth_it = failure.is_for_the_moment and len(tried) == 1
+            left: Sequence[OpenAIModel] = self.servers if is_worth_it else ()
+        else:
+            is_worth_it = failure.is_of_one_server
+            left = [one for one in self.servers if one not in tried] if is_worth_it else ()
+        server = self._choice(left)
+        if server is not None:
+            self._budget.retried()
+        return server
+
+    def _choice(self, servers: Sequence[OpenAIModel]) -> OpenAIModel | None:
+        """The first that may be asked, in the order of preference."""
+        now = self._clock()
+        for server in self._in_order(servers):
+            if server.has_room and server.breaker.allows(now):
+                return server
+        return None
+
+    def _in_order(self, servers: Sequence[OpenAIModel]) -> Sequence[OpenAIModel]:
+        if len(servers) < 2:
+            return servers
+        now = self._clock()
+        loads = [Load(one.open_calls, one.rest.until > now) for one in servers]
+        self._turn += 1
+        return [servers[place] for place in by_preference(loads, self._turn % len(servers))]
