@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from redis.exceptions import AuthenticationError, MovedError, ResponseError
 
-from gateway.errors import root_of, words_of
 from gateway.ports import Trouble
+from gateway.roots import root_of, words_of
 from gateway.stores.store_url import Address
 
 # Replies that say something of the server, and nothing of the key.

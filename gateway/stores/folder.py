@@ -10,8 +10,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from gateway.errors import words_of
 from gateway.ports import Damage, PairEvents, Trouble
+from gateway.roots import words_of
 from gateway.stores.progress import (
     Lane,
     Position,

@@ -2,13 +2,12 @@
 beside it the last state as a file, for a start while Redis is away.
 """
 
-import os
-from contextlib import suppress
 from pathlib import Path
 
 from gateway.stores.deletions import Deletions
 from gateway.stores.redis_keys import generations_key, replicas_key
 from gateway.stores.servers import Servers
+from gateway.stores.state_file import read_state, write_state
 from gateway.stores.store import Store
 from gateway.stores.store_url import StoreUrl
 
@@ -53,28 +52,12 @@ class SavedGenerations:
 
     def read(self, cascade: str) -> bytes | None:
         """The state that was last saved; None without one.  Raises OSError."""
-        with suppress(FileNotFoundError):
-            return self.path_of(cascade).read_bytes()
-        return None
+        return read_state(self.path_of(cascade))
 
     def write(self, cascade: str, state: bytes) -> None:
         """Save a state, whole or not at all; several processes may.  Raises OSError."""
-        _write(self.path_of(cascade), state)
+        write_state(self.path_of(cascade), state)
 
     def keep_later(self, cascade: str, state: bytes) -> None:
         """Save a state beside the older one that took its place.  Raises OSError."""
-        _write(self.later_path_of(cascade), state)
-
-
-def _write(path: Path, state: bytes) -> None:
-    draft = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        with draft.open("wb") as file:
-            file.write(state)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    except OSError:
-        with suppress(OSError):
-            draft.unlink()
-        raise
+        write_state(self.later_path_of(cascade), state)

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from gateway.ports import Clock, PairEvents, StreamKind, Trouble
+from gateway.ports import Clock, Fate, PairEvents, StreamKind, Trouble
 from gateway.stores.folder import FILE_MODE, Folder, trouble_of
 from gateway.stores.group_sync import GroupSync
 from gateway.stores.holdings import Holdings
@@ -22,6 +22,7 @@ from gateway.stores.segment import HEADER_BYTES, TooLarge, encode_frame, encode_
 SEGMENT_BYTES = 16 * 2**20
 SEGMENT_SECONDS = 60.0
 PROBE_BYTES = 2**20
+_NO_PAIRS = frozenset({StreamKind.LEDGER, StreamKind.STORED})
 _IS_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
@@ -71,18 +72,18 @@ class Journal:
         try:
             head, body = self._framed(kind, cascade, record)
         except TooLarge as error:  # it says nothing of the room that there is for others
-            if kind is not StreamKind.LEDGER:
-                trouble = Trouble(str(self.folder.path), strerror=str(error))
+            trouble = Trouble(str(self.folder.path), strerror=str(error))
+            if kind is StreamKind.STORED:
+                self._events.completions_became(cascade, Fate.LOST, "too_large")
+            elif kind is not StreamKind.LEDGER:
                 self._events.pair_lost(cascade, "too_large", trouble)
             return False
         size = len(head) + len(body)
         lost = self._write_or_make_room(head, body, size)
         if lost is None:
             self._sync.written()
-        if kind is StreamKind.LEDGER:
-            # It is small, and whoever wrote it keeps what is refused: it says nothing of pairs.
-            if lost is None:
-                self._events.posting_written()
+        if kind in _NO_PAIRS:
+            self._tell(kind, cascade, None if lost is None else lost[0])
             return lost is None
         self._usual_size += (size - self._usual_size) / 16
         if lost is not None:
@@ -93,6 +94,17 @@ class Journal:
         self._has_failed = False
         self._events.pair_written(cascade)
         return True
+
+    def _tell(self, kind: StreamKind, cascade: str, lost: str | None) -> None:
+        """What became of a record that says nothing of how much room a pair needs.
+
+        Whoever wrote a posting keeps what is refused.
+        """
+        if kind is StreamKind.STORED:
+            fate = Fate.WRITTEN if lost is None else Fate.LOST
+            self._events.completions_became(cascade, fate, lost)
+        elif lost is None:
+            self._events.posting_written()
 
     def rotate(self) -> None:
         """End the segment that is being written; the next record begins another."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from gateway.ports import JournalState, PairEvents, StreamKind
 from gateway.stores.cancelling import goes_on, pause
+from gateway.stores.completions import keep_within
 from gateway.stores.counting import COUNT_SECONDS, count_pairs
 from gateway.stores.deletions import Deletions
 from gateway.stores.holdings import Holdings
@@ -31,7 +32,8 @@ BACKED_UP_PART = 8
 class PairStoreOptions:
     """``url`` is None without a Redis: then records stay in the journal.
 
-    ``retention`` has every cascade that is served.
+    ``retention`` has every cascade that is served, ``completions`` the bounds of those whose
+    completions are stored, or once were.
     """
 
     state_dir: Path
@@ -39,6 +41,7 @@ class PairStoreOptions:
     keep_seconds: float
     url: StoreUrl | None
     retention: Mapping[str, Retention] = field(default_factory=dict)
+    completions: Mapping[str, Retention] = field(default_factory=dict)
 
 
 class PairStore:
@@ -140,8 +143,10 @@ class PairStore:
             for name, bounds in self._options.retention.items()
             if bounds != Retention()
         }
-        while self._store is not None and bounded and goes_on():
+        stored = self._options.completions
+        while self._store is not None and (bounded or stored) and goes_on():
             await enforce(self._store, bounded, self._chances.epoch, self._events)
+            await keep_within(self._store, stored, self._chances.epoch, self._events)
             await pause(RETENTION_SECONDS)
 
     async def _count(self) -> None:

@@ -1,8 +1,8 @@
 """One exchange with one server, in one pipeline on one connection.
 
-It asks who the server is, adds records to streams and postings to books, reads what is to be
-deleted, and last waits for all of that to be on the server's disk: WAITAOF speaks of nothing but
-the connection's own writes.
+It asks who the server is, adds records to streams, postings to books and completions to those that
+are stored, reads what is to be deleted, and last waits for all of that to be on the server's disk:
+WAITAOF speaks of nothing but the connection's own writes.
 """
 
 from collections.abc import Sequence
@@ -12,6 +12,7 @@ from typing import Any
 from redis.asyncio import Redis
 
 from gateway.ports import StreamKind
+from gateway.stores.completion_scripts import adding_of
 from gateway.stores.deletions import Entry
 from gateway.stores.posting import command_of
 from gateway.stores.progress import Identity
@@ -34,8 +35,8 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """``entries`` has the id of each record, of a posting a word, or the error; ``deletions``
-    entries or an error.
+    """``entries`` has the id of each record, of what makes no stream a word, or the error;
+    ``deletions`` entries or an error.
 
     ``is_durable`` is None where it was not asked.  ``connection`` is the server's number for it;
     None where it does not let this user ask.  ``is_evicting``: when it is full it throws keys away:
@@ -86,6 +87,8 @@ async def ask(client: Redis, question: Question) -> Reply:
 def _command_of(placed: Placed) -> tuple[str | bytes | int, ...] | Exception:
     if placed.frame.kind is StreamKind.LEDGER:
         return command_of(placed.frame.cascade, placed.frame.record)
+    if placed.frame.kind is StreamKind.STORED:
+        return adding_of(placed.frame.cascade, placed.frame.record)
     return "XADD", stream_key(*placed.stream), "*", FIELD, placed.frame.record
 
 

@@ -26,10 +26,37 @@
     understudy:{<cascade>}:watch      string  what the command that watches a candidate last said of
                                               its counts: understudy/distill/narrating.py
 
+    understudy:limits:{<key>}         hash    by limit, the window and what was drawn of it by all
+                                              replicas: gateway/stores/lease_script.py.  Expires
+                                              LIMITS_SECONDS after the last draw; <key> is the name
+                                              of a client's key
+    understudy:{<cascade>}:stored     hash    completions that clients had stored, by
+                                              ``<tenant>/<id>``: what is said of each, as JSON
+    understudy:{<cascade>}:stored-answers
+                                      hash    the same: the completion, in clear or sealed
+    understudy:{<cascade>}:stored-requests
+                                      hash    the same: the messages that it answers
+    understudy:{<cascade>}:stored-order
+                                      zset    ``<tenant>/<microseconds>/<id>``, all of score 0: a
+                                              tenant's completions in the order of time
+    understudy:{<cascade>}:stored-times
+                                      zset    ``<tenant>/<id>`` by microseconds since 1970
+    understudy:{<cascade>}:stored-deleted
+                                      zset    the same, of those that a client deleted: a journal
+                                              may bring them once more.  They go DELETED_DAYS after
+                                              the time of the completion
+    understudy:{<cascade>}:stored-totals
+                                      hash    ``bytes``: what all of these take.  All seven are
+                                              written by stores/completion_scripts.py
+    understudy:keys                   hash    clients' keys: by the name of each its entry as JSON,
+                                              gateway/key_entries.py, and under ``:revision`` how
+                                              often the hash was changed
+
     understudy:{<cascade>}:doctor     none    never written: with it `understudy doctor` finds out
                                               what it may do
 
-The others never expire.  The braces make a Redis Cluster keep all keys of one cascade in one place.
+The others never expire.  The braces make a Redis Cluster keep all keys of one cascade in one place,
+and those of different clients' keys in different ones.
 """
 
 from gateway.ports import StreamKind
@@ -37,8 +64,15 @@ from gateway.ports import StreamKind
 # The consumer group of `understudy pairs export`, unless another is named there.
 EXPORT_GROUP = "export"
 LEDGER_DAYS = 400
+KEYS_KEY = "understudy:keys"
+# A field of it that is no key: names of keys begin with a letter or a digit.
+KEYS_REVISION = ":revision"
 # A journal that comes back after so long, and has lost its word of what is shipped, counts twice.
 ORIGIN_DAYS = 100
+# Longer than the longest window, and than clocks of servers that take each other's place differ.
+LIMITS_SECONDS = 172_800
+DELETED_DAYS = 100
+_OF_COMPLETIONS = ("answers", "requests", "order", "times", "deleted", "totals")
 
 
 def stream_key(kind: StreamKind, cascade: str) -> str:
@@ -86,6 +120,12 @@ def adapters_key(cascade: str) -> str:
     return f"understudy:{{{cascade}}}:adapters"
 
 
+def completion_keys(cascade: str) -> tuple[str, ...]:
+    """All keys of a cascade's stored completions, in the order in which they stand above."""
+    heads = stream_key(StreamKind.STORED, cascade)
+    return heads, *(f"{heads}-{name}" for name in _OF_COMPLETIONS)
+
+
 def doctor_key(cascade: str) -> str:
     """A key that is never written."""
     return f"understudy:{{{cascade}}}:doctor"
@@ -94,3 +134,8 @@ def doctor_key(cascade: str) -> str:
 def watch_key(cascade: str) -> str:
     """What whoever watches a cascade's candidate last said."""
     return f"understudy:{{{cascade}}}:watch"
+
+
+def limits_key(key: str) -> str:
+    """What was drawn of the limits of one client's key, by its name."""
+    return f"understudy:limits:{{{key}}}"

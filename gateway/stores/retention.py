@@ -34,7 +34,7 @@ async def enforce(
             key = stream_key(kind, cascade)
             try:
                 if bounds.max_age_seconds is not None:
-                    now = min(epoch(), await _time_of_store(store, cascade))
+                    now = min(epoch(), await time_of_store(store, cascade))
                     oldest = max(0, int((now - bounds.max_age_seconds) * 1000))
                     count = await _trim(store, cascade, key, "MINID", oldest)
                     _tell(events, cascade, "age", count)
@@ -46,7 +46,7 @@ async def enforce(
                 events.store_failed(failure.kind, failure.trouble, cascade, kind)
 
 
-async def _time_of_store(store: Store, cascade: str) -> float:
+async def time_of_store(store: Store, cascade: str) -> float:
     """Entries are dated by the store: one gateway with a clock ahead of it must not trim them."""
     seconds, microseconds = await store.command(cascade, "TIME")
     return float(int(seconds) + int(microseconds) / 1e6)

@@ -21,7 +21,7 @@ from typing import Final
 
 from gateway.ports import StreamKind
 
-VERSION: Final = 1
+VERSION: Final = 2
 MAGIC: Final = b"\xf9\xff\xfe\xfb"
 # A record has a request, two answers of at most 64 MiB each and a little more; sealed, that is in
 # base64.  So requests of up to 64 MiB fit: 3 × 64 × 4/3 = 256 MiB.
@@ -36,7 +36,12 @@ _LENGTH = struct.Struct("<I")
 HEADER_BYTES: Final = _HEADER.size + _CHECKSUM.size
 FRAME_BYTES: Final = _FRAME.size
 
-_CODES: Final = {StreamKind.PAIRS: b"p", StreamKind.AUDITS: b"a", StreamKind.LEDGER: b"l"}
+_CODES: Final = {
+    StreamKind.PAIRS: b"p",
+    StreamKind.AUDITS: b"a",
+    StreamKind.LEDGER: b"l",
+    StreamKind.STORED: b"s",
+}
 _KINDS: Final = {code[0]: kind for kind, code in _CODES.items()}
 
 

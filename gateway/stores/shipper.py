@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gateway.ports import Clock, PairEvents, StreamKind
+from gateway.ports import Clock, Fate, PairEvents, StreamKind
 from gateway.stores.backoff import Backoff
 from gateway.stores.cancelling import goes_on, pause
 from gateway.stores.deletions import Deletions, blank_matching
@@ -205,6 +205,8 @@ class Shipper:
                 continue
             if placed.frame.kind is StreamKind.LEDGER:
                 self._events.posting_shipped()
+            elif placed.frame.kind is StreamKind.STORED:
+                self._events.completions_became(placed.frame.cascade, Fate.SHIPPED)
             else:
                 self._events.pair_shipped(placed.frame.cascade)
         for stream in {placed.stream for placed in records} - first_failed.keys():

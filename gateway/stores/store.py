@@ -10,6 +10,8 @@ from typing import Any
 
 from redis.exceptions import RedisError, ResponseError
 
+from gateway.ports import StreamKind
+from gateway.stores.completion_scripts import member_in, removal_of
 from gateway.stores.deletions import Deletions, Entry
 from gateway.stores.failures import Failure, failure_of
 from gateway.stores.pipeline import DELETIONS_PAGE, Question, Reply, ask
@@ -75,7 +77,8 @@ class Store:
         self.deletions = deletions
         # The connection on which each server's last record was written: no other can ask for it.
         self._written_on: dict[Address, int | None] = {}
-        # Entries that were added before their deletion was seen, by cascade and key.
+        # Entries that were added before their deletion was seen, by cascade and key; of stored
+        # completions their members.
         self._condemned: dict[str, dict[str, list[bytes]]] = {}
 
     async def exchange(
@@ -133,8 +136,11 @@ class Store:
         removed: dict[str, int] = {}
         for cascade, keys in list(self._condemned.items()):
             for key, entries in list(keys.items()):
+                command: tuple[str | bytes | int, ...] = ("XDEL", key, *entries)
+                if key == stream_key(StreamKind.STORED, cascade):
+                    command = removal_of(cascade, entries)
                 try:
-                    count = await self.command(cascade, "XDEL", key, *entries)
+                    count = await self.command(cascade, *command)
                 except StoreFailed:
                     continue
                 removed[cascade] = removed.get(cascade, 0) + int(count)
@@ -277,5 +283,7 @@ class Store:
             if placed.frame.cascade != cascade or entry is None:
                 continue
             if self.deletions.has(cascade, placed.frame.record):
+                if placed.frame.kind is StreamKind.STORED:
+                    entry = member_in(placed.frame.record)
                 keys = self._condemned.setdefault(cascade, {})
                 keys.setdefault(stream_key(*placed.stream), []).append(entry)

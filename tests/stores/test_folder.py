@@ -15,7 +15,7 @@ from gateway.ports import StreamKind
 from gateway.stores import folder as folder_module
 from gateway.stores.folder import LOCK, PROGRESS, Folder, NewerFormat, adopted, created
 from gateway.stores.progress import Position, Stream
-from gateway.stores.segment import HEADER_BYTES, MAGIC
+from gateway.stores.segment import HEADER_BYTES, MAGIC, VERSION
 from tests.fakes.journals import all_records
 from tests.fakes.pair_events import RememberingEvents
 from tests.stores.opening import NOW, Opened, journal_in, opened, record, segments
@@ -185,7 +185,7 @@ def test_a_directory_that_cannot_be_used_is_told_once_and_stops_nothing(tmp_path
     place = left_behind(tmp_path)
     (path,) = place.glob("*.seg")
     newer = bytearray(path.read_bytes())
-    newer[16:18] = (2).to_bytes(2, "little")
+    newer[16:18] = (VERSION + 1).to_bytes(2, "little")
     newer[HEADER_BYTES - 4 : HEADER_BYTES] = zlib.crc32(newer[: HEADER_BYTES - 4]).to_bytes(
         4, "little"
     )
@@ -197,7 +197,10 @@ def test_a_directory_that_cannot_be_used_is_told_once_and_stops_nothing(tmp_path
         for _ in range(3):
             assert one.holdings.find_orphans() == []
         (trouble,) = one.events.troubles
-        assert (trouble.place, "format 2" in (trouble.strerror or "")) == (str(place), True)
+        assert (trouble.place, f"format {VERSION + 1}" in (trouble.strerror or "")) == (
+            str(place),
+            True,
+        )
     assert path.read_bytes() == newer
 
 

@@ -126,7 +126,7 @@ def test_the_header_says_version_and_time() -> None:
 
 def test_a_version_of_the_format_has_the_kinds_of_streams_that_its_readers_know() -> None:
     """Whoever adds one raises the version: older readers would take its records for damage."""
-    assert (VERSION, set(StreamKind)) == (1, {"pairs", "audits", "ledger"})
+    assert (VERSION, set(StreamKind)) == (2, {"pairs", "audits", "ledger", "stored"})
 
 
 def test_junk_between_frames_is_skipped_and_told() -> None:
