@@ -5,11 +5,10 @@ of input and output.  What a request cost, and how it ended, is told by the fact
 returns; nothing is logged or counted here.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from gateway.errors import (
     GatewayError,
-    TeacherUnavailable,
     UpstreamBusy,
     UpstreamError,
     UpstreamRefused,
@@ -42,6 +41,7 @@ from routing.vocabulary import (
     NoDraft,
     Reason,
     Role,
+    Route,
     WhenDenied,
 )
 
@@ -68,7 +68,8 @@ class Cascade:
     """One student, one teacher, one policy, under one model name.
 
     ``sampling`` is what the operator sets of the student's sampling, whatever clients ask for;
-    ``samples`` is how many drafts are to agree.
+    ``samples`` is how many drafts are to agree.  ``is_one_tokenizer``: token ids mean the same to
+    both models.  ``route`` is whom one request wants, for which a cascade is made of its own.
     """
 
     name: str
@@ -80,6 +81,13 @@ class Cascade:
     streaming: Streaming
     samples: Samples
     sampling: Sampling = field(default_factory=dict)
+    is_one_tokenizer: bool = False
+    route: Route = Route.AUTO
+
+    def prospect(self, chat: Chat, samples: int = 1) -> Prospect:
+        """What is known of a request before anybody has answered it."""
+        known = prospect_of(chat, self.policy, self.sampling, samples)
+        return known if self.route is Route.AUTO else replace(known, route=self.route)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +104,12 @@ class Answer:
 async def answer(chat: Chat, cascade: Cascade, legs: Legs) -> Answer:
     """Answer one request.
 
-    Raises TeacherUnavailable where there is nothing to serve, and UpstreamRefused where the model
-    that had the last word blames the request.
+    Raises TeacherUnavailable or BudgetSpent where there is nothing to serve, and UpstreamRefused
+    where the model that had the last word blames the request.
     """
-    prospect = prospect_of(chat, cascade.policy, cascade.sampling, cascade.samples.count)
-    first = plan(prospect, cascade.student_cannot, cascade.policy)  # pure
+    prospect = cascade.prospect(chat, cascade.samples.count)
+    has_room = cascade.student.has_room_for(chat)
+    first = plan(prospect, cascade.student_cannot, cascade.policy, has_room=has_room)  # pure
     draft = await write_draft(first, chat, prospect, cascade, legs)  # I/O: student
     evidence = draft if isinstance(draft, NoDraft) else drafts_of(draft, chat)
     is_held_out = legs.is_held_out
@@ -123,7 +132,7 @@ async def answer(chat: Chat, cascade: Cascade, legs: Legs) -> Answer:
             draft = await write_draft(AskStudent(), chat, prospect, cascade, legs)  # I/O: student
         if not isinstance(draft, NoDraft):
             return Answer(draft, Role.STUDENT, verdict, draft, outcome.degraded)
-    raise TeacherUnavailable("No model could answer this request at the moment.")
+    raise legs.nothing_to_serve()
 
 
 async def write_draft(

@@ -1,7 +1,7 @@
 """THE LIFE OF ONE STREAMED REQUEST: ``gateway/answer.py``, for an answer that goes out as it grows.
 
-Top to bottom, a step each: hold, escalate, degrade; and once something is out: flow, take over,
-teach.  ``routing/`` decides all of it; here its word is carried out.
+Top to bottom, a step each: hold, escalate, serve unjudged; and once something is out: flow, take
+over, teach.  ``routing/`` decides all of it; here its word is carried out.
 """
 
 import asyncio
@@ -10,13 +10,12 @@ from dataclasses import dataclass
 
 from gateway.answer import Cascade, denied
 from gateway.drafting import Decision, Drafting, Window
-from gateway.errors import TeacherUnavailable, UpstreamError, UpstreamMalformed, UpstreamRefused
+from gateway.errors import UpstreamError, UpstreamMalformed, UpstreamRefused
 from gateway.facts import ABORTED, CANCELLED
 from gateway.legs import Legs, OpenLeg
 from gateway.wire.assemble import Assembly
 from gateway.wire.chat import Chat, Prefix
 from gateway.wire.chunk import Chunk
-from gateway.wire.prospect import prospect_of
 from routing.cascade import (
     AskTeacher,
     Defer,
@@ -31,7 +30,7 @@ from routing.cascade import (
 )
 from routing.handover import Seam, hand_over, obstacle_of
 from routing.streaming import Doubt, Gate, Hold, Release
-from routing.vocabulary import Degraded, Denied, Handover, NoDraft, Obstacle, Reason, Role
+from routing.vocabulary import Degraded, Denied, Handover, NoDraft, Obstacle, Reason, Role, Route
 
 Chunks = Sequence[Chunk]
 
@@ -86,7 +85,7 @@ class AnswerStream:
         self._cascade = cascade
         self._legs = legs
         self._wishes = wishes
-        self._prospect = prospect_of(chat, cascade.policy, cascade.sampling)
+        self._prospect = cascade.prospect(chat)
         self._is_reasoning_released = wishes.is_live and cascade.streaming.is_reasoning_released
         self._teacher: OpenLeg | None = None
         self._verdict: Verdict
@@ -97,9 +96,9 @@ class AnswerStream:
     async def read(self) -> Chunks:
         """What the client gets next; empty at the end.
 
-        Raises TeacherUnavailable where there is nothing to serve, UpstreamRefused where the model
-        that had the last word blames the request, and UpstreamError where a model fails whose
-        words are out already.
+        Raises TeacherUnavailable or BudgetSpent where there is nothing to serve, UpstreamRefused
+        where the model that had the last word blames the request, and UpstreamError where a model
+        fails whose words are out already.
         """
         while self._step is not None:
             if part := await self._step():
@@ -128,10 +127,16 @@ class AnswerStream:
     async def _begin(self) -> Chunks:
         """Have the student write, where it can."""
         cascade, cannot = self._cascade, self._cascade.student_cannot
-        is_live = self._wishes.is_live
-        first = plan(self._prospect, cannot, cascade.policy, is_live=is_live)  # pure
+        is_live, has_room = self._wishes.is_live, cascade.student.has_room_for(self._chat)
+        first = plan(  # pure
+            self._prospect, cannot, cascade.policy, is_live=is_live, has_room=has_room
+        )
         if isinstance(first, NoDraft):
             return self._defer(defer(first, cascade.policy))
+        if self._is_pinned:
+            self._legs.verdict = Keep(None, reason=Reason.PINNED)
+            self._step = self._serve_unjudged
+            return ()
         try:
             reason = await self._open_draft()  # I/O: student
         except UpstreamError:
@@ -187,27 +192,29 @@ class AnswerStream:
         if not isinstance(outcome, ServeDraft):
             if draft is not None:
                 draft.leg.close(ABORTED)
-            raise _nothing_to_serve()
+            raise self._legs.nothing_to_serve()
         served = as_served(verdict)  # pure
         if isinstance(served, Keep):
             return self._keep(served)
         self.course.degraded = outcome.degraded
-        self._step = self._degrade
+        self._step = self._serve_unjudged
         return ()
 
-    async def _degrade(self) -> Chunks:
-        """The teacher is not to be had: the draft as it comes, or written now."""
+    async def _serve_unjudged(self) -> Chunks:
+        """Nobody else is to be had, or wanted: the draft as it comes, or written now."""
         self.course.is_unfinished = False
         draft = self.course.draft
         try:
             is_to_write = draft is None or draft.is_given_up
             if is_to_write and await self._open_draft(is_bounded=False):  # I/O: student
-                raise _nothing_to_serve()
+                raise self._legs.nothing_to_serve()
             self._decision = self._draft.open_gate()
             while not (self._draft.has_begun or self._draft.is_over):
                 self._decision = await self._draft.advance()  # I/O: student
-        except (UpstreamError, UpstreamRefused):
-            raise _nothing_to_serve() from None
+        except (UpstreamError, UpstreamRefused) as failure:
+            if self._is_pinned and isinstance(failure, UpstreamRefused):
+                raise
+            raise self._legs.nothing_to_serve() from None
         self.course.served_by, self._step = Role.STUDENT, self._flow
         return ()
 
@@ -246,7 +253,7 @@ class AnswerStream:
             beyond_text=draft.beyond_text,
             has_words=bool(draft.prefix.text),
             is_over=draft.is_over or not self._chat.has_room_after(draft.prefix.tokens),
-            can_continue=teacher.chat.can_continue,
+            can_continue=teacher.chat.can_continue and self._chat.can_go_on,
             is_restart_wanted=self._wishes.is_restart_wanted,
         )
         way = hand_over(self._cascade.streaming.handover, seam)  # pure
@@ -335,11 +342,12 @@ class AnswerStream:
                 draft.leg.close(ABORTED)
 
     @property
+    def _is_pinned(self) -> bool:
+        """Whether the request wants the student's answer, whatever it is."""
+        return self._cascade.route is Route.STUDENT
+
+    @property
     def _draft(self) -> Drafting:
         if self.course.draft is None:
             raise RuntimeError("there is no draft")
         return self.course.draft
-
-
-def _nothing_to_serve() -> TeacherUnavailable:
-    return TeacherUnavailable("No model could answer this request at the moment.")

@@ -3,40 +3,47 @@
 import asyncio
 import os
 import random
-import shutil
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI
 from fastapi.telemetry import TelemetryConfig
-from starlette.exceptions import HTTPException
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gateway.api.chat import ChatCompletions
+from gateway.api.answering import Answering
 from gateway.api.context import Context, Limits
+from gateway.api.count_tokens import CountTokens
 from gateway.api.models import Models
+from gateway.api.openapi import OpenApiDocument
 from gateway.api.ops import MetricsPage, Readiness, health
-from gateway.building import Workshop
-from gateway.cascades import LoadedCascade, PairsConfig, doubts_about
+from gateway.api.outside import ErrorForms
+from gateway.api.passing import PassThrough
+from gateway.api.request_ids import WithRequestId
+from gateway.api.stored import StoredRoutes
+from gateway.api.wires import ANTHROPIC, MESSAGES_PATH, WIRES
+from gateway.building import Workshop, build_limiter
+from gateway.cascades import LoadedCascade, PairsConfig
 from gateway.config_file import ConfigError
-from gateway.errors import (
-    GatewayError,
-    InternalError,
-    MethodNotAllowed,
-    NotFound,
-)
+from gateway.key_entries import doubts_about_keys
+from gateway.key_sources import Places, sources_at
+from gateway.key_watch import KeyWatch
 from gateway.keys import Keys
 from gateway.ledger import Ledger, posting
 from gateway.legs import Model
+from gateway.named_models import LoadedModel
+from gateway.ports import PassedTo
 from gateway.registry import RegistryWatch
 from gateway.renting import Rents
-from gateway.settings import Settings, spelled, unknown_variables
+from gateway.rooms import RoomWatch
+from gateway.settings import Settings, spelled
 from gateway.startup import ask_servers
+from gateway.stored_config import StoredConfig
+from gateway.stored_reading import StoredReader, stored_reader
 from gateway.stores.generation_store import GenerationStore, SavedGenerations
 from gateway.stores.journal import JournalOptions
 from gateway.stores.pair_store import PairStore, PairStoreOptions
@@ -50,10 +57,11 @@ from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.observer import Observer
 from gateway.tracing import tracing_of
 from gateway.upstream.openai import OpenAIModel
+from gateway.upstream.pool import ServerPool
+from gateway.warning import warn_at_start
 from gateway.watching import watch
-from gateway.wire.errors import error_body, error_headers, status_of
+from gateway.wire.passing import PATHS
 
-CHAT_PATH = "/v1/chat/completions"
 BODY_SECONDS = 30.0
 DAY_SECONDS = 86_400.0
 # FastAPI has spans and logs of its own, with messages of exceptions; ours are told from facts.
@@ -68,29 +76,48 @@ class Gateway:
     pairs: PairStore
     successions: Mapping[str, Succession]
     registry: RegistryWatch
+    stored: StoredReader
+    keys: KeyWatch
     is_metrics_on_main_port: bool
 
     @property
     def models(self) -> Sequence[OpenAIModel]:
-        """The models that are asked, those included that are on their way in or out."""
+        """The servers that are asked, those included that are on their way in or out."""
         found: list[Model] = []
         for name, served in self.context.served.items():
             found += [*self.successions[name].students, served.cascade.teacher]
-        return [model.chat for model in found if isinstance(model.chat, OpenAIModel)]
+        pools = [model.chat for model in found if isinstance(model.chat, ServerPool)]
+        return [server for pool in pools for server in pool.servers]
+
+    @property
+    def _passed_to(self) -> Iterator[PassedTo]:
+        for served in self.context.served.values():
+            yield from (tokenizer.model for tokenizer in served.tokenizers.values())
+        yield from (named.model for named in self.context.named.values())
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Ask servers and ship pairs in the background; at the end flush, close everything."""
         observer = self.context.observer
-        posts = posting(observer.ledger, self.pairs, observer.shipping_ended)
-        async with self.pairs.running(), posts, self.registry.running():
+        async with (
+            self.pairs.running(),
+            posting(observer.ledger, self.pairs, observer.shipping_ended),
+            self.keys.running(),
+            self.registry.running(),
+            RoomWatch(self.context).running(),
+            self.context.limiter.drawing.running(),
+        ):
+            await self.keys.wait_known()
             ask_servers(self.context)
             yield
             await self._end_background()
+            await self.stored.close()
             last_spans = asyncio.create_task(self.context.tracing.close())
         await last_spans
         for model in self.models:
             model.close()
+        for passing in self._passed_to:
+            passing.close()
 
     async def _end_background(self) -> None:
         """What is only to learn from is not waited for."""
@@ -104,6 +131,7 @@ def build_gateway(
     settings: Settings,
     cascades: Sequence[LoadedCascade],
     keys: Keys,
+    models: Sequence[LoadedModel] = (),
 ) -> Gateway:
     """Connect the parts.  Raises ConfigError where the state directory or Redis' URL is no use."""
     calibrated = {cascade.name: cascade.policy.is_calibrated for cascade in cascades}
@@ -112,11 +140,20 @@ def build_gateway(
     ledger = Ledger(os.urandom(8).hex(), time.time)
     observer = Observer(metrics, log, ledger)
     pairs = _pair_store(settings, cascades, observer)
-    workshop = Workshop(observer, sealer_of(settings.pairs_keys), Rents(time.monotonic))
+    sealer = sealer_of(settings.pairs_keys)
+    workshop = Workshop(observer, sealer, Rents(time.monotonic))
     context = Context(
         served={cascade.name: workshop.served(cascade) for cascade in cascades},
+        named={model.name: workshop.named(model) for model in models},
         keys=keys,
-        limits=Limits(settings.max_body_bytes, BODY_SECONDS, settings.max_open_requests),
+        limits=Limits(
+            body_bytes=settings.max_body_bytes,
+            body_members=settings.max_body_members,
+            body_entries=settings.max_body_entries,
+            body_seconds=BODY_SECONDS,
+            open_requests=settings.max_open_requests,
+        ),
+        limiter=build_limiter(_store_url(settings), settings.store_down, observer),
         observer=observer,
         pairs=pairs,
         clock=time.monotonic,
@@ -130,13 +167,17 @@ def build_gateway(
     metrics.pairs.watch(pairs.state)
     watch(context, cascades)
     metrics.ledger.watch(lambda: ledger.waiting_since)
-    _warn(observer, settings, cascades)
+    warn_at_start(observer, settings, cascades, models)
+    for doubt in doubts_about_keys(keys.tenants.values(), context.names, time.time()):
+        log.warning("doubtful_setting", message=doubt)
     successions = {one.name: Succession(one, context, workshop) for one in cascades}
     return Gateway(
         context=context,
         pairs=pairs,
         successions=successions,
         registry=_registry(settings, context, successions),
+        stored=stored_reader(_store_url(settings), sealer, observer.stored_unavailable),
+        keys=_key_watch(settings, context),
         is_metrics_on_main_port=settings.is_metrics_on_main_port,
     )
 
@@ -152,16 +193,29 @@ def _registry(
     return RegistryWatch(context, successions, store, saved, replica)
 
 
+def _key_watch(settings: Settings, context: Context) -> KeyWatch:
+    keys, observer = context.keys, context.observer
+    url = _store_url(settings) if settings.keys_in_redis else None
+    places = Places(settings.keys_file, url, settings.state_dir)
+    return KeyWatch(keys, sources_at(places, keys, observer, context.epoch), observer)
+
+
 def _pair_store(
     settings: Settings, cascades: Sequence[LoadedCascade], observer: Observer
 ) -> PairStore:
     retention = {one.name: _retention(one.config.pairs) for one in cascades}
+    completions = {  # what was stored expires also where nothing more is stored
+        one.name: _retention(one.config.stored)
+        for one in cascades
+        if "stored" in one.config.model_fields_set
+    }
     options = PairStoreOptions(
         state_dir=settings.state_dir,
         journal=JournalOptions(settings.journal_max_bytes, settings.journal_fsync_seconds),
         keep_seconds=settings.journal_keep_seconds,
         url=_store_url(settings),
         retention=retention,
+        completions=completions,
     )
     chances = Chances(time.monotonic, time.time, random.random)
     try:
@@ -182,62 +236,27 @@ def _store_url(settings: Settings) -> StoreUrl | None:
         raise ConfigError(f"{spelled('redis_url')}: {error}") from None
 
 
-def _retention(config: PairsConfig) -> Retention:
+def _retention(config: PairsConfig | StoredConfig) -> Retention:
     days = config.max_age_days
     return Retention(None if days is None else days * DAY_SECONDS, config.max_bytes)
 
 
-def _warn(observer: Observer, settings: Settings, cascades: Sequence[LoadedCascade]) -> None:
-    """Say at every start what an operator should not have to find out later."""
-    for cascade in cascades:
-        if not cascade.policy.is_calibrated:
-            observer.log.warning(
-                "uncalibrated",
-                cascade=cascade.name,
-                threshold=cascade.policy.threshold.value,
-                message="no policy: confidence orders drafts, it is no probability",
-            )
-        for doubt in doubts_about(cascade):
-            observer.log.warning("doubtful_setting", cascade=cascade.name, message=doubt)
-        for role, model in (
-            ("student", cascade.config.student),
-            ("teacher", cascade.config.teacher),
-        ):
-            if model.price is None:
-                observer.log.warning("no_price", cascade=cascade.name, role=role)
-    for variable in unknown_variables():
-        observer.log.warning("unknown_setting", variable=variable)
-    volume = shutil.disk_usage(settings.state_dir).total
-    if settings.journal_max_bytes > volume:
-        observer.log.warning(
-            "doubtful_setting",
-            message=f"{spelled('journal_max_bytes')}: {settings.journal_max_bytes} bytes, and the "
-            f"volume of the state directory has {volume}: choose less than that",
-        )
-    if settings.redis_url is None:
-        observer.log.warning(
-            "no_store", message="no UNDERSTUDY_REDIS_URL: pairs stay in the journal"
-        )
-    if settings.ops_port is None and not settings.is_loopback:
-        observer.log.warning("no_metrics", message="set UNDERSTUDY_OPS_PORT to serve /metrics")
-
-
 class _Front:
-    """Hands the hot route what is its own, past the application's middleware and routing.
+    """Hands the hot routes what is their own, past the application's middleware and routing.
 
-    They cost more than a tenth of a request, and the route catches its own errors.  A request that
+    They cost more than a tenth of a request, and the routes catch their own errors.  A request that
     the end of the drain cuts is counted here: to the server it would be a bug with a traceback.
     """
 
-    def __init__(self, context: Context, app: ASGIApp, path: str, route: ASGIApp) -> None:
+    def __init__(self, context: Context, app: ASGIApp, routes: Mapping[str, ASGIApp]) -> None:
         self._context = context
         self._app = app
-        self._path = path
-        self._route = route
+        self._routes = routes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        is_hot = scope["type"] == "http" and scope["path"] == self._path
-        app = self._route if is_hot and scope["method"] == "POST" else self._app
+        app = self._app
+        if scope["type"] == "http" and scope["method"] == "POST":
+            app = self._routes.get(scope["path"], app)
         try:
             await app(scope, receive, send)
         except asyncio.CancelledError:
@@ -256,12 +275,21 @@ def create_app(gateway: Gateway) -> ASGIApp:
 
     app = _bare_app(gateway, lifespan)
     context = gateway.context
-    chat = ChatCompletions(context)
-    app.router.routes.append(Route(CHAT_PATH, chat, methods=["POST"]))
-    app.add_route("/v1/models", Models(context).__call__, methods=["GET"])
+    routes: dict[str, ASGIApp] = {path: Answering(context, wire) for path, wire in WIRES.items()}
+    routes[MESSAGES_PATH] = WithRequestId(routes[MESSAGES_PATH])
+    counting = CountTokens(context, ANTHROPIC)
+    routes[f"{MESSAGES_PATH}/count_tokens"] = WithRequestId(counting)
+    routes |= {path: PassThrough(context, passed) for path, passed in PATHS.items()}
+    for path, route in routes.items():  # for the other methods, which it refuses
+        app.router.routes.append(Route(path, route, methods=["POST"]))
+    app.router.routes.extend(StoredRoutes(context, gateway.stored).routes())
+    models = Models(context)
+    app.add_route("/openapi.json", OpenApiDocument().__call__, methods=["GET"])
+    app.add_route("/v1/models", models.every, methods=["GET"])
+    app.add_route("/v1/models/{model:path}", models.one, methods=["GET"])
     if gateway.is_metrics_on_main_port:
         app.add_route("/metrics", MetricsPage(context).__call__, methods=["GET"])
-    return _Front(context, app, CHAT_PATH, chat)
+    return _Front(context, app, routes)
 
 
 def create_ops_app(gateway: Gateway) -> FastAPI:
@@ -281,28 +309,5 @@ def _bare_app(gateway: Gateway, lifespan: Callable[[FastAPI], object] | None) ->
     )
     app.add_route("/health", health, methods=["GET"])
     app.add_route("/readyz", Readiness(gateway.context).__call__, methods=["GET"])
-    app.add_exception_handler(HTTPException, _on_http_exception)
-    app.add_exception_handler(GatewayError, _on_gateway_error)
-    app.add_exception_handler(Exception, _on_bug)
+    ErrorForms(gateway.context.new_id).serve(app)
     return app
-
-
-def _error_response(error: GatewayError) -> Response:
-    return Response(error_body(error), status_of(error), error_headers(error))
-
-
-async def _on_http_exception(request: Request, error: Exception) -> Response:
-    if isinstance(error, HTTPException) and error.status_code == 405:
-        where = f"{request.method} is not allowed on {request.url.path}."
-        response = _error_response(MethodNotAllowed(where))
-        response.headers.update(error.headers or {})
-        return response
-    return _error_response(NotFound(f"There is no route {request.url.path}."))
-
-
-async def _on_gateway_error(_: Request, error: Exception) -> Response:
-    return _error_response(error if isinstance(error, GatewayError) else InternalError("?"))
-
-
-async def _on_bug(_: Request, __: Exception) -> Response:
-    return _error_response(InternalError("Internal error."))

@@ -1,20 +1,23 @@
 """The cascades, from one YAML file.  Unknown keys are refused; errors name path, value, fix."""
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, Strict, TypeAdapter, ValidationError
+from pydantic import AfterValidator, Field, Strict, TypeAdapter, ValidationError, model_validator
 
+from gateway.admitting import AdmissionConfig, MediaConfig
+from gateway.api_keys import ReadSecret, find_key
 from gateway.comparing import ComparatorConfig, EmbeddingConfig, JudgeConfig, NormalisedConfig
 from gateway.config_file import ConfigError, explain, message_of, read_yaml
+from gateway.named_models import NAME, NAMED_BY, NamedModels
 from gateway.policies import policy_of, read_policy
 from gateway.prices import BudgetConfig, PriceConfig, conflicts
 from gateway.redaction import Redactor, find_redactor
-from gateway.sections import HttpUrl, Section
+from gateway.sections import HttpUrl, HttpUrls, Section
+from gateway.stored_config import StoredConfig
 from routing.policy import Policy, uncalibrated_default
 from routing.policy_file import Origin
 from routing.rollout import Generation
@@ -22,26 +25,24 @@ from routing.sampling import MAX_SAMPLES, SAMPLING_NAMES, Sampling, is_greedy
 from routing.vocabulary import Handover, Need, Threshold, WhenDenied
 
 SCHEMA_VERSION = 1
-NAME = r"^[a-z0-9][a-z0-9._-]{0,63}$"
-NAMED_BY = "which UNDERSTUDY_CONFIG, --config or the command names"
 # YAML tells numbers from texts: what is in quotes where a number belongs is a mistake.
 _Bool = Annotated[bool, Strict()]
 _Int = Annotated[int, Strict()]
 _Float = Annotated[float, Strict()]
-_VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
 _url = TypeAdapter[str](HttpUrl)
 # Hears which cascade's policy is no use, and why.
 OnPolicy = Callable[[str, str], None]
 
 
 class ModelConfig(Section):
-    """A model behind an OpenAI-compatible server.
+    """A model behind one or several OpenAI-compatible servers, each asked at most
+    ``max_concurrent`` times at once.
 
     ``running_usage``: it reports usage with every chunk of a stream where it is asked to, as vLLM
     does, so that a stream that is cut short can be billed.
     """
 
-    base_url: HttpUrl
+    base_url: HttpUrls
     model: Annotated[str, Field(min_length=1)]
     api_key_env: str | None = None
     price: PriceConfig | None = None
@@ -49,6 +50,11 @@ class ModelConfig(Section):
     max_concurrent: Annotated[_Int, Field(ge=1)] = 256
     running_usage: _Bool = False
     extra_body: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def base_urls(self) -> tuple[str, ...]:
+        """The addresses of all its servers."""
+        return (self.base_url,) if isinstance(self.base_url, str) else self.base_url
 
 
 class StudentConfig(ModelConfig):
@@ -119,6 +125,7 @@ class CascadeConfig(Section):
     """One student and one teacher under one model name.
 
     ``samples``: how many drafts the student writes of an answer, of which one speaks for most.
+    ``same_tokenizer``: token ids of clients mean the same to both models.
     """
 
     student: StudentConfig
@@ -127,11 +134,15 @@ class CascadeConfig(Section):
     objective: ObjectiveConfig | None = None
     degraded: WhenDenied = WhenDenied.SERVE
     pairs: PairsConfig = PairsConfig()
+    stored: StoredConfig = StoredConfig()
     streaming: StreamingConfig = StreamingConfig()
     audit: AuditConfig = AuditConfig()
     comparator: ComparatorConfig = NormalisedConfig()
     samples: Annotated[_Int, Field(ge=1, le=MAX_SAMPLES)] = 1
     budget: BudgetConfig | None = None
+    same_tokenizer: _Bool = False
+    admission: AdmissionConfig = AdmissionConfig()
+    media: MediaConfig = MediaConfig()
 
     @property
     def sampling(self) -> Sampling:
@@ -159,6 +170,16 @@ class _File(Section):
     cascades: Annotated[
         dict[Annotated[str, Field(pattern=NAME)], CascadeConfig], Field(min_length=1)
     ]
+    models: NamedModels = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _refuse_two_of_one_name(self) -> "_File":
+        if both := sorted(self.models.keys() & self.cascades.keys()):
+            raise ValueError(
+                f"cascades.{both[0]} and models.{both[0]} have one name: rename one, for clients "
+                "tell them apart by that"
+            )
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +201,7 @@ class LoadedCascade:
 
 def load_cascades(
     path: Path,
-    read_secret: Callable[[str], str | None],
+    read_secret: ReadSecret,
     on_policy: OnPolicy | None = None,
 ) -> tuple[LoadedCascade, ...]:
     """Read and check the file with everything that it names.
@@ -225,7 +246,8 @@ def _priced(
 ) -> Iterator[tuple[str, str, PriceConfig | None]]:
     for name, config in cascades.items():
         for role, model in (("student", config.student), ("teacher", config.teacher)):
-            yield f"cascades.{name}.{role}", model.base_url, model.price
+            for base_url in model.base_urls:
+                yield f"cascades.{name}.{role}", base_url, model.price
 
 
 def doubts_about(loaded: LoadedCascade) -> list[str]:
@@ -246,9 +268,7 @@ def doubts_about(loaded: LoadedCascade) -> list[str]:
     return doubts
 
 
-def _keys(
-    config: CascadeConfig, read_secret: Callable[[str], str | None]
-) -> Mapping[str, str | None]:
+def _keys(config: CascadeConfig, read_secret: ReadSecret) -> Mapping[str, str | None]:
     named = {
         "student": config.student.api_key_env,
         "teacher": config.teacher.api_key_env,
@@ -256,6 +276,13 @@ def _keys(
     if isinstance(config.comparator, EmbeddingConfig):
         named["comparator"] = config.comparator.api_key_env
     return {role: _key(role, variable, read_secret) for role, variable in named.items()}
+
+
+def _key(role: str, variable: str | None, read_secret: ReadSecret) -> str | None:
+    try:
+        return find_key(variable, read_secret)
+    except ConfigError as error:
+        raise ConfigError(f"{role}.{error}") from None
 
 
 def _policy(
@@ -278,17 +305,22 @@ def _policy(
 def of_generation(loaded: LoadedCascade, generation: Generation) -> LoadedCascade:
     """The cascade with a generation in place of the file's own student and its policy.
 
-    All else stays, the student's price, key and ``extra_body`` too.  Raises ConfigError where the
-    policy is no use for this student or this cascade.
+    All else stays, the student's price, key and ``extra_body`` too; and where the generation is at
+    one of the file's own servers, it is at all of them.  Raises ConfigError where the policy is no
+    use for this student or this cascade.
     """
     try:
         base_url = _url.validate_python(generation.base_url)
     except ValidationError as error:
         raise ConfigError(f"base_url: {message_of(error.errors()[0])}") from None
-    changes = {"base_url": base_url, "model": generation.model, "version": generation.version}
-    config = loaded.config.model_copy(
-        update={"student": loaded.config.student.model_copy(update=changes)}
-    )
+    own = loaded.config.student
+    is_there = base_url.rstrip("/") in [each.rstrip("/") for each in own.base_urls]
+    changes = {
+        "base_url": own.base_url if is_there else base_url,
+        "model": generation.model,
+        "version": generation.version,
+    }
+    config = loaded.config.model_copy(update={"student": own.model_copy(update=changes)})
     problems = conflicts(_priced({loaded.name: config}))
     if problems:
         raise ConfigError("; ".join(problems))
@@ -357,29 +389,3 @@ def _redactor(pairs: PairsConfig) -> Redactor | None:
         return find_redactor(pairs.redactor)
     except ConfigError as error:
         raise ConfigError(f"pairs.{error}") from None
-
-
-def _key(role: str, variable: str | None, read_secret: Callable[[str], str | None]) -> str | None:
-    if variable is None:
-        return None
-    key = read_secret(variable)
-    if not key:
-        raise ConfigError(f"{role}.api_key_env: {_no_key_in(variable)}")
-    if not re.fullmatch(r"[!-~]*", key):
-        raise ConfigError(
-            f"{role}.api_key_env: the environment's {variable!r} has a space, a line break or "
-            "a letter that no header can hold: write the key alone, in ASCII"
-        )
-    return key
-
-
-def _no_key_in(variable: str) -> str:
-    if not _VARIABLE.fullmatch(variable):  # most likely the key itself: it is not to be told
-        return (
-            "the environment has no such variable: write the name of one, in capitals, and put "
-            "the key itself there, never into this file"
-        )
-    return (
-        f"the environment has no {variable!r}: "
-        "set it, or remove the line where the server wants no key"
-    )

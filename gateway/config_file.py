@@ -4,6 +4,7 @@ What is told never holds a password or a key: a message ends up in logs and in c
 """
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,13 +34,24 @@ class _Loader(yaml.SafeLoader):
 
 def read_yaml(path: Path, named_by: str) -> object:
     """The document in a file.  ``named_by`` says which setting names it.  Raises ConfigError."""
+    return yaml_in(read_file(path, named_by), path)
+
+
+def read_file(path: Path, named_by: str) -> bytes:
+    """What a file holds.  Raises ConfigError."""
     try:
-        return yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506
+        return path.read_bytes()
     except OSError as error:
         raise ConfigError(
             f"{path}: cannot be read: {error.strerror}: mend the path, {named_by}, or who may read "
             "the file"
         ) from None
+
+
+def yaml_in(content: bytes, path: Path) -> object:
+    """The document that was read from ``path``.  Raises ConfigError."""
+    try:
+        return yaml.load(content.decode(), Loader=_Loader)  # noqa: S506
     except UnicodeDecodeError:
         raise ConfigError(f"{path}: is not valid YAML: write it in UTF-8") from None
     except yaml.YAMLError as error:
@@ -81,6 +93,7 @@ _FIXES = {
     "string_pattern_mismatch": "write it in that form",
     "string_too_short": "write something there",
     "string_type": "put it in quotes",
+    "too_long": "remove some",
     "too_short": "add one",
     "tuple_type": "write a list, as in [up, down]",
     "union_tag_invalid": "choose one of these",
@@ -97,7 +110,16 @@ _SECRET = re.compile(r"key|token|secret|password", re.IGNORECASE)
 
 def explain(path: Path, error: ValidationError) -> list[str]:
     """One line a problem: file, path, what is wrong, the value, what to do."""
-    return [f"{path}: {_explained(problem)}" for problem in error.errors(include_url=False)]
+    problems = error.errors(include_url=False)
+    return [f"{path}: {_explained(each)}" for each in problems if not _is_echo(each, problems)]
+
+
+def _is_echo(problem: ErrorDetails, problems: Sequence[ErrorDetails]) -> bool:
+    """A list of which no entry is valid is not short of one: what is wrong is told of each."""
+    place = problem["loc"]
+    return problem["type"] == "too_short" and any(
+        len(each["loc"]) > len(place) and each["loc"][: len(place)] == place for each in problems
+    )
 
 
 def _explained(problem: ErrorDetails) -> str:
@@ -106,6 +128,8 @@ def _explained(problem: ErrorDetails) -> str:
     if value is None and (kind.endswith("_type") or kind == "enum"):
         return f"{where}: {_EMPTY_SECTION if kind in _SECTIONS else _EMPTY}"
     message, fix = message_of(problem), fix_of(kind)
+    if kind == "string_type" and isinstance(value, list):
+        fix = "name one here, and no list"
     if kind == "extra_forbidden" and _SECRET.search(where.rpartition(".")[2]):
         fix = "remove it: keys come from the environment, api_key_env names the variable"
     # What is not ours to know may be anything, a key that was put in the wrong place too.
@@ -119,7 +143,9 @@ def _place(steps: tuple[str | int, ...]) -> tuple[str | int, ...]:
     """The path as the file has it: pydantic puts a section's kind into it, which is no key."""
     if steps[2:3] == ("comparator",):  # cascades.NAME.comparator
         return steps[:3] + steps[4:]
-    return steps[:4] + steps[5:] if steps[3:4] == ("price",) else steps  # cascades.NAME.ROLE.price
+    if steps[3:4] in (("price",), ("base_url",)):  # cascades.NAME.ROLE.price
+        return steps[:4] + steps[5:]
+    return steps
 
 
 def message_of(problem: ErrorDetails) -> str:

@@ -56,7 +56,8 @@ class Leg:
     ``usage`` is None where nobody knows what the server did, ``cost_pico`` also where it has no
     price; ``error`` is the code of what went wrong, or None; ``detail`` is for whoever has to find
     the cause.  ``started`` is by the gateway's steady clock.  ``is_estimated``: the tokens were
-    counted from what was received, because the server did not say.
+    counted from what was received, because the server did not say.  ``server`` is the number of
+    that which was asked, from 0.
     """
 
     role: Role
@@ -67,6 +68,7 @@ class Leg:
     detail: str | None = None
     started: float = 0.0
     is_estimated: bool = False
+    server: int = 0
 
     def entry(self, kind: Kind) -> Entry:
         """Its line of the bill."""
@@ -260,21 +262,6 @@ class ContentDropped:
 
 
 @dataclass(frozen=True, slots=True)
-class TeacherProbed:
-    """A teacher was asked, off the path, to go on from given words.
-
-    ``attempt`` counts from 1; ``can_continue`` is None where it gave no answer, so that it will be
-    asked again; ``saw`` tells what was seen; ``legs`` are the calls that this took.
-    """
-
-    cascade: str
-    attempt: int
-    can_continue: bool | None
-    saw: str
-    legs: Sequence[Leg]
-
-
-@dataclass(frozen=True, slots=True)
 class PolicyInForce:
     """A policy decides for a cascade from now on.
 
@@ -292,21 +279,6 @@ class PolicyInForce:
     fitted_at: float | None = None
     disagreement_bound: float | None = None
     kept_share: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class CachedTokensAsked:
-    """A server was asked, off the path, whether it tells how much of a prompt was cached.
-
-    ``is_reported`` is None where it gave no answer, so that it will be asked again.
-    """
-
-    cascade: str
-    role: Role
-    attempt: int
-    is_reported: bool | None
-    saw: str
-    legs: Sequence[Leg]
 
 
 @dataclass(frozen=True, slots=True)

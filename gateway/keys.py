@@ -1,132 +1,160 @@
-"""Clients' keys: kept as SHA-256 hashes in a YAML file, compared in constant time.
+"""The clients' keys that are in force: whose a key is, what was agreed with them, and how many of
+its requests are open.  How keys are written down, ``key_entries.py`` knows.
 
-A key is a long random text that we hand out, so a plain fast hash of it cannot be searched.  The
-file:
-
-    keys:
-      - name: search-team
-        sha256: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
-        may_store: true       # these three are true unless said
-        may_train: true
-        may_escalate: true
+A key is a long random text that we hand out, so a plain fast hash of it cannot be searched, and
+nothing here knows a key itself.  An unknown key takes as long as a known one, as far as that
+matters: what is compared are hashes.  Whoever sends a key does not choose its SHA-256, and a
+hash that comes close to a known one says nothing about the key behind that.  So the entry is looked
+up, which takes as long with thousands of keys as with one, and then compared in constant time.
 """
 
 import hashlib
 import hmac
+import time
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
-from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError
-from pydantic_core import ErrorDetails
+from gateway.errors import KeyExpired, KeysNotKnownYet, RateLimited, Unauthorized
+from gateway.ports import Clock
 
-from gateway.config_file import ConfigError, fix_of, message_of, read_yaml
-from gateway.errors import Unauthorized
-
-NAMED_BY = "which UNDERSTUDY_KEYS_FILE or --keys-file names"
-_PLACEHOLDERS = ("", "changeme", "secret", "password", "test", "sk-1234", "your-api-key")
-_REFUSED = frozenset(hashlib.sha256(text.encode()).hexdigest() for text in _PLACEHOLDERS)
-
-_Bool = Annotated[bool, Strict()]
-_CONSENT = ("may_store", "may_train", "may_escalate")
+# When a client whose key has too many open requests may come again.
+OPEN_RETRY_SECONDS = 1
 
 
-class _Key(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+@dataclass(frozen=True, slots=True)
+class KeyLimits:
+    """What may be asked with one key; None: as much as there is.
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-    may_store: _Bool = True
-    may_train: _Bool = True
-    may_escalate: _Bool = True
+    ``usd_per_day`` is in whole pico-dollars, and days are UTC's.
+    """
+
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    usd_per_day: int | None = None
+    max_open_requests: int | None = None
 
 
-class _File(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    keys: Annotated[list[_Key], Field(min_length=1)]
+NO_LIMITS = KeyLimits()
 
 
 @dataclass(frozen=True, slots=True)
 class Tenant:
-    """Who asks, and what was agreed with them.
+    """Who asks, by which key, and what was agreed with them.
 
+    ``name`` stands in logs, pairs and books, and several keys may share it; ``key`` is the name of
+    this one key, whose ``limits`` are its own.
     ``may_store``: pairs may be kept of their requests; ``may_train``: a student may learn from
     these; ``may_escalate``: the teacher may be asked for them.
+    ``models`` are the cascades and other models that exist for this key, None: all of them.
+    ``may_pin``: it may say itself who answers.  ``dial`` holds the least and the greatest
+    confidence that a request may ask for, None: it may not.
+    ``expires_at`` is in seconds since 1970.
     """
 
     name: str
     may_store: bool = True
     may_train: bool = True
     may_escalate: bool = True
+    key: str = ""
+    models: frozenset[str] | None = None
+    may_pin: bool = False
+    dial: tuple[float, float] | None = None
+    limits: KeyLimits = field(default=NO_LIMITS)
+    expires_at: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+def may_use(tenant: Tenant | None, model: str) -> bool:
+    """Whether a model exists for whoever asks; for None, who needed no key, each does."""
+    return tenant is None or tenant.models is None or model in tenant.models
+
+
+def written(instant: float) -> str:
+    """An instant in seconds since 1970, as it is written in the keys file."""
+    return f"{datetime.fromtimestamp(instant, UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+_NOBODY: tuple[bytes, Tenant | None] = (bytes(32), None)
+
+
 class Keys:
-    """Tenants by key hash; no entries where the gateway asks for no key."""
+    """The keys in force, which may become others while the gateway runs.
 
-    tenants: Mapping[bytes, Tenant]
+    ``is_open``: no key is asked for.  ``is_waiting``: it is not known yet which keys there are,
+    apart from those that are in force already.
+    """
 
-    def tenant(self, authorization: str | None) -> Tenant | None:
-        """Whose key an ``Authorization`` header carries; None where no key is asked for.
+    def __init__(
+        self, tenants: Mapping[bytes, Tenant], *, is_open: bool, epoch: Clock = time.time
+    ) -> None:
+        """``tenants`` are by the SHA-256 of their keys."""
+        self.is_open = is_open
+        self.is_waiting = False
+        self._epoch = epoch
+        self._open_requests: dict[str, int] = {}
+        self.take(tenants)
 
-        Raises Unauthorized where it carries none that is known.  Every entry is compared, so the
-        time taken tells nothing about which one came close.
+    def take(self, tenants: Mapping[bytes, Tenant]) -> None:
+        """Have these in force from now on; open requests go on, whatever becomes of their key."""
+        self._known = {digest: (digest, tenant) for digest, tenant in tenants.items()}
+
+    @property
+    def tenants(self) -> Mapping[bytes, Tenant]:
+        """Tenants by key hash, those included whose key has expired."""
+        return dict(self._known.values())
+
+    def tenant(self, authorization: str | None, x_api_key: str | None = None) -> Tenant | None:
+        """Whose key these headers carry; None where no key is asked for.
+
+        Raises Unauthorized where they carry none that is known or two that differ, KeyExpired, and
+        KeysNotKnownYet.
         """
-        if not self.tenants:
+        if self.is_open:
             return None
-        scheme, _, key = (authorization or "").partition(" ")
-        key = key.strip(" \t")
-        if scheme.lower() != "bearer" or not key:
-            raise Unauthorized("Send your key as 'Authorization: Bearer KEY'.")
-        # Headers are read as latin-1, a character for a byte: this gives the client's bytes back.
-        digest = hashlib.sha256(key.encode("latin-1", "replace")).digest()
-        found = None
-        for known, tenant in self.tenants.items():
-            if hmac.compare_digest(known, digest):
-                found = tenant
-        if found is None:
+        digest = hashlib.sha256(_key_in(authorization, x_api_key)).digest()
+        known, tenant = self._known.get(digest, _NOBODY)
+        if not hmac.compare_digest(known, digest) or tenant is None:
+            if self.is_waiting:
+                raise KeysNotKnownYet("The gateway cannot tell yet whether this key is valid.")
             raise Unauthorized("This key is not known here.")
-        return found
+        if tenant.expires_at is not None and tenant.expires_at <= self._epoch():
+            raise KeyExpired(f"This key expired at {written(tenant.expires_at)}.")
+        return tenant
 
+    def begin(self, tenant: Tenant | None) -> None:
+        """A request of this key is under way, until ``end`` is called, whatever happens here.
 
-def load_keys(path: Path | None) -> Keys:
-    """Read the keys file; no path, no keys.  Raises ConfigError."""
-    if path is None:
-        return Keys({})
-    document = read_yaml(path, NAMED_BY)
-    try:
-        parsed = _File.model_validate(document)
-    except ValidationError as error:
-        problem = error.errors(include_url=False, include_input=False)[0]
-        raise ConfigError(f"{path}: {_explained(problem)}") from None
-    for key in parsed.keys:
-        if key.sha256 in _REFUSED:
-            raise ConfigError(f"{path}: the key of {key.name!r} is a placeholder: make a real one")
-    if len({key.name for key in parsed.keys}) != len(parsed.keys):
-        raise ConfigError(
-            f"{path}: a name stands there twice: rename one, for it tells tenants apart"
-        )
-    if len({key.sha256 for key in parsed.keys}) != len(parsed.keys):
-        raise ConfigError(f"{path}: a key stands there twice: make one for each name")
-    return Keys(
-        {
-            bytes.fromhex(key.sha256): Tenant(
-                key.name, key.may_store, key.may_train, key.may_escalate
+        Raises RateLimited where it is one too many.
+        """
+        if tenant is None:
+            return
+        opened = self._open_requests[tenant.key] = self._open_requests.get(tenant.key, 0) + 1
+        most = tenant.limits.max_open_requests
+        if most is not None and opened > most:
+            raise RateLimited(
+                f"This key has {most} open requests, as many as it may have.",
+                retry_after_seconds=OPEN_RETRY_SECONDS,
             )
-            for key in parsed.keys
-        }
-    )
+
+    def end(self, tenant: Tenant | None) -> None:
+        """A request that was begun is over."""
+        if tenant is None:
+            return
+        opened = self._open_requests.pop(tenant.key, 0) - 1
+        if opened > 0:
+            self._open_requests[tenant.key] = opened
 
 
-def _explained(problem: ErrorDetails) -> str:
-    """The place, what is wrong there, and the fix; never the value, which may be the key."""
-    where = ".".join(str(part) for part in problem["loc"]) or "the file"
-    fix = fix_of(problem["type"]) if where.endswith(_CONSENT) else None
-    if fix is None or problem["type"] == "extra_forbidden":
-        fix = (
-            'each entry has a `name`, the `sha256` of its key (printf %s "$KEY" | sha256sum) and, '
-            "where something is not agreed, `may_store`, `may_train`, `may_escalate`"
+def _key_in(authorization: str | None, x_api_key: str | None) -> bytes:
+    """The key that a request carries.  Raises Unauthorized."""
+    scheme, _, key = (authorization or "").partition(" ")
+    bearer = key.strip(" \t") if scheme.lower() == "bearer" else ""
+    other = (x_api_key or "").strip(" \t")
+    if bearer and other and bearer != other:
+        raise Unauthorized(
+            "'Authorization' and 'x-api-key' carry different keys: send one of them."
         )
-    return f"{where}: {message_of(problem)}: {fix}"
+    if not (bearer or other):
+        raise Unauthorized("Send your key as 'Authorization: Bearer KEY' or as 'x-api-key: KEY'.")
+    # Headers are read as latin-1, a character for a byte: this gives the client's bytes back.
+    return (bearer or other).encode("latin-1", "replace")

@@ -10,15 +10,10 @@ from contextlib import asynccontextmanager
 from datetime import date
 from typing import Protocol
 
-from gateway.facts import (
-    BothAnswered,
-    CachedTokensAsked,
-    DraftCompleted,
-    RequestSettled,
-    ShadowDrafted,
-    TeacherProbed,
-)
+from gateway.facts import BothAnswered, DraftCompleted, RequestSettled, ShadowDrafted
+from gateway.passage import PassedThrough
 from gateway.ports import Clock, PairLog, StreamKind
+from gateway.server_facts import CachedTokensAsked, TeacherProbed
 from gateway.stores.cancelling import goes_on, pause
 from gateway.stores.posting import SCHEMA_VERSION, Posting, encode_posting
 from routing.ledger import NOBODY, Sums, decode
@@ -67,6 +62,15 @@ class Ledger:
             sums.charge(tenant, entry)
         if fact.baseline is not None:
             sums.compare(tenant, fact.baseline)
+
+    def passed_through(self, fact: PassedThrough) -> None:
+        """Add what a request to a named model came to; tokenizers cost nothing."""
+        if fact.model is None or fact.route.is_free:
+            return
+        sums, tenant = self._open(fact.model), fact.tenant or NOBODY
+        sums.count(tenant, fact.outcome)
+        if fact.entry is not None:
+            sums.charge(tenant, fact.entry)
 
     def draft_completed(self, fact: DraftCompleted) -> None:
         """Add what finishing an abandoned draft took; its request's tenant pays."""

@@ -4,24 +4,34 @@ from asyncio import CancelledError
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from gateway.errors import UpstreamError, UpstreamRefused
+from gateway.errors import (
+    BudgetSpent,
+    GatewayError,
+    TeacherUnavailable,
+    UpstreamError,
+    UpstreamRefused,
+)
 from gateway.facts import ABORTED, CANCELLED, SPARE, Denial, Leg
 from gateway.ports import CallSpan, ChatModel, ChatStream, Clock, PairLog, Trace
 from gateway.renting import Rented, nanoseconds
 from gateway.trace_context import UNTRACED
-from gateway.wire.chat import Chat, Prefix
+from gateway.tries import Tries
+from gateway.wire.chat import Chat, Form, Prefix
 from gateway.wire.chunk import Chunk
 from gateway.wire.completion import Completion
+from gateway.wire.prospect import TRUNCATING
 from gateway.wire.received import characters_in
 from routing.cascade import Verdict, barred
 from routing.habits import Asked, Habits, Written
 from routing.money import NOTHING_USED, Price, Usage, cost_of, less, share_of
-from routing.vocabulary import Degraded, Denied, Grant, Need, NotAsked, Role
+from routing.room import is_too_long
+from routing.vocabulary import Degraded, Denied, Grant, Need, NotAsked, Reason, Role
 
 _WHY_NOT = {
     Degraded.TEACHER_FAILED: NotAsked.LEFT_ALONE,
     Degraded.TEACHER_BUSY: NotAsked.NO_ROOM,
     Degraded.NOT_ALLOWED: NotAsked.NOT_ALLOWED,
+    Degraded.BUDGET_SPENT: NotAsked.BUDGET_SPENT,
     Degraded.JOURNAL_FULL: NotAsked.JOURNAL_FULL,
 }
 
@@ -45,6 +55,15 @@ class Model:
         """Whether a call costs its share of the time, whatever its tokens are."""
         return self.rented is not None and self.rented.is_by_time
 
+    def has_room_for(self, chat: Chat) -> bool:
+        """Whether its context may hold a request; False only where it surely does not."""
+        room = self.chat.room
+        if room is None or TRUNCATING in chat.fields or (asked := _asked_for(chat)) is None:
+            return True
+        if chat.form is not Form.CHAT:  # it may hold several prompts, each with room of its own
+            asked = replace(asked, bytes=0)
+        return not is_too_long(room, asked, self.habits)
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -62,25 +81,26 @@ _LEFT = Outcome(None, CANCELLED)
 class Charge:
     """A call that is under way: since when, and what it takes of its server's rent."""
 
-    __slots__ = ("_mark", "_started", "model", "span")
+    __slots__ = ("_lane", "_mark", "_server", "_started", "model", "span")
 
-    def __init__(self, model: Model, now: float, span: CallSpan) -> None:
+    def __init__(self, model: Model, server: int, now: float, span: CallSpan) -> None:
+        """``server`` is the number of that which is asked."""
         self.model = model
         self.span = span
-        self._started = now
-        self._mark = model.rented.lane.open(nanoseconds(now)) if model.rented else 0
+        self._server, self._started = server, now
+        self._lane = model.rented.lanes[server] if model.rented else None
+        self._mark = self._lane.open(nanoseconds(now)) if self._lane else 0
 
     def over(self, now: float, outcome: Outcome) -> Leg:
         """The call as a leg: it is over."""
-        rented = self.model.rented
-        taken = rented.lane.close(nanoseconds(now), self._mark) if rented else 0
+        taken = self._lane.close(nanoseconds(now), self._mark) if self._lane else 0
         return self._leg(now, outcome, taken)
 
     def lap(self, now: float, outcome: Outcome) -> Leg:
         """What came of it so far as a leg; it goes on, and the rest will be another."""
-        rented, taken = self.model.rented, 0
-        if rented is not None:
-            taken, self._mark = rented.lane.lap(nanoseconds(now), self._mark)
+        taken = 0
+        if self._lane is not None:
+            taken, self._mark = self._lane.lap(nanoseconds(now), self._mark)
         leg = self._leg(now, outcome, taken)
         self._started = now
         return leg
@@ -100,6 +120,7 @@ class Charge:
             outcome.detail,
             self._started,
             outcome.is_estimated,
+            self._server,
         )
 
 
@@ -110,7 +131,9 @@ class Legs:
     Kept apart from the answer, because they are facts even where no answer comes of them.
     ``may_escalate`` is what the tenant is allowed; ``due_in`` the log in which an escalation must
     have room, or it is not granted; None where a pair that is lost is only counted.
-    ``is_drawn`` is what the coin says: a draft that would be kept is held out.
+    ``budget_spent`` is the answer where nothing else can be served and the key may not spend what
+    the teacher costs; None where it may.  ``is_drawn`` is what the coin says: a draft that would
+    be kept is held out.
     """
 
     clock: Clock
@@ -118,6 +141,7 @@ class Legs:
     denied: list[Denial] = field(default_factory=list)
     verdict: Verdict | None = None
     may_escalate: bool = True
+    budget_spent: BudgetSpent | None = None
     due_in: PairLog | None = None
     trace: Trace = UNTRACED
     is_drawn: bool = False
@@ -136,11 +160,27 @@ class Legs:
         self.trace.reserved(model.role, grant)
         return grant
 
+    def nothing_to_serve(self) -> GatewayError:
+        """Why the client gets no answer: no model can give one now, or its key cannot pay it."""
+        is_student_well = self.verdict is None or self.verdict.reason is not Reason.STUDENT_FAILED
+        if self.budget_spent is not None and is_student_well:
+            return self.budget_spent
+        return TeacherUnavailable("No model could answer this request at the moment.")
+
     async def ask(self, model: Model, chat: Chat) -> Completion:
-        """Ask a model and note what came of it.  Raises what the model raises."""
-        charge, outcome = self._charge(model), _LEFT
+        """Ask a model and note what came of each try.  Raises what the last one raised."""
+        tries = Tries(model.chat, self.clock)
+        while True:
+            try:
+                return await self._ask_once(model, chat, tries)
+            except UpstreamError as failure:
+                if not tries.go_on(failure):
+                    raise
+
+    async def _ask_once(self, model: Model, chat: Chat, tries: Tries) -> Completion:
+        charge, outcome = self.charge(model, tries), _LEFT
         try:
-            completion = await model.chat.complete(chat, charge.span.headers)
+            completion = await tries.server.complete(chat, tries.this_one(charge.span.headers))
             outcome = Outcome(completion.usage)
             finish_reasons = [one.finish_reason for one in completion.choices]
             charge.span.answered(completion.body, finish_reasons)
@@ -161,15 +201,8 @@ class Legs:
 
         It has failed where it has not begun by ``until``, of the running loop's clock.
         """
-        charge, outcome = self._charge(model), _LEFT
-        try:
-            stream = await model.chat.stream(chat, prefix, until, charge.span.headers)
-        except BaseException as failure:
-            if isinstance(failure, UpstreamError | UpstreamRefused):
-                outcome = _failed(failure)
-            self.note(charge, outcome)
-            raise
-        return OpenLeg(self, charge, stream, _asked_for(chat, prefix))
+        opening = Opening(self, model, chat, prefix, until)
+        return OpenLeg(self, opening, await opening.begin())
 
     def tell_apart(self, model: Model, one: Usage, others: Usage) -> None:
         """Note the last call as two: the draft that counts, and those that were written beside it.
@@ -192,25 +225,77 @@ class Legs:
         self.made.append(leg)
         charge.span.over(leg)
 
-    def _charge(self, model: Model) -> Charge:
-        return Charge(model, self.clock(), self.trace.call(model.role))
+    def charge(self, model: Model, tries: Tries) -> Charge:
+        """Begin to count what a try costs."""
+        span = self.trace.call(model.role)
+        return Charge(model, tries.server.number, self.clock(), span)
 
     def _bar(self) -> Denied | None:
         has_room = self.due_in is None or self.due_in.has_room
-        return barred(may_escalate=self.may_escalate, has_room=has_room)
+        has_budget = self.budget_spent is None
+        return barred(may_escalate=self.may_escalate, has_room=has_room, has_budget=has_budget)
+
+
+class Opening:
+    """A stream that is asked for: of one server, and of another where that breaks off at once."""
+
+    def __init__(
+        self, legs: Legs, model: Model, chat: Chat, prefix: Prefix | None, until: float | None
+    ) -> None:
+        self._legs = legs
+        self._model = model
+        self._chat = chat
+        self._prefix = prefix
+        self._until = until
+        self._tries = Tries(model.chat, legs.clock)
+
+    @property
+    def asked(self) -> Asked | None:
+        """What the request's bytes tell of its tokens; None where they tell nothing."""
+        return _asked_for(self._chat, self._prefix)
+
+    async def begin(self) -> tuple[Charge, ChatStream]:
+        """The stream of the first server that has one.  Raises what the last one raised."""
+        while True:
+            try:
+                return await self._begin_once()
+            except UpstreamError as failure:
+                if not self._tries.go_on(failure):
+                    raise
+
+    async def again(self, failure: UpstreamError) -> tuple[Charge, ChatStream]:
+        """The stream that takes the place of one that failed.  Raises ``failure`` without one."""
+        if not self._tries.go_on(failure):
+            raise failure
+        try:
+            return await self.begin()
+        except UpstreamRefused:  # what one server was about to answer is no mistake of the client's
+            raise failure from None
+
+    async def _begin_once(self) -> tuple[Charge, ChatStream]:
+        legs, tries = self._legs, self._tries
+        charge, outcome = legs.charge(self._model, tries), _LEFT
+        try:
+            how = tries.this_one(charge.span.headers, self._until)
+            return charge, await tries.server.stream(self._chat, self._prefix, how)
+        except BaseException as failure:
+            if isinstance(failure, UpstreamError | UpstreamRefused):
+                outcome = _failed(failure)
+            legs.note(charge, outcome)
+            raise
 
 
 class OpenLeg:
     """A call whose answer is still coming.  ``close`` it: then it is noted, and the server free."""
 
-    def __init__(self, legs: Legs, charge: Charge, stream: ChatStream, asked: Asked | None) -> None:
-        """``asked`` is None where the request's bytes tell nothing of its tokens."""
+    def __init__(self, legs: Legs, opening: Opening, begun: tuple[Charge, ChatStream]) -> None:
         self._legs = legs
-        self._charge = charge
-        self._stream = stream
-        self._asked = asked
+        self._opening = opening
+        self._charge, self._stream = begun
+        self._asked = opening.asked
         self._before: Outcome | None = None
         self._is_closed = False
+        self._has_spoken = False
 
     @property
     def usage(self) -> Usage | None:
@@ -224,11 +309,19 @@ class OpenLeg:
 
     async def read(self, until: float | None = None) -> Sequence[Chunk] | None:
         """The chunks that came; none at the end; None where none came until then."""
-        try:
-            return await self._stream.read(until)
-        except UpstreamError as failure:
-            self._end(failure.code, failure.detail())
-            raise
+        while True:
+            try:
+                chunks = await self._stream.read(until)
+            except UpstreamError as failure:
+                self._end(failure.code, failure.detail())
+                if self._has_spoken or self._before is not None:
+                    raise
+                # Nobody has seen anything of it: another server may take its place.
+                self._charge, self._stream = await self._opening.again(failure)
+                self._is_closed = False
+            else:
+                self._has_spoken |= bool(chunks)
+                return chunks
 
     def close(self, code: str | None = CANCELLED) -> None:
         """End the call.  One that was not over is noted under ``code``, None being a success.

@@ -1,17 +1,22 @@
 """What the life of a request needs of the world.  Adapters fit these; nothing inherits them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+from gateway.errors import UpstreamError
 from gateway.facts import Leg, RequestSettled
 from gateway.wire.chat import Chat, Prefix
 from gateway.wire.chunk import Chunk
 from gateway.wire.completion import Completion
+from gateway.wire.messages.request import MessageRequest
+from gateway.wire.passing import PassedRoute
 from gateway.wire.received import Received
+from routing.lease import Ask, Drawn
 from routing.money import Usage
-from routing.vocabulary import Grant, Role
+from routing.room import Room
+from routing.vocabulary import Grant, Limit, Role
 
 
 class ChatStream(Protocol):
@@ -51,32 +56,69 @@ class ChatStream(Protocol):
         """
 
 
-class ChatModel(Protocol):
-    """A student or a teacher behind HTTP."""
+@dataclass(frozen=True, slots=True)
+class Try:
+    """How one call is made this time.
 
-    def reserve(self) -> Grant:
-        """Say whether the model may be asked now; a Granted must be followed by a call."""
+    ``headers`` are lines that it has beside those of all, each with its end.  One that does not
+    begin to stream by ``until``, of the running loop's clock, has failed.  ``spent_seconds`` is how
+    long servers were asked before in vain: what is left of the timeout is less by that.
+    """
+
+    headers: bytes = b""
+    until: float | None = None
+    spent_seconds: float = 0.0
+
+
+FIRST = Try()
+
+
+class ChatServer(Protocol):
+    """One server of a model."""
+
+    @property
+    def number(self) -> int:
+        """Which of the model's servers it is, from 0."""
+
+    async def complete(self, chat: Chat, how: Try = FIRST) -> Completion:
+        """Ask it.  Raises UpstreamError where it fails, UpstreamRefused where it refuses."""
+
+    async def stream(
+        self, chat: Chat, prefix: Prefix | None = None, how: Try = FIRST
+    ) -> ChatStream:
+        """Ask it for an answer as it comes, from ``prefix`` on.  Raises as ``complete`` does."""
+
+
+class ChatModel(Protocol):
+    """A student or a teacher behind HTTP: one server, or several of which any may be asked."""
 
     @property
     def can_continue(self) -> bool:
         """Whether it was seen to go on from the first words of an answer."""
 
-    async def complete(self, chat: Chat, headers: bytes = b"") -> Completion:
-        """Ask it.  Raises UpstreamError where it fails, UpstreamRefused where it refuses.
+    @property
+    def room(self) -> Room | None:
+        """What its context holds; None where nobody knows."""
 
-        ``headers`` are lines that this request has beside those of all, each with its end.
-        """
+    def reserve(self) -> Grant:
+        """Say whether the model may be asked now; a Granted must be followed by a call."""
 
-    async def stream(
-        self,
-        chat: Chat,
-        prefix: Prefix | None = None,
-        until: float | None = None,
-        headers: bytes = b"",
-    ) -> ChatStream:
-        """Ask it for an answer as it comes, from ``prefix`` on.  Raises as ``complete`` does.
+    def server(self) -> ChatServer:
+        """Who is asked by the call that is made now."""
 
-        One that does not begin by ``until``, of the running loop's clock, has failed.
+    def another(
+        self, tried: Sequence[ChatServer], failure: UpstreamError, spent_seconds: float
+    ) -> ChatServer | None:
+        """Who is asked in place of the last that was tried, after so many seconds; None: nobody."""
+
+
+class TokenCounter(Protocol):
+    """Says how many tokens a model would read."""
+
+    async def count(self, request: MessageRequest) -> int:
+        """How many a request has.
+
+        Raises CannotCount where the model's server does not say, else as a model does.
         """
 
 
@@ -140,10 +182,20 @@ class StreamKind(StrEnum):
     PAIRS = "pairs"
     AUDITS = "audits"
     LEDGER = "ledger"  # postings, which are added to the cascade's books and make no stream
+    STORED = "stored"  # completions for clients to read again, which make no stream either
+
+
+class Fate(StrEnum):
+    """What became of a completion that a client had stored."""
+
+    WRITTEN = "written"  # it stands in the journal
+    SHIPPED = "shipped"  # it stands in the store, where clients read it
+    LOST = "lost"
+    EXPIRED = "expired"  # its age, or the size of all of them, was beyond the cascade's bounds
 
 
 class PairLog(Protocol):
-    """Where records go: those of escalations, and postings of the ledger."""
+    """Where records go: those of escalations, postings of the ledger, stored completions."""
 
     @property
     def has_room(self) -> bool:
@@ -201,6 +253,26 @@ class Damage:
     kept: str | None
 
 
+class PassedTo(Protocol):
+    """A model that is asked as clients ask it."""
+
+    @property
+    def routes(self) -> frozenset[PassedRoute]:
+        """What it may be asked for."""
+
+    def reserve(self) -> None:
+        """Raise UpstreamError where it may not be asked now; a call must follow where it may."""
+
+    async def ask(self, route: PassedRoute, body: bytes, headers: bytes = b"") -> bytes:
+        """The answer's body.  Raises UpstreamError, and UpstreamRefused where it blames the client.
+
+        ``headers`` are lines that this request has beside those of all, each with its end.
+        """
+
+    def close(self) -> None:
+        """Close the connections."""
+
+
 class PairEvents(Protocol):
     """Who hears what becomes of pairs, and of postings."""
 
@@ -215,6 +287,11 @@ class PairEvents(Protocol):
 
     def posting_shipped(self) -> None:
         """A part of the ledger is in the store's books."""
+
+    def completions_became(
+        self, cascade: str, fate: Fate, cause: str | None = None, count: int = 1
+    ) -> None:
+        """What became of stored completions; ``cause`` says why they are lost or expired."""
 
     def pair_lost(self, cascade: str | None, cause: str, trouble: Trouble) -> None:
         """A record is gone; ``cascade`` is None where not even that can be read any more."""
@@ -260,3 +337,42 @@ class PairEvents(Protocol):
 
     def shipping_ended(self) -> None:
         """A bug: the exception that is being handled ended the shipping."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is asked of the books of one client's key, by its name."""
+
+    key: str
+    asks: Mapping[Limit, Ask]
+
+
+@dataclass(frozen=True, slots=True)
+class DrawFailed:
+    """Nobody knows whether an order was booked.  ``error`` and ``trouble`` are for the operator."""
+
+    error: str
+    trouble: Trouble
+
+
+class LimitBooks(Protocol):
+    """What all replicas together have drawn of keys' limits."""
+
+    async def draw(self, orders: Sequence[Order]) -> Sequence[Mapping[Limit, Drawn] | DrawFailed]:
+        """Book orders of different keys, each whole or not at all.  Raises nothing."""
+
+    async def close(self) -> None:
+        """Close all connections."""
+
+
+class LimitEvents(Protocol):
+    """Who hears what becomes of limits."""
+
+    def limited(self, limit: Limit | None) -> None:
+        """A request was over a limit; None: nobody could say, and it may not ask the teacher."""
+
+    def draw_failed(self) -> None:
+        """The books of a key could not be asked."""
+
+    def limits_changed(self, failure: DrawFailed | None) -> None:
+        """The books of some keys cannot be asked any more; None: those of all can again."""

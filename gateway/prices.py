@@ -4,7 +4,7 @@ A model is paid by the token or, where its GPUs are rented, by the hour.  Of a r
 its share of the time, or what its tokens come to at a throughput that somebody measured.
 """
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Sequence
 from decimal import Decimal
 from fractions import Fraction
 from typing import Annotated, Any, Literal
@@ -20,7 +20,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from gateway.renting import Rented, Rents
+from gateway.renting import Rented, Rents, together
 from gateway.sections import Section
 from routing.gpu_time import Rent, pico_per_hour
 from routing.money import PICO_PER_USD, Price, pico_per_token
@@ -53,17 +53,17 @@ def _positive(number: Decimal) -> Decimal:
 
 
 _Number = Annotated[Decimal, BeforeValidator(_unquoted)]
-_Usd = Annotated[_Number, AfterValidator(_usd_per_million)]
+Usd = Annotated[_Number, AfterValidator(_usd_per_million)]
 _Positive = Annotated[_Number, AfterValidator(_positive)]
 
 
 class TokenPriceConfig(Section):
     """USD per million tokens.  Cached input costs as input, reasoning as output, unless said."""
 
-    input: _Usd
-    output: _Usd
-    cached_input: _Usd | None = None
-    reasoning: _Usd | None = None
+    input: Usd
+    output: Usd
+    cached_input: Usd | None = None
+    reasoning: Usd | None = None
 
     def price(self) -> Price:
         """The same in pico-dollars per token."""
@@ -98,7 +98,8 @@ class GpuPriceConfig(Section):
     ``by``: calls are charged by their share of the ``time``, or by ``tokens`` at the reference's
     throughput; tokens where there is a reference, unless said.  ``logprob_tax`` is the share of the
     throughput that log-probabilities take, where the reference was measured without.  Models of
-    one ``server``, by default of one ``base_url``, share its GPUs.
+    one ``server``, by default of one ``base_url``, share its GPUs.  Of several addresses each is a
+    server with so many GPUs, unless ``server`` names what stands behind all of them.
     """
 
     gpu_usd_per_hour: Annotated[_Number, AfterValidator(_usd_per_hour)]
@@ -198,15 +199,21 @@ class BudgetConfig(Section):
 
 def rented(
     rents: Rents,
-    base_url: str,
+    base_urls: Sequence[str],
     price: TokenPriceConfig | GpuPriceConfig | None,
     whose: Hashable = None,
 ) -> Rented | None:
-    """A model's place at its server's meter; None where no GPUs are rented for it."""
+    """A model's place at its servers' meters; None where no GPUs are rented for it.
+
+    Each server is rented at that price, unless it names one that stands behind all addresses.
+    """
     if not isinstance(price, GpuPriceConfig):
         return None
-    server = server_of(base_url, price)
-    return rents.rented(server, price.rent(), is_by_time=price.is_by_time, whose=whose)
+    rent, is_by_time = price.rent(), price.is_by_time
+    servers = [server_of(base_url, price) for base_url in base_urls]
+    return together(
+        [rents.rented(server, rent, is_by_time=is_by_time, whose=whose) for server in servers]
+    )
 
 
 def server_of(base_url: str, price: GpuPriceConfig) -> str:

@@ -1,6 +1,6 @@
 """The meters of servers whose GPUs are rented: one a server, whoever asks its models."""
 
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
 from gateway.ports import Clock
@@ -11,10 +11,11 @@ from routing.gpu_time import NANOSECONDS_PER_SECOND, GpuLane, GpuMeter, Rent
 class Rented:
     """A model on rented GPUs.  ``is_by_time`` False: its calls are charged by their tokens.
 
-    ``rent`` is its part of its server's rent so far, in pico-dollars.
+    ``lanes`` has that of each of its servers, which may be one and the same; ``rent`` is its part
+    of their rent so far, in pico-dollars.
     """
 
-    lane: GpuLane
+    lanes: Sequence[GpuLane]
     is_by_time: bool
     rent: Callable[[], int]
 
@@ -38,13 +39,22 @@ class Rents:
         if meter is None:
             meter = self._meters[server] = GpuMeter(rent, self._now())
         lane = meter.lane()
-        made = Rented(lane, is_by_time, lambda: lane.rent(self._now()))
+        made = Rented([lane], is_by_time, lambda: lane.rent(self._now()))
         if whose is not None:
             self._known[server, whose] = made
         return made
 
     def _now(self) -> int:
         return nanoseconds(self._clock())
+
+
+def together(places: Sequence[Rented]) -> Rented:
+    """A model's places at all its servers' meters, at least one, as one; in their order."""
+    if len(places) == 1:
+        return places[0]
+    each = list({id(one): one for one in places}.values())  # several addresses may be one server
+    lanes = [lane for one in places for lane in one.lanes]
+    return Rented(lanes, places[0].is_by_time, lambda: sum(one.rent() for one in each))
 
 
 class RunningRent:

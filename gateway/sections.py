@@ -4,7 +4,7 @@ import re
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag
 
 
 class Section(BaseModel):
@@ -43,3 +43,33 @@ def _http_url(url: str) -> str:
 
 
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
+
+MAX_SERVERS = 64
+
+
+ONE, SEVERAL = "one", "several"
+
+
+def _different(urls: tuple[str, ...]) -> tuple[str, ...]:
+    plain = [url.rstrip("/") for url in urls]
+    for url in plain:
+        if plain.count(url) > 1:
+            raise ValueError(f"must name each server once, got {url} twice: remove one")
+    return urls
+
+
+def _how_many(value: object) -> str:
+    return SEVERAL if isinstance(value, list | tuple) else ONE
+
+
+# One address, or a list of them.
+HttpUrls = Annotated[
+    Annotated[HttpUrl, Tag(ONE)]
+    | Annotated[
+        tuple[HttpUrl, ...],
+        Field(min_length=1, max_length=MAX_SERVERS),
+        AfterValidator(_different),
+        Tag(SEVERAL),
+    ],
+    Discriminator(_how_many),
+]

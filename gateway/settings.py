@@ -13,13 +13,14 @@ from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from gateway.config_file import ConfigError, fix_of, message_of
+from routing.vocabulary import WhenStoreDown
 
 PREFIX = "UNDERSTUDY_"
 # These are set by the environment alone.
 WITHOUT_OPTION = frozenset({
     "drain_seconds", "journal_fsync_seconds", "journal_keep_seconds", "journal_max_bytes",
-    "journal_when_full", "max_body_bytes", "max_open_requests", "pairs_keys",
-    "shutdown_delay_seconds", "tracing",
+    "journal_when_full", "max_body_bytes", "max_body_entries", "max_body_members",
+    "max_open_requests", "pairs_keys", "shutdown_delay_seconds", "store_down", "tracing",
 })  # fmt: skip
 Port = Annotated[int, Field(ge=0, le=65535)]
 
@@ -52,6 +53,10 @@ class Settings(BaseSettings):
         description="Writable directory for the journal; several processes may share it.",
     )
     keys_file: Path | None = Field(default=None, description="YAML file with the clients' keys.")
+    keys_in_redis: bool = Field(
+        default=False,
+        description="Clients' keys are in Redis, beside those in a keys file if there is one.",
+    )
     insecure: bool = Field(
         default=False, description="Listen beyond loopback without keys, as told in so many words."
     )
@@ -60,6 +65,17 @@ class Settings(BaseSettings):
     )
     max_body_bytes: int = Field(
         default=10 * 2**20, ge=1, description="Largest request body; beyond it 413."
+    )
+    max_body_members: int = Field(
+        default=50_000,
+        ge=100,
+        description="Most objects, arrays and named values in one request body; beyond it 413.",
+    )
+    max_body_entries: int = Field(
+        default=2**18,
+        ge=100,
+        description="Most entries of all lists and objects in one request body, token ids among "
+        "them; beyond it 413.",
     )
     max_open_requests: int = Field(
         default=1024, ge=1, description="Open requests in this process; beyond it 503."
@@ -102,6 +118,12 @@ class Settings(BaseSettings):
         default=30, ge=0, le=3600, description="How long open requests may go on after that."
     )
 
+    store_down: WhenStoreDown = Field(
+        default=WhenStoreDown.DEGRADE,
+        description="What becomes of requests of limited keys while Redis cannot say what is left: "
+        "the student answers them alone, or they are let in.",
+    )
+
     tracing: bool = Field(
         default=False,
         description="Send spans to an OpenTelemetry collector, which the variables `OTEL_*` name.",
@@ -118,16 +140,25 @@ class Settings(BaseSettings):
             return False
 
     @property
+    def asks_for_keys(self) -> bool:
+        """Whether clients need a key, be there any or not."""
+        return self.keys_file is not None or self.keys_in_redis
+
+    @property
     def is_metrics_on_main_port(self) -> bool:
         """Whether `/metrics` is served beside the API."""
         return self.ops_port is None and self.is_loopback
 
     @model_validator(mode="after")
     def _refuse_open_doors(self) -> "Settings":
-        if not (self.is_loopback or self.keys_file or self.insecure):
+        if not (self.is_loopback or self.asks_for_keys or self.insecure):
             raise ValueError(
                 f"host {self.host} can be reached from other machines: name a keys file with "
-                "UNDERSTUDY_KEYS_FILE or --keys-file, or say --insecure"
+                "UNDERSTUDY_KEYS_FILE or --keys-file, say --keys-in-redis, or --insecure"
+            )
+        if self.keys_in_redis and self.redis_url is None:
+            raise ValueError(
+                f"{spelled('keys_in_redis')} needs the Redis: name it, {spelled('redis_url')}"
             )
         if self.ops_port is not None and self.ops_port == self.port != 0:
             raise ValueError(f"ops_port and port are both {self.port}: they must differ")

@@ -17,7 +17,7 @@ from gateway.config_file import ConfigError
 from gateway.facts import GenerationsRefused, GenerationsTaken
 from gateway.legs import Model
 from gateway.renting import RunningRent
-from gateway.upstream.openai import OpenAIModel
+from gateway.upstream.pool import ServerPool
 from gateway.watching import watch_student
 from routing.rollout import Generation, Generations
 from routing.rollout_file import generations_from_document
@@ -39,8 +39,8 @@ class _Built:
     def is_of_student(self, loaded: LoadedCascade) -> bool:
         """Whether that is the same student, whatever its policy is."""
         ours, theirs = self.loaded.config.student, loaded.config.student
-        return (ours.base_url, ours.model, ours.version) == (
-            theirs.base_url,
+        return (ours.base_urls, ours.model, ours.version) == (
+            theirs.base_urls,
             theirs.model,
             theirs.version,
         )
@@ -118,7 +118,7 @@ class Succession:
         for built in [one for one in self._left if not one.served.standing.open_requests]:
             self._left.remove(built)
             chat = built.served.cascade.student.chat
-            if isinstance(chat, OpenAIModel):
+            if isinstance(chat, ServerPool):
                 chat.close()
 
     def _look_for_watcher(self) -> None:

@@ -62,10 +62,13 @@ def _is_parent(value: bytes) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class ModelPlace:
-    """A model as spans tell it: where it is, and what it is called there."""
+    """A model as spans tell it: where it is, and what it is called there.
 
-    address: str
-    port: int
+    ``address`` and ``port`` are None of one that is on several servers.
+    """
+
+    address: str | None
+    port: int | None
     model: str
 
 

@@ -89,6 +89,8 @@ def _places(cascades: Sequence[LoadedCascade]) -> dict[tuple[str, Role], ModelPl
 
 
 def _place(config: ModelConfig) -> ModelPlace:
-    parts = urlsplit(config.base_url)
+    if len(config.base_urls) > 1:
+        return ModelPlace(None, None, config.model)
+    parts = urlsplit(config.base_urls[0])
     port = parts.port or (443 if parts.scheme == "https" else 80)
     return ModelPlace(parts.hostname or "", port, config.model)

@@ -8,7 +8,7 @@ from gateway.cascades import LoadedCascade
 from gateway.facts import PolicyInForce
 from gateway.legs import Model
 from gateway.telemetry.metrics import Metrics
-from gateway.upstream.openai import OpenAIModel
+from gateway.upstream.pool import ServerPool
 from routing.vocabulary import Handover
 
 _DISAGREEMENT = "disagreement"
@@ -29,6 +29,8 @@ def watch(context: Context, cascades: Iterable[LoadedCascade]) -> None:
         _watch_calls(metrics, loaded.name, teacher)
         if teacher.rented is not None:
             metrics.money.watch_rent(loaded.name, teacher.role, teacher.rented.rent)
+        if loaded.config.stored.enabled:
+            metrics.pairs.completions_kept(loaded.name)
         if loaded.config.budget is not None:
             metrics.money.budget(loaded.name, float(loaded.config.budget.usd_per_month))
 
@@ -43,15 +45,15 @@ def watch_student(context: Context, loaded: LoadedCascade) -> None:
     student = context.served[loaded.name].cascade.student
     metrics.gen_ai.named(loaded.name, student.role, loaded.config.student.model)
     _watch_calls(metrics, loaded.name, student)
-    if isinstance(student.chat, OpenAIModel):
-        is_open = student.chat.breaker.opened_at is not None
-        metrics.calls.breaker_changed(loaded.name, student.role, is_open=is_open)
+    if isinstance(student.chat, ServerPool):
+        is_alone, servers = student.chat.left_alone, len(student.chat.servers)
+        metrics.calls.breaker_changed(loaded.name, student.role, is_alone, servers)
     metrics.baseline.watch({name: one.learner for name, one in context.served.items()})
 
 
 def _watch_calls(metrics: Metrics, cascade: str, model: Model) -> None:
     chat = model.chat
-    if isinstance(chat, OpenAIModel):
+    if isinstance(chat, ServerPool):
         metrics.calls.watch(cascade, model.role, lambda: chat.open_calls, chat.max_calls)
 
 

@@ -47,10 +47,10 @@ LOST = Panel(
     decimals=0,
     lowest=0,
     steps=((1, RED),),
-    runbook=("PairsLost", "RedactorFailing"),
+    runbook=("PairsLost", "StoredCompletionsLost", "RedactorFailing"),
     meaning=Meaning(
-        reads="Pairs of the time shown that are gone for good, by cause; and contents that were "
-        "not written because the redactor failed.",
+        reads="Pairs of the time shown that are gone for good, by cause; contents that were not "
+        "written because the redactor failed; and completions that clients wanted stored.",
         act="`journal_full`: free the disk or mend Redis. `write_failed`: the disk refuses. "
         "`too_large`: a single pair above the limit. `redactor_failed`: the log has its error.",
         empty="No pair was lost",
@@ -60,6 +60,10 @@ LOST = Panel(
         Query(
             f"{increase('understudy_pair_contents_dropped_total', by='cause')} > 0",
             "{{cause}} (content)",
+        ),
+        Query(
+            increase("understudy_stored_completions_total", 'fate="lost"') + " > 0",
+            "stored completions",
         ),
     ),
 )

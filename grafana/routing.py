@@ -87,14 +87,15 @@ DENIED = Panel(
     unit=PART,
     width=12,
     lowest=0,
-    runbook=("DegradedShareHigh",),
+    runbook=("DegradedShareHigh", "LimitsAway"),
     meaning=Meaning(
         reads="Drafts that were not enough and were served all the same, marked "
         "`x-understudy-degraded`, as a share of answered requests, by why the teacher was not to "
         "be had. The quality promise does not cover these.",
         act="`teacher_failed`: see *Left alone* in Serving. `teacher_busy`: give the teacher more "
-        "room (`max_concurrent`) or more GPUs. `not_allowed` is the tenant's agreement. "
-        "`journal_full`: free the disk.",
+        "room (`max_concurrent`) or more GPUs. `not_allowed` is the tenant's agreement, and "
+        "`budget_spent` its limit, unless the log says `limits_away`. `journal_full`: free the "
+        "disk.",
         empty="No draft was served degraded in this time",
     ),
     queries=(

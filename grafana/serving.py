@@ -2,7 +2,18 @@
 
 from grafana.boards import Board, Section
 from grafana.panels import BLUE, GREEN, GREY, ORANGE, RED, YELLOW, Meaning, Panel, Query, Shape
-from grafana.queries import ANSWERED, SHOWN, everywhere, increase, quantile, rate, seen, share, told
+from grafana.queries import (
+    ANSWERED,
+    PACE,
+    SHOWN,
+    everywhere,
+    increase,
+    quantile,
+    rate,
+    seen,
+    share,
+    told,
+)
 
 PART = "percentunit"
 
@@ -104,6 +115,31 @@ UPSTREAM_ERRORS = Panel(
         empty="No call failed in this time",
     ),
     queries=(Query(seen(CALLS_FAILED, by="role, code"), "{{role}} {{code}}"),),
+)
+
+_PASSED = everywhere("understudy_passed_requests_total")
+NAMED = Panel(
+    id=217,
+    title="Models that clients ask by name",
+    shape=Shape.STACK,
+    unit="reqps",
+    width=24,
+    height=6,
+    lowest=0,
+    runbook=("NamedModelDown",),
+    meaning=Meaning(
+        reads="Requests a second that pass to a named model (`models`), and to tokenizers, by how "
+        "they ended. They are in no other panel.",
+        act="`failed`: the log's line `passed` has the `failure`. No other model answers for it.",
+        empty="Nothing was asked of a named model or a tokenizer",
+    ),
+    queries=(
+        Query(
+            f"sum by (model, outcome) (rate({_PASSED}[{PACE}])) and on (model, outcome) "
+            f"(sum by (model, outcome) (increase({_PASSED}[{SHOWN}])) > 0)",
+            "{{model}} {{outcome}}",
+        ),
+    ),
 )
 
 
@@ -326,6 +362,27 @@ COST_UNKNOWN = Panel(
     queries=(Query(increase("understudy_cost_unknown_total"), "Calls without a cost"),),
 )
 
+KEYS_AGE = Panel(
+    id=216,
+    title="Age of the clients' keys",
+    shape=Shape.LINES,
+    unit="s",
+    width=24,
+    height=6,
+    lowest=0,
+    runbook=("KeysNotRead",),
+    meaning=Meaning(
+        reads="How long ago the replica that waits longest read the clients' keys well, by where "
+        "they are: the keys file, or Redis. Above a few seconds a key that was made or taken away "
+        "does not arrive there.",
+        act="The gateways' log says why (`keys_refused`, `keys_away`). The keys in force stay.",
+        empty="No keys are asked for",
+    ),
+    queries=(
+        Query(f"max by (source) ({everywhere('understudy_keys_read_age_seconds')})", "{{source}}"),
+    ),
+)
+
 BOARD = Board(
     uid="understudy-serving",
     title="Understudy / Serving",
@@ -333,10 +390,10 @@ BOARD = Board(
     since="now-1h",
     sections=(
         Section("Are clients served", (RATE, ERRORS)),
-        Section("The servers behind", (BREAKERS, UPSTREAM_ERRORS)),
+        Section("The servers behind", (BREAKERS, UPSTREAM_ERRORS, NAMED)),
         Section("How fast, to the client", (LATENCY, LATENCY_BY_OUTCOME, FIRST_TOKEN)),
         Section("Where the time goes", (PER_TOKEN, OWN_TIME, UPSTREAM_TIME)),
         Section("Room", (QUEUES, OPEN)),
-        Section("The gateways", (REPLICAS, LOST_LINES, COST_UNKNOWN)),
+        Section("The gateways", (REPLICAS, LOST_LINES, COST_UNKNOWN, KEYS_AGE)),
     ),
 )

@@ -6,17 +6,19 @@ from fractions import Fraction
 from gateway.answer import Answer
 from gateway.answer_stream import Course
 from gateway.api.context import Context, Served, Trial
+from gateway.api.recording import Recording
 from gateway.errors import GatewayError, NotRecorded, RequestError, UpstreamRefused
 from gateway.facts import ANSWERED, BothAnswered, ContentDropped, Ending, RequestSettled
 from gateway.keys import Tenant
 from gateway.legs import Legs
+from gateway.limiting import Permit
 from gateway.pairs import Pair, Provenance, Rescue, content_of, pair_record
 from gateway.wire.chat import Chat
 from gateway.wire.errors import status_of
 from routing.baseline import Estimate, Observation, Ratios, correction_of, measure
 from routing.money import Usage, total_of, usd
 from routing.rollout import Arm
-from routing.vocabulary import Basis, Handover, Reason, Role
+from routing.vocabulary import Basis, Handover, Reason, Role, Route
 
 ALWAYS = Fraction(1)
 
@@ -30,6 +32,8 @@ class Account:
     probability with which the coin said so.  ``trial`` is None where no candidate was tried when it
     was admitted; ``arm`` says whose it is then.  ``given`` is an answer that was judged whole;
     ``is_draft_awaited``: the rest of its draft is being written off the path.
+    ``recording`` notes an answer that is to be stored.  ``permit`` is None where its key has no
+    limits.
     """
 
     context: Context
@@ -51,6 +55,8 @@ class Account:
     arm: Arm = Arm.INCUMBENT
     given: Answer | None = None
     is_draft_awaited: bool = False
+    permit: Permit | None = None
+    recording: Recording | None = None
 
     @property
     def complete_drafts(self) -> float:
@@ -91,6 +97,8 @@ class Account:
             headers["x-understudy-confidence"] = f"{verdict.confidence.value:.6f}"
         if course.degraded is not None:
             headers["x-understudy-degraded"] = course.degraded.value
+        if self.permit is not None:
+            headers |= self.permit.headers()
         return headers
 
     def trailer(self) -> dict[str, object]:
@@ -120,6 +128,10 @@ class Account:
     def admit(self) -> None:
         """Have the legs know what stands in the way of an escalation, and throw the coin."""
         self.legs.may_escalate = self.tenant is None or self.tenant.may_escalate
+        if self.permit is not None and self.permit.is_student_only:
+            self.legs.budget_spent = self.permit.budget_spent()
+        if self.served is not None and self.served.cascade.route is Route.STUDENT:
+            self.legs.may_escalate = False
         if self.is_pair_due:
             self.legs.due_in = self.context.pairs
         if self.served is not None:
@@ -221,6 +233,8 @@ class Account:
             )
         )
         self.fact = fact
+        if is_answered and self.recording is not None:
+            self.recording.settled()
         if ending is not Ending.ESCALATED:
             if self.is_held_out:  # broken off, or left: nobody will know the teacher's bill
                 self.observe(None)

@@ -1,21 +1,31 @@
 """Whose student a request gets: said once, when it is admitted, and true for all its life."""
 
+from fractions import Fraction
+
 from starlette.types import Scope
 
 from gateway.api.account import Account
 from gateway.api.context import Served
 from gateway.api.exchange import header
+from gateway.api.wishes import as_wished
 from gateway.wire.chat import Chat
+from gateway.wire.controls import Wish
 from gateway.wire.session import SESSION_HEADER, session_of
 from routing.rollout import Arm
 
 _HEADER = SESSION_HEADER.encode()
 
 
-def assign(account: Account, chat: Chat, incumbent: Served, scope: Scope) -> Served:
-    """The student, policy and all that go with it, for this request."""
+def assign(account: Account, chat: Chat, incumbent: Served, scope: Scope, wish: Wish) -> Served:
+    """The student, policy and all that go with it, for this request.
+
+    One that says itself how it is to be answered is no part of a trial, and no draft of it is held
+    out: it would tell of itself, and not of what the policy does.
+    """
     served, trial = incumbent, incumbent.trial
     account.holdout = served.holdout
+    if wish.is_any:
+        served, trial, account.holdout = as_wished(incumbent, wish), None, Fraction(0)
     if trial is not None and trial.rollout.is_running(now := account.context.epoch()):
         account.trial, account.holdout = trial, trial.holdout
         if trial.rollout.is_serving(now):

@@ -1,20 +1,25 @@
 """What the routes share: built once by the composition root, handed to each of them."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 
 from gateway.answer import Cascade
 from gateway.keys import Keys
+from gateway.limiting import Limiter
 from gateway.pairs import Source
-from gateway.ports import Clock, PairLog, Tracing
+from gateway.ports import Clock, PairLog, PassedTo, TokenCounter, Tracing
 from gateway.safekeeping import Safekeeping
 from gateway.telemetry.observer import Observer
 from gateway.trace_context import PassingOn
+from gateway.wire.admission import Admission
+from gateway.wire.media import MediaRules
 from routing.baseline import Learner
+from routing.money import Price
 from routing.rollout import Rollout
 from routing.tally import Tallies
+from routing.vocabulary import Role
 
 
 @dataclass(slots=True)
@@ -41,9 +46,24 @@ class Trial:
 
 
 @dataclass(frozen=True, slots=True)
+class NamedModel:
+    """A model to which requests are passed as they are; a cascade's tokenizer bears its name.
+
+    ``upstream_name`` is what its server calls it; ``price`` is None where nobody said.
+    """
+
+    name: str
+    upstream_name: str
+    model: PassedTo
+    price: Price | None
+    media: MediaRules
+
+
+@dataclass(frozen=True, slots=True)
 class Served:
     """A cascade with one student and the policy that goes with it, with what its pairs say of it
     and what becomes of their content.  A request has one of these for all its life.
+    ``is_keeping_completions``: clients may have completions stored, to read them again.
 
     ``holdout`` is the probability with which a draft that would be kept is held out; ``learner``
     knows how the teacher's bills compare to the student's.  ``trial`` is None where no candidate
@@ -55,16 +75,26 @@ class Served:
     safekeeping: Safekeeping
     is_storing: bool
     standing: Standing
+    counters: Mapping[Role, TokenCounter]
+    admission: Admission = field(default_factory=Admission)
+    tokenizers: Mapping[Role, NamedModel] = field(default_factory=dict)
     holdout: Fraction = Fraction(0)
     learner: Learner = field(default_factory=Learner)
     trial: Trial | None = None
+    is_keeping_completions: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one request, and all together, may take."""
+    """What one request, and all together, may take.
+
+    ``body_members`` are the objects, arrays and named values in one body, ``body_entries`` what
+    stands behind others in these.
+    """
 
     body_bytes: int
+    body_members: int
+    body_entries: int
     body_seconds: float
     open_requests: int
 
@@ -73,6 +103,7 @@ class Limits:
 class Context:
     """What routes see of the gateway.
 
+    ``named`` are the models that clients ask past any cascade.
     ``is_pair_due``: where a pair cannot be written, its answer may not be delivered.
     ``clock`` is steady; ``epoch`` is seconds since 1970; ``dice`` falls evenly in [0, 1).
     ``background`` holds what goes on after its request was answered; ``cut_requests`` counts those
@@ -83,6 +114,7 @@ class Context:
     served: Mapping[str, Served]
     keys: Keys
     limits: Limits
+    limiter: Limiter
     observer: Observer
     pairs: PairLog
     clock: Clock
@@ -90,6 +122,7 @@ class Context:
     new_id: Callable[[], str]
     dice: Callable[[], float]
     started_at: int
+    named: Mapping[str, NamedModel] = field(default_factory=dict)
     is_pair_due: bool = False
     tracing: Tracing = field(default_factory=PassingOn)
     background: set[asyncio.Task[None]] = field(default_factory=set)
@@ -97,6 +130,11 @@ class Context:
     is_draining: bool = False
     open_requests: int = field(default=0)
     cut_requests: int = 0
+
+    @property
+    def names(self) -> Sequence[str]:
+        """All that a client may ask for by name: cascades, and models past any cascade."""
+        return [*self.served, *self.named]
 
     def go_on(self, work: Coroutine[None, None, None]) -> None:
         """Do something in the background; it is cancelled when the process ends."""

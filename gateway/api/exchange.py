@@ -11,7 +11,8 @@ from contextlib import suppress
 from starlette.types import Message, Receive, Scope, Send
 
 from gateway.errors import BodyTooLarge, GatewayError, RequestTimeout, UnsupportedMediaType
-from gateway.wire.errors import error_body, error_headers, status_of
+from gateway.wire.errors import error_headers, status_of
+from gateway.wire.protocol import Wire
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
@@ -49,6 +50,8 @@ def refuse_foreign_content(scope: Scope) -> None:
 async def read_body(scope: Scope, receive: Receive, *, most: int, seconds: float) -> bytes:
     """The whole body.  Raises BodyTooLarge, RequestTimeout and ClientGone."""
     declared = header(scope, b"content-length")
+    if declared is None and (header(scope, b"transfer-encoding") or "chunked").lower() != "chunked":
+        raise UnsupportedMediaType("The body must be sent without a transfer coding but 'chunked'.")
     if declared is not None and declared.isdigit() and int(declared) > most:
         raise BodyTooLarge(f"The body has {declared} bytes; {most} are allowed.")
     body = bytearray()
@@ -115,7 +118,7 @@ async def send_response(send: Send, status: int, headers: Mapping[str, str], bod
         await send({"type": "http.response.body", "body": body})
 
 
-async def send_error(send: Send, error: GatewayError, request_id: str) -> None:
-    """An error in OpenAI's form."""
+async def send_error(send: Send, wire: Wire, error: GatewayError, request_id: str) -> None:
+    """An error in the form of the client's protocol."""
     headers = {**error_headers(error), "x-request-id": request_id}
-    await send_response(send, status_of(error), headers, error_body(error))
+    await send_response(send, status_of(error), headers, wire.error_body(error, request_id))

@@ -20,8 +20,8 @@ from gateway.api.exchange import encoded_headers
 from gateway.legs import Legs
 from gateway.pairs import Rescue
 from gateway.wire.assemble import Assembly
-from gateway.wire.chat import Chat
-from gateway.wire.chunk import Chunk, ChunkEditor
+from gateway.wire.chunk import Chunk
+from gateway.wire.protocol import Asked
 from routing.vocabulary import Handover, Role
 
 STATUS = 200
@@ -101,11 +101,11 @@ class EventSender:
 class LiveAnswer:
     """One request whose answer goes out while it is written."""
 
-    def __init__(self, account: Account, chat: Chat, stream: AnswerStream) -> None:
+    def __init__(self, account: Account, asked: Asked, stream: AnswerStream) -> None:
         self._account = account
-        self._chat = chat
+        self._chat = asked.chat
         self._stream = stream
-        self._editor = ChunkEditor(chat)
+        self._editor = asked.editor()
         self._last: list[Chunk] = []
         self._usage: msgspec.Raw | None = None
         self._author: Role | None = None

@@ -63,26 +63,35 @@ class CallMetrics:
         self._breaker_open = Family(
             Gauge(
                 "understudy_breaker_open",
-                "1 while a model server is left alone after a run of failures.",
+                "1 while all servers of a model are left alone after a run of failures.",
+                ("cascade", "role"),
+                registry=registry,
+            )
+        )
+        self._left_alone = Family(
+            Gauge(
+                "understudy_servers_left_alone",
+                "Servers of a model that are left alone after a run of failures.",
                 ("cascade", "role"),
                 registry=registry,
             )
         )
         self._open = Gauge(
             "understudy_upstream_open_calls",
-            "Calls to a model server that are open.",
+            "Calls to a model that are open, at all its servers.",
             ("cascade", "role"),
             registry=registry,
         )
         self._most = Gauge(
             "understudy_upstream_max_calls",
-            "How many calls to a model server may be open: beyond that it is not asked.",
+            "How many calls to a model may be open: beyond that it is not asked.",
             ("cascade", "role"),
             registry=registry,
         )
         for cascade in cascades:
             for role in Role:
                 self._breaker_open.labels(cascade, role)
+                self._left_alone.labels(cascade, role)
                 for code in FAILURES:
                     self._errors.labels(cascade, role, code)
 
@@ -92,9 +101,10 @@ class CallMetrics:
         if leg.error is not None and leg.error != ABORTED:
             self._errors.labels(cascade, leg.role, leg.error).inc()
 
-    def breaker_changed(self, cascade: str, role: Role, *, is_open: bool) -> None:
-        """A model server is left alone from now on, or no longer."""
-        self._breaker_open.labels(cascade, role).set(is_open)
+    def breaker_changed(self, cascade: str, role: Role, left_alone: int, servers: int) -> None:
+        """So many of a model's servers are left alone from now on."""
+        self._left_alone.labels(cascade, role).set(left_alone)
+        self._breaker_open.labels(cascade, role).set(left_alone == servers)
 
     def watch(self, cascade: str, role: Role, open_calls: Callable[[], int], most: int) -> None:
         """How many calls are open is asked whenever somebody reads the metrics."""

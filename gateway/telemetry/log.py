@@ -9,14 +9,9 @@ from typing import BinaryIO
 import msgspec
 import structlog
 
-from gateway.facts import (
-    ABORTED,
-    SPARE,
-    CachedTokensAsked,
-    GenerationsTaken,
-    RequestSettled,
-    TeacherProbed,
-)
+from gateway.facts import ABORTED, SPARE, GenerationsTaken, RequestSettled
+from gateway.passage import PassedThrough
+from gateway.server_facts import CachedTokensAsked, TeacherProbed
 from routing.money import total_of, usd
 from routing.vocabulary import Kind
 
@@ -107,6 +102,28 @@ def log_settled(log: structlog.typing.FilteringBoundLogger, fact: RequestSettled
     )
 
 
+def log_passed(log: structlog.typing.FilteringBoundLogger, fact: PassedThrough) -> None:
+    """Write the line of a request that was to pass to a model as it was."""
+    call, entry = fact.call, fact.entry
+    cost = None if entry is None else entry.cost_pico
+    usage = None if call is None else call.usage
+    failed = call is not None and call.error is not None
+    log.info(
+        "passed",
+        request_id=fact.request_id,
+        model=fact.model,
+        route=fact.route,
+        tenant=fact.tenant,
+        outcome=fact.outcome,
+        status=fact.status,
+        seconds=round(fact.seconds, 6),
+        cost_usd=None if cost is None else usd(cost),
+        tokens=usage.input + usage.output if usage else 0,
+        error=fact.error_code,
+        **({"failure": call.error, "detail": call.detail} if call is not None and failed else {}),
+    )
+
+
 _CONTINUATIONS = {
     True: "answers in late doubt are handed over to the teacher",
     False: "no answer is handed over to this teacher: those in late doubt are only marked",
@@ -133,6 +150,7 @@ def log_probed(log: structlog.typing.FilteringBoundLogger, fact: TeacherProbed) 
         _level_of(fact.attempt, answer=fact.can_continue),
         "continuation",
         cascade=fact.cascade,
+        server=fact.server,
         attempt=fact.attempt,
         can_continue=fact.can_continue,
         message=_CONTINUATIONS[fact.can_continue],
@@ -224,7 +242,13 @@ def _of_doubt(fact: RequestSettled) -> dict[str, object]:
 def _failures(fact: RequestSettled) -> dict[str, object]:
     """What went wrong with calls to models, and which were not made, where there are any."""
     failed: list[dict[str, object]] = [
-        {"role": leg.role, "error": leg.error, "detail": leg.detail, "seconds": leg.seconds}
+        {
+            "role": leg.role,
+            "server": leg.server,
+            "error": leg.error,
+            "detail": leg.detail,
+            "seconds": leg.seconds,
+        }
         for leg in fact.legs
         if leg.error not in (None, ABORTED, SPARE)
     ]

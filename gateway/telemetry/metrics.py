@@ -11,28 +11,32 @@ from gateway.facts import (
     ABORTED,
     KEEPING,
     SPARE,
-    CachedTokensAsked,
     DraftCompleted,
     Ending,
     Leg,
     RequestSettled,
     ShadowDrafted,
-    TeacherProbed,
 )
+from gateway.server_facts import CachedTokensAsked, TeacherProbed
 from gateway.telemetry.baseline_metrics import BaselineMetrics
 from gateway.telemetry.call_metrics import SECONDS, CallMetrics
 from gateway.telemetry.family import Family
 from gateway.telemetry.gen_ai_metrics import GenAiMetrics
 from gateway.telemetry.histogram import HistogramFamily
+from gateway.telemetry.key_metrics import KeyMetrics
 from gateway.telemetry.ledger_metrics import LedgerMetrics
+from gateway.telemetry.limit_metrics import LimitMetrics
 from gateway.telemetry.money_metrics import MoneyMetrics
 from gateway.telemetry.pair_metrics import OTHER, PairMetrics
+from gateway.telemetry.passed_metrics import PassedMetrics
 from gateway.telemetry.policy_metrics import PolicyMetrics
 from gateway.telemetry.registry import Registry
 from gateway.telemetry.rollout_metrics import RolloutMetrics
 from routing.vocabulary import Degraded, Handover, Kind, Reason, Role
 
 _ESCALATING = (*(reason for reason in Reason if reason not in KEEPING), Reason.LATE_DOUBT)
+# With these the teacher answers, and nobody found that the draft is not enough.
+_UNDECIDED = frozenset({Reason.HOLDOUT, Reason.PINNED})
 # Of these one wants to know how long they took: a client's mistake takes no time, and how long a
 # client stays says more of the client.
 _TIMED = frozenset({Ending.KEPT, Ending.ESCALATED, Ending.DEGRADED, Ending.FAILED})
@@ -67,9 +71,12 @@ class Metrics:
         self.money = MoneyMetrics(self.registry, self._cascades)
         self.baseline = BaselineMetrics(self.registry, self._cascades)
         self.pairs = PairMetrics(self.registry, self._cascades)
+        self.passed = PassedMetrics(self.registry)
         self.policies = PolicyMetrics(self.registry, calibrated)
         self.ledger = LedgerMetrics(self.registry)
+        self.limits = LimitMetrics(self.registry)
         self.rollouts = RolloutMetrics(self.registry)
+        self.keys = KeyMetrics(self.registry)
         build = self._gauge("understudy_build_info", "Always 1.", "version")
         build.labels(version).set(1)
         self._begin_at_zero()
@@ -188,7 +195,7 @@ class Metrics:
                 self._requests.labels(cascade, ending)
             for reason in _ESCALATING:
                 self._escalations.labels(cascade, reason)
-                if reason is not Reason.HOLDOUT:
+                if reason not in _UNDECIDED:
                     self._deferrals.labels(cascade, reason)
             for degraded in Degraded:
                 self._degraded.labels(cascade, degraded)
@@ -213,10 +220,10 @@ class Metrics:
         self.baseline.settled(cascade, fact)
         is_escalated = fact.ending is Ending.ESCALATED
         is_enough = fact.is_draft_enough
-        if fact.confidence is not None:
+        if fact.confidence is not None and fact.reason is not Reason.PINNED:
             verdict = "keep" if is_enough else "defer"
             self._confidence.labels(cascade, verdict).observe(fact.confidence.value)
-        if fact.reason is not None and not is_enough:
+        if fact.reason not in (None, Reason.PINNED) and not is_enough:
             self._deferrals.labels(cascade, fact.reason).inc()
         if fact.reason is not None and is_escalated:
             self._escalations.labels(cascade, fact.reason).inc()
@@ -251,14 +258,13 @@ class Metrics:
 
     def teacher_probed(self, fact: TeacherProbed) -> None:
         """A teacher was asked to go on from given words; what it took is on the bill."""
-        self._teacher_continues.labels(fact.cascade).set(fact.can_continue is True)
+        self._teacher_continues.labels(fact.cascade).set(fact.do_all_continue)
         for leg in fact.legs:
             self._count_apart(fact.cascade, leg, Kind.AUDIT)
 
     def cached_tokens_asked(self, fact: CachedTokensAsked) -> None:
         """A server was asked whether it tells of cached tokens; what it took is on the bill."""
-        is_reported = fact.is_reported is True
-        self.money.cached_tokens(fact.cascade, fact.role, is_reported=is_reported)
+        self.money.cached_tokens(fact.cascade, fact.role, is_reported=fact.do_all_tell)
         for leg in fact.legs:
             self._count_apart(fact.cascade, leg, Kind.AUDIT)
 

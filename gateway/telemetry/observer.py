@@ -7,7 +7,6 @@ from structlog.typing import FilteringBoundLogger
 from gateway.errors import GatewayError
 from gateway.facts import (
     BothAnswered,
-    CachedTokensAsked,
     CandidateCompared,
     CandidateDrafted,
     ContentDropped,
@@ -17,13 +16,20 @@ from gateway.facts import (
     PolicyInForce,
     RequestSettled,
     ShadowDrafted,
-    TeacherProbed,
 )
 from gateway.ledger import Ledger
-from gateway.ports import Damage, StreamKind, Trouble
-from gateway.telemetry.log import log_cached_tokens, log_generations, log_probed, log_settled
+from gateway.passage import PassedThrough
+from gateway.ports import Damage, DrawFailed, Fate, StreamKind, Trouble
+from gateway.server_facts import BreakerChanged, CachedTokensAsked, RoomLearnt, TeacherProbed
+from gateway.telemetry.log import (
+    log_cached_tokens,
+    log_generations,
+    log_passed,
+    log_probed,
+    log_settled,
+)
 from gateway.telemetry.metrics import Metrics
-from routing.vocabulary import Role
+from routing.vocabulary import Limit
 
 
 class Observer:
@@ -39,6 +45,19 @@ class Observer:
         self.metrics.settled(fact)
         self.ledger.settled(fact)
         log_settled(self.log, fact)
+
+    def passed_through(self, fact: PassedThrough) -> None:
+        """A request that was to pass to a model as it was is over."""
+        self.metrics.passed.passed_through(fact)
+        self.ledger.passed_through(fact)
+        log_passed(self.log, fact)
+
+    def passing_breaker_changed(self, model: str, failure: GatewayError | None) -> None:
+        """A named model, or a tokenizer, is left alone after this failure; with None no longer."""
+        is_open = failure is not None
+        told = {} if failure is None else {"error": failure.code, "detail": failure.detail()}
+        self.metrics.passed.breaker_changed(model, is_open=is_open)
+        self.log.warning("breaker", model=model, open=is_open, **told)
 
     def draft_completed(self, fact: DraftCompleted) -> None:
         """An abandoned draft was finished off the path."""
@@ -62,20 +81,33 @@ class Observer:
         self.ledger.probed(fact)
         log_cached_tokens(self.log, fact)
 
-    def breaker_changed(
-        self, cascade: str, role: Role, failure: GatewayError | None, version: str | None = None
-    ) -> None:
-        """A model server is left alone from now on, after this failure; with None no longer.
+    def breaker_changed(self, fact: BreakerChanged) -> None:
+        """A server is left alone from now on, or no longer.
 
-        ``version`` names a student that is not the incumbent: the metric is of the one that is.
+        The metrics are of the incumbent: of another student only the log tells.
         """
-        is_open = failure is not None
-        told = {} if failure is None else {"error": failure.code, "detail": failure.detail()}
-        if version is None:
-            self.metrics.calls.breaker_changed(cascade, role, is_open=is_open)
+        failure, told = fact.failure, {}
+        if failure is not None:
+            told = {"error": failure.code, "detail": failure.detail()}
+        if fact.student_version is None:
+            is_alone = fact.left_alone
+            self.metrics.calls.breaker_changed(fact.cascade, fact.role, is_alone, fact.servers)
         else:
-            told["student_version"] = version
-        self.log.warning("breaker", cascade=cascade, role=role, open=is_open, **told)
+            told["student_version"] = fact.student_version
+        self.log.warning(
+            "breaker",
+            cascade=fact.cascade,
+            role=fact.role,
+            server=fact.server,
+            open=failure is not None,
+            **told,
+        )
+
+    def room_learnt(self, fact: RoomLearnt) -> None:
+        """How much the context of a student's server holds."""
+        self.log.info(
+            "context", cascade=fact.cascade, server=fact.server, context_tokens=fact.tokens
+        )
 
     def policy_in_force(self, fact: PolicyInForce) -> None:
         """A policy decides from now on."""
@@ -189,6 +221,20 @@ class Observer:
         """A part of the ledger is in the store's books."""
         self.metrics.ledger.shipped()
 
+    def completions_became(
+        self, cascade: str, fate: Fate, cause: str | None = None, count: int = 1
+    ) -> None:
+        """What became of completions that clients had stored."""
+        self.metrics.pairs.completions_became(cascade, fate, count)
+        if fate is Fate.LOST:
+            self.log.error("stored_completion_lost", cascade=cascade, cause=cause)
+        elif fate is Fate.EXPIRED:
+            self.log.info("stored_completions_expired", cascade=cascade, cause=cause, count=count)
+
+    def stored_unavailable(self, error: str, trouble: Trouble) -> None:
+        """A client could not read what it had stored."""
+        self.log.warning("stored_unavailable", error=error, place=trouble.place)
+
     def pair_lost(self, cascade: str | None, cause: str, trouble: Trouble) -> None:
         """A pair is gone."""
         self.metrics.pairs.lost(cascade, cause)
@@ -257,6 +303,31 @@ class Observer:
         self.metrics.pairs.store_failed()
         about = {"error": error, "cascade": cascade, "records": records}
         self.log.warning("store_failed", **about, **_told(trouble))
+
+    def limited(self, limit: Limit | None) -> None:
+        """A request was over a limit of its key; None: nobody could say."""
+        self.metrics.limits.limited(limit)
+
+    def draw_failed(self) -> None:
+        """The books of a key's limits could not be asked."""
+        self.metrics.limits.draw_failed()
+
+    def limits_changed(self, failure: DrawFailed | None) -> None:
+        """The books of some keys' limits cannot be asked any more; None: those of all can again."""
+        if failure is None:
+            self.log.info("limits_back", message="limits are shared with all replicas again")
+            return
+        self.log.warning(
+            "limits_away",
+            error=failure.error,
+            message="what is left of limits cannot be asked: keys have what is in hand here, and "
+            "then UNDERSTUDY_STORE_DOWN says what becomes of their requests",
+            **_told(failure.trouble),
+        )
+
+    def drawing_failed(self) -> None:
+        """A bug, while its exception is handled."""
+        self.log.exception("bug", message="asking for what is left of limits failed")
 
     def shipping_ended(self) -> None:
         """A bug, while its exception is handled."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from gateway.ports import Clock, JournalState
+from gateway.ports import Clock, Fate, JournalState
 from gateway.telemetry.family import Family
 
 OTHER = "other"
@@ -63,6 +63,12 @@ class PairMetrics:
             "cascade",
         )
 
+        self._completions = self._counter(
+            "understudy_stored_completions_total",
+            "Completions that clients had stored (written, shipped, lost, expired).",
+            "cascade",
+            "fate",
+        )
         self._stored = self._gauge_of_cascade(
             "understudy_pairs_stored", "Pairs that are in the store; all replicas say the same."
         )
@@ -152,6 +158,15 @@ class PairMetrics:
     def deleted(self, cascade: str, count: int) -> None:
         """So many pairs went because somebody asked for it."""
         self._deleted.labels(self._known(cascade)).inc(count)
+
+    def completions_kept(self, cascade: str) -> None:
+        """A cascade stores completions: what becomes of them is to be seen from nothing on."""
+        for fate in Fate:
+            self._completions.labels(cascade, fate)
+
+    def completions_became(self, cascade: str, fate: Fate, count: int) -> None:
+        """What became of so many of them."""
+        self._completions.labels(self._known(cascade), fate).inc(count)
 
     def counted(self, cascade: str, stored: int | None, unread: int | None) -> None:
         """So many are in the store, and so many of them in no export; None is unknown."""

@@ -15,8 +15,8 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, Spa
 from prometheus_client import CollectorRegistry, Counter
 from structlog.typing import FilteringBoundLogger
 
-from gateway.errors import root_of, words_of
 from gateway.ports import Clock
+from gateway.roots import root_of, words_of
 
 MAX_WAITING_SPANS = 2048
 # So long is the end of the process put off for spans, at most.

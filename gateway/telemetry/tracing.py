@@ -243,14 +243,15 @@ def _calls_of(fact: RequestSettled | None) -> list[list[tuple[Leg, Entry]]]:
 
 
 def _of_place(place: ModelPlace) -> Attributes:
-    return {
+    told: Attributes = {
         "gen_ai.operation.name": "chat",
         # Which API it speaks: that a server speaks OpenAI's says not whose it is.
         "gen_ai.provider.name": "openai",
         "gen_ai.request.model": place.model,
-        "server.address": place.address,
-        "server.port": place.port,
     }
+    if place.address is not None and place.port is not None:
+        told |= {"server.address": place.address, "server.port": place.port}
+    return told
 
 
 def _of_usage(lines: Sequence[tuple[Leg, Entry]]) -> Attributes:

@@ -5,12 +5,13 @@ from typing import Any
 
 import msgspec
 
-from gateway.ports import ChatStream
+from gateway.ports import FIRST, ChatServer, ChatStream, Try
 from gateway.wire.chat import Chat, parse_chat
 from gateway.wire.chunk import Chunk
 from gateway.wire.completion import Completion, read_completion
 from gateway.wire.received import Received
 from routing.money import Usage
+from routing.room import Room
 from routing.vocabulary import Grant, Granted
 from tests.fakes.upstream import completion
 
@@ -38,9 +39,14 @@ class OpenStream:
 
 
 class ClockedModel:
-    """A model that takes ``seconds`` of the test's own clock for a whole answer."""
+    """A model that takes ``seconds`` of the test's own clock for a whole answer.
+
+    It is its own only server, and nobody asks it twice.
+    """
 
     can_continue = False
+    room: Room | None = None
+    number = 0
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -56,7 +62,13 @@ class ClockedModel:
     def reserve(self) -> Grant:
         return Granted()
 
-    async def complete(self, chat: Chat, headers: bytes = b"") -> Completion:
+    def server(self) -> ChatServer:
+        return self
+
+    def another(self, *_: object) -> ChatServer | None:
+        return None
+
+    async def complete(self, chat: Chat, how: Try = FIRST) -> Completion:
         self.now += self.seconds
         return self.does()
 

@@ -22,9 +22,14 @@ def all_records(state_dir: Path) -> Iterator[Frame]:
 
 def all_postings(state_dir: Path) -> Iterator[Posting]:
     """Every record of the ledger, likewise."""
+    return (posting for _, posting in named_postings(state_dir))
+
+
+def named_postings(state_dir: Path) -> Iterator[tuple[str, Posting]]:
+    """The same, each with the cascade or model whose it is."""
     for frame in _frames(state_dir):
         if frame.kind is StreamKind.LEDGER:
-            yield msgspec.json.decode(frame.record, type=Posting)
+            yield frame.cascade, msgspec.json.decode(frame.record, type=Posting)
 
 
 def _frames(state_dir: Path) -> Iterator[Frame]:

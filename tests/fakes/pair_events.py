@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from gateway.ports import Damage, StreamKind, Trouble
+from gateway.ports import Damage, Fate, StreamKind, Trouble
 
 
 @dataclass
@@ -26,6 +26,7 @@ class RememberingEvents:
     ends: int = 0
     postings_written: int = 0
     postings_shipped: int = 0
+    completions: list[tuple[str, Fate, str | None, int]] = field(default_factory=list)
 
     @property
     def is_durable(self) -> bool | None:
@@ -42,6 +43,11 @@ class RememberingEvents:
 
     def posting_shipped(self) -> None:
         self.postings_shipped += 1
+
+    def completions_became(
+        self, cascade: str, fate: Fate, cause: str | None = None, count: int = 1
+    ) -> None:
+        self.completions.append((cascade, fate, cause, count))
 
     def pair_lost(self, cascade: str | None, cause: str, trouble: Trouble) -> None:
         self.lost.append((cascade, cause))

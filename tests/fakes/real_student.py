@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import pytest
@@ -12,17 +12,32 @@ from understudy.demo.processes import answers
 from understudy.demo.student import WeightsNotFoundError, find_weights
 
 MODULE = "understudy.demo.student"
+EMBEDDER = "tests.fakes.embedding_student"
 
 
 @contextmanager
 def real_student() -> Iterator[str]:
     """Where it serves; the test skips where its weights are not installed."""
+    port = free_port()
+    with _process(["-m", MODULE, "--port", str(port), "--threads", "1"], port) as url:
+        yield url
+
+
+@contextmanager
+def real_embedder() -> Iterator[str]:
+    """The same weights as a model for embeddings alone."""
+    port = free_port()
+    with _process(["-m", EMBEDDER, str(port)], port) as url:
+        yield url
+
+
+@contextmanager
+def _process(arguments: Sequence[str], port: int) -> Iterator[str]:
     try:
         find_weights()
     except WeightsNotFoundError as error:
         pytest.skip(f"the real student was not asked: {error}")
-    port = free_port()
-    command = [sys.executable, "-m", MODULE, "--port", str(port), "--threads", "1"]
+    command = [sys.executable, *arguments]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
             url = f"http://127.0.0.1:{port}"

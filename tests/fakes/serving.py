@@ -2,6 +2,7 @@
 
 import contextlib
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -15,13 +16,20 @@ import yaml
 
 from gateway.app import Gateway, build_gateway, create_app
 from gateway.cascades import load_cascades
-from gateway.keys import load_keys
+from gateway.key_entries import load_keys
+from gateway.legs import Model
+from gateway.named_models import load_models
 from gateway.settings import Settings
+from gateway.upstream.openai import OpenAIModel
+from gateway.upstream.pool import ServerPool
 from tests.fakes.journals import all_records
 from tests.fakes.upstream import ScriptedModel
 
 STUDENT_PRICE = {"input": 0.02, "output": 0.06}
 TEACHER_PRICE = {"input": 0.60, "output": 2.40}
+# For clients of servers without TLS: it trusts nobody, and so has no authorities to read, which
+# takes 20 ms of a processor for each client.
+PLAIN_HTTP = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 class _Server(uvicorn.Server):
@@ -111,14 +119,26 @@ def load_gateway(
     cascade: dict[str, Any],
     settings: dict[str, Any] | None = None,
     others: Mapping[str, dict[str, Any]] | None = None,
+    models: Mapping[str, dict[str, Any]] | None = None,
 ) -> Gateway:
-    """A gateway with a cascade, ``assistant``, and others, built as `understudy serve` does."""
+    """A gateway with a cascade, ``assistant``, others, and ``models``, built as `understudy serve`
+    does."""
     path = folder / "cascades.yaml"
-    path.write_text(yaml.safe_dump({"cascades": {"assistant": cascade, **(others or {})}}))
+    document = {"cascades": {"assistant": cascade, **(others or {})}, "models": dict(models or {})}
+    path.write_text(yaml.safe_dump(document))
     values = {"config": path, "state_dir": folder / "state", "log_level": "error"}
     loaded = Settings.model_validate(values | (settings or {}))
     cascades = load_cascades(path, {"TEACHER_KEY": "teacher-secret"}.get)
-    return build_gateway(loaded, cascades, load_keys(loaded.keys_file))
+    keys = load_keys(loaded.keys_file, is_in_redis=loaded.keys_in_redis)
+    named = load_models(path, {"MODEL_KEY": "model-secret"}.get)
+    return build_gateway(loaded, cascades, keys, named)
+
+
+def server_of(model: Model) -> OpenAIModel:
+    """The gateway's end of a model's only server."""
+    assert isinstance(model.chat, ServerPool)
+    (server,) = model.chat.servers
+    return server
 
 
 @dataclass
@@ -162,12 +182,14 @@ def stage(
     cascade: dict[str, Any] | None = None,
     settings: dict[str, Any] | None = None,
     others: Mapping[str, dict[str, Any]] | None = None,
+    models: Mapping[str, dict[str, Any]] | None = None,
     student_url: str | None = None,
     teacher_url: str | None = None,
 ) -> Iterator[Stage]:
     """Serve two scripted models and a gateway between them, all on real sockets.
 
-    ``others`` are further cascades of the same two models, by name, each with its own changes.
+    ``others`` are further cascades of the same two models, by name, each with its own changes;
+    ``models`` are named ones, at the teacher's server unless they say where.
     """
     student, teacher = ScriptedModel(), ScriptedModel()
     running: list[uvicorn.Server] = []
@@ -179,9 +201,15 @@ def stage(
             name: cascade_document(student_url, teacher_url, **changes)
             for name, changes in (others or {}).items()
         }
-        gateway = load_gateway(folder, document, settings, further)
+        named = {
+            name: {"base_url": teacher_url + "/v1", "model": f"upstream-{name}", **config}
+            for name, config in (models or {}).items()
+        }
+        gateway = load_gateway(folder, document, settings, further, named)
         url = stack.enter_context(serving(create_app(gateway), running))
-        client = stack.enter_context(httpx.Client(base_url=url, timeout=20, trust_env=False))
+        client = stack.enter_context(
+            httpx.Client(base_url=url, timeout=20, trust_env=False, verify=PLAIN_HTTP)
+        )
         try:
             yield Stage(client, url, gateway, folder, student, teacher)
         finally:

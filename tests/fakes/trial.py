@@ -12,12 +12,13 @@ from gateway.upstream.openai import OpenAIModel
 from routing.baseline import Learner
 from routing.breaker import Breaker
 from routing.habits import Ratio
+from routing.servers import Rest
 from routing.vocabulary import Role
 from tests.fakes.listener import PATIENCE_SECONDS, Listener, whole_answer
 from tests.fakes.observer import RememberingObserver
 from tests.fakes.pair_schema import valid_pair
 from tests.fakes.script import Played, Step, whole
-from tests.fakes.serving import Stage, wait_until
+from tests.fakes.serving import Stage, server_of, wait_until
 from tests.fakes.upstream import Reply, ScriptedModel
 
 # A call that is to end at once ends within so many seconds.
@@ -52,7 +53,7 @@ class Trial:
             model.played.clear()
         self.stage.student.reply = self.stage.teacher.reply = Reply(steps=whole(words(3, "?")))
         for upstream in self.stage.gateway.models:
-            upstream.breaker = Breaker()
+            upstream.breaker, upstream.rest = Breaker(), Rest()
         context = self.stage.gateway.context
         context.dice = lambda: 0.99
         context.served = {
@@ -122,11 +123,9 @@ class Trial:
             assert self.stage.client.get("/health").status_code == 200
 
     def upstream(self, cascade: str, role: Role) -> OpenAIModel:
-        """The gateway's end of a model."""
+        """The gateway's end of a model's only server."""
         served = self.stage.gateway.context.served[cascade].cascade
-        chat = (served.student if role is Role.STUDENT else served.teacher).chat
-        assert isinstance(chat, OpenAIModel)
-        return chat
+        return server_of(served.student if role is Role.STUDENT else served.teacher)
 
     @property
     def drafted(self) -> Played:

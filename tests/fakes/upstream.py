@@ -71,15 +71,21 @@ class Reply:
     delay_seconds: float = 0.0
     is_broken_off: bool = False
     steps: Sequence[Step] | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 class ScriptedModel:
-    """An ASGI application; change ``reply`` at any time, read ``requests`` afterwards."""
+    """An ASGI application; change ``reply`` at any time, read ``requests`` afterwards.
+
+    Who asks it for its models gets ``listing``, of which ``requests`` have nothing.
+    """
 
     def __init__(self, reply: Reply | None = None) -> None:
         self.reply: Reply | Callable[[Mapping[str, Any]], Reply] = reply or Reply()
         self.requests: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
+        self.paths: list[bytes] = []
+        self.listing: Any = None
         self.disconnects = 0
         self.played: list[Played] = []
 
@@ -92,8 +98,13 @@ class ScriptedModel:
             body += message.get("body", b"")
             if not message.get("more_body"):
                 break
+        if scope["method"] == "GET":
+            listing = Reply(status=404) if self.listing is None else Reply(body=self.listing)
+            await self._send(send, listing)
+            return
         request = json.loads(body) if body else {}
         self.requests.append(request)
+        self.paths.append(scope["raw_path"])
         self.headers.append({key.decode(): value.decode() for key, value in scope["headers"]})
         reply = self.reply if isinstance(self.reply, Reply) else self.reply(request)
         if reply.delay_seconds and await self._has_left(receive, reply.delay_seconds):
@@ -114,7 +125,8 @@ class ScriptedModel:
 
     async def _send(self, send: Send, reply: Reply) -> None:
         content = reply.body if isinstance(reply.body, bytes) else json.dumps(reply.body).encode()
-        headers: Sequence[tuple[bytes, bytes]] = [(b"content-type", b"application/json")]
+        named = {"content-type": "application/json"} | dict(reply.headers)
+        headers = [(name.encode(), value.encode()) for name, value in named.items()]
         if reply.is_broken_off:
             # A length that the body does not reach makes the server cut the connection.
             headers = [*headers, (b"content-length", str(len(content) + 10).encode())]

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -7,12 +8,13 @@ from typing import Any
 import pytest
 import yaml
 
-from gateway.cascades import LoadedCascade, doubts_about, load_cascades
+from gateway.cascades import LoadedCascade, doubts_about, load_cascades, of_generation
 from gateway.config_file import ConfigError
 from gateway.prices import TokenPriceConfig
 from routing.comparators import Question, Score
 from routing.money import Price
 from routing.policy import UNCALIBRATED_VERSION
+from routing.rollout import Generation
 from routing.vocabulary import Need, Threshold, WhenDenied
 from tests.fakes import generations
 from tests.fakes.serving import cascade_document, load_gateway
@@ -144,6 +146,9 @@ def test_a_holdout_is_no_more_than_a_half(tmp_path: Path, holdout: object) -> No
         ({"objective": {"kind": "spend", "at_least": 1}}, "objective.kind", "confidence"),
         ({"objective": {"kind": "confidence", "at_least": 1.1}}, "objective.at_least", "less than"),
         ({"degraded": "maybe"}, "degraded", "serve"),
+        ({"stored": {"enabled": "yes"}}, "cascades.assistant.stored.enabled", "true or false"),
+        ({"stored": {"enabled": True, "max_bytes": 5}}, "stored.max_bytes", "greater"),
+        ({"stored": {"max_age_days": 0}}, "stored.max_age_days", "greater"),
         ({"teacher": {"api_key_env": "NO_SUCH"}}, "teacher.api_key_env", "set it"),
         ({"policy": "nowhere.json"}, "policy", "mend the path"),
         ({"comparator": {"kind": "taste"}}, "cascades.assistant.comparator:", "'judge'"),
@@ -176,6 +181,11 @@ def test_a_holdout_is_no_more_than_a_half(tmp_path: Path, holdout: object) -> No
         ({"student": {"extra_body": [1]}}, "student.extra_body", "further to the right"),
         ({"student": {"price": {"input": "x", "output": 1}}}, "price.input", "number alone"),
         ({"student": {"base_url": None}}, "student.base_url: is empty", "its value"),
+        ({"student": {"base_url": []}}, "student.base_url:", "add one"),
+        ({"student": {"base_url": 5}}, "student.base_url:", "quotes"),
+        ({"student": {"base_url": ["http://h/v1", "h:8000"]}}, "student.base_url.1:", "http://"),
+        ({"student": {"base_url": ["http://h/v1", "http://h/v1/"]}}, "student.base_url:", "twice"),
+        ({"student": {"base_url": ["http://h/v1"] * 65}}, "student.base_url:", "remove some"),
         ({"student": {"base_url": "http://h:x/v1"}}, "student.base_url", "its port a number"),
         ({"student": {"base_url": "http://h/v1?v=1"}}, "student.base_url", "'?'"),
         ({"student": {"base_url": "http://h/v1?"}}, "student.base_url", "'?'"),
@@ -213,6 +223,13 @@ def test_no_error_tells_a_password_or_a_key(tmp_path: Path, student: dict[str, A
     message = problem_of(tmp_path, {"cascades": {"assistant": document(student=student)}})
     for part in ("s3c", "ret", "me:"):
         assert part not in message.replace(str(tmp_path), "")
+
+
+def test_a_list_without_a_valid_entry_is_not_told_to_be_short_of_one(tmp_path: Path) -> None:
+    changes = {"student": {"base_url": ["h:8000"]}}
+    message = problem_of(tmp_path, {"cascades": {"assistant": document(**changes)}})
+    assert "student.base_url.0" in message
+    assert "add one" not in message
 
 
 def test_an_error_in_yaml_names_the_place_and_not_the_line_itself(tmp_path: Path) -> None:
@@ -412,3 +429,15 @@ def test_drafts_that_cannot_be_compared_or_cannot_differ_are_refused(
     load(tmp_path, {"cascades": {"assistant": document(**changes)}})
     whole = {"cascades": {"assistant": document(samples=3, **changes)}}
     assert said in problem_of(tmp_path, whole)
+
+
+def test_a_generation_at_one_of_the_own_servers_is_at_all_of_them(tmp_path: Path) -> None:
+    own = ["http://a/v1", "http://b/v1/"]
+    cascades = {"assistant": document(student={"base_url": own})}
+    (loaded,) = load(tmp_path, {"cascades": cascades})
+    assert loaded.config.student.base_urls == tuple(own)
+    here = Generation(**generations.generation(1, "http://b", cascade="assistant"))
+    served = of_generation(loaded, here).config.student
+    assert (served.base_urls, served.model) == (tuple(own), "model-g1")
+    elsewhere = replace(here, base_url="http://c/v1")
+    assert of_generation(loaded, elsewhere).config.student.base_urls == ("http://c/v1",)

@@ -1,34 +1,28 @@
 import hashlib
-from pathlib import Path
-from typing import Any
+from dataclasses import replace
 
 import pytest
-import yaml
 
-from gateway.config_file import ConfigError
-from gateway.errors import Unauthorized
-from gateway.keys import Keys, Tenant, load_keys
+from gateway.errors import KeyExpired, KeysNotKnownYet, RateLimited, Unauthorized
+from gateway.keys import KeyLimits, Keys, Tenant, may_use
 
-
-def sha256(key: str) -> str:
-    return hashlib.sha256(key.encode()).hexdigest()
+ANN, BOB = Tenant("ann", key="ann-1"), Tenant("bob", key="bob-1")
 
 
-def written(folder: Path, content: Any) -> Path:
-    path = folder / "keys.yaml"
-    path.write_text(content if isinstance(content, str) else yaml.safe_dump(content))
-    return path
+def sha256(key: str) -> bytes:
+    return hashlib.sha256(key.encode()).digest()
 
 
-def two_keys(folder: Path) -> Keys:
-    entries = [{"name": name, "sha256": sha256(f"key-of-{name}")} for name in ("ann", "bob")]
-    return load_keys(written(folder, {"keys": entries}))
+def keys(*tenants: Tenant, now: float = 1000.0, is_open: bool = False) -> Keys:
+    known = {sha256(f"key-of-{tenant.name}"): tenant for tenant in tenants}
+    return Keys(known, is_open=is_open, epoch=lambda: now)
 
 
-def test_each_key_has_its_tenant(tmp_path: Path) -> None:
-    keys = two_keys(tmp_path)
-    assert keys.tenant("Bearer key-of-ann") == Tenant("ann")
-    assert keys.tenant("bearer  key-of-bob ") == Tenant("bob")
+def test_each_key_has_its_tenant() -> None:
+    made = keys(ANN, BOB)
+    assert made.tenant("Bearer key-of-ann") is ANN
+    assert made.tenant("bearer  key-of-bob ") is BOB
+    assert made.tenant(None, "key-of-ann") is ANN
 
 
 @pytest.mark.parametrize(
@@ -44,59 +38,105 @@ def test_each_key_has_its_tenant(tmp_path: Path) -> None:
         "Bearer \udcff",
     ],
 )
-def test_anything_else_is_refused(tmp_path: Path, header: str | None) -> None:
+def test_anything_else_is_refused(header: str | None) -> None:
     with pytest.raises(Unauthorized):
-        two_keys(tmp_path).tenant(header)
+        keys(ANN, BOB).tenant(header)
 
 
-def test_without_a_file_no_key_is_asked_for() -> None:
-    assert load_keys(None).tenant(None) is None
-    assert load_keys(None).tenant("Bearer x") is None
+@pytest.mark.parametrize("header", ["", " ", "key-of-ANN", "Bearer key-of-ann"])
+def test_anything_else_is_no_x_api_key(header: str) -> None:
+    with pytest.raises(Unauthorized):
+        keys(ANN, BOB).tenant(None, header)
 
 
-@pytest.mark.parametrize("withheld", ["may_store", "may_train", "may_escalate"])
-def test_a_tenant_may_do_all_that_is_not_withheld(tmp_path: Path, withheld: str) -> None:
-    entry = {"name": "ann", "sha256": sha256("key-of-ann"), withheld: False}
-    tenant = load_keys(written(tmp_path, {"keys": [entry]})).tenant("Bearer key-of-ann")
-    may = {"may_store": True, "may_train": True, "may_escalate": True} | {withheld: False}
-    assert tenant == Tenant("ann", **may)
+@pytest.mark.parametrize("beside", ["Bearer key-of-ann", "Bearer", "Basic dTpw", "", None])
+def test_an_x_api_key_is_read_beside_an_authorization_that_says_nothing_else(
+    beside: str | None,
+) -> None:
+    assert keys(ANN, BOB).tenant(beside, "key-of-ann") is ANN
 
 
-@pytest.mark.parametrize("value", ["false", 0, None, "no"])
-def test_what_is_agreed_is_said_with_true_or_false(tmp_path: Path, value: Any) -> None:
-    entry = {"name": "ann", "sha256": sha256("key-of-ann"), "may_train": value}
-    with pytest.raises(ConfigError, match=r"keys\.0\.may_train: .*: write true or false"):
-        load_keys(written(tmp_path, {"keys": [entry]}))
+def test_two_keys_that_differ_are_refused_although_both_are_known() -> None:
+    with pytest.raises(Unauthorized, match="different keys"):
+        keys(ANN, BOB).tenant("Bearer key-of-ann", "key-of-bob")
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ({"keys": []}, "keys"),
-        ({}, "keys"),
-        ("", "the file: must hold keys and values"),
-        ("keys: [", "YAML"),
-        ({"keys": [{"name": "ann", "sha256": "key-of-ann"}]}, "sha256sum"),
-        ({"keys": [{"name": "ann", "key": "x"}]}, "keys.0"),
-        (
-            {"keys": [{"name": "ann", "sha256": sha256("x"), "may_trian": False}]},
-            r"keys\.0\.may_trian: .*may_train",
-        ),
-        ({"keys": [{"name": "a b", "sha256": sha256("x")}]}, "keys.0.name"),
-        ({"keys": [{"name": "ann", "sha256": sha256("changeme")}]}, "placeholder"),
-        ({"keys": [{"name": "ann", "sha256": sha256("")}]}, "placeholder"),
-        ({"keys": [{"name": "a", "sha256": sha256(k)} for k in ("k1", "k2")]}, "twice"),
-        ({"keys": [{"name": n, "sha256": sha256("k")} for n in ("a", "b")]}, "a key .* twice"),
-        ("keys: []\nkeys: []", "line 2: 'keys' stands there twice"),
-        ("[" * 1000, "nested too deeply"),
-    ],
-)
-def test_a_file_that_is_no_key_file_is_refused(tmp_path: Path, content: Any, message: str) -> None:
-    with pytest.raises(ConfigError, match=message) as caught:
-        load_keys(written(tmp_path, content))
-    assert "key-of-ann" not in str(caught.value)
+def test_no_key_is_asked_for_where_the_gateway_is_open() -> None:
+    made = keys(is_open=True)
+    assert made.tenant(None) is None
+    assert made.tenant("Bearer x", "y") is None
 
 
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"cannot be read: No such file.*UNDERSTUDY_KEYS_FILE"):
-        load_keys(tmp_path / "nowhere")
+def test_nobody_gets_in_where_keys_are_asked_for_and_there_are_none() -> None:
+    for headers in ((None, None), ("Bearer x", None), (None, "x")):
+        with pytest.raises(Unauthorized):
+            keys().tenant(*headers)
+
+
+def test_a_key_expires_on_the_second() -> None:
+    ann = replace(ANN, expires_at=1000.0)
+    assert keys(ann, now=999.9).tenant("Bearer key-of-ann") is ann
+    with pytest.raises(KeyExpired, match="expired at 1970-01-01T00:16:40Z"):
+        keys(ann, now=1000.0).tenant("Bearer key-of-ann")
+
+
+def test_while_keys_are_not_known_yet_a_strange_one_is_told_to_come_again() -> None:
+    made = keys(ANN)
+    made.is_waiting = True
+    assert made.tenant("Bearer key-of-ann") is ANN
+    with pytest.raises(KeysNotKnownYet):
+        made.tenant("Bearer key-of-bob")
+    with pytest.raises(Unauthorized):
+        made.tenant(None)
+
+
+def test_keys_that_are_taken_replace_those_before() -> None:
+    made = keys(ANN)
+    made.take({sha256("key-of-bob"): BOB})
+    assert made.tenant("Bearer key-of-bob") is BOB
+    with pytest.raises(Unauthorized):
+        made.tenant("Bearer key-of-ann")
+    assert made.tenants == {sha256("key-of-bob"): BOB}
+
+
+def test_open_requests_are_counted_by_key_and_one_too_many_is_refused() -> None:
+    made, ann = keys(ANN, BOB), replace(ANN, limits=KeyLimits(max_open_requests=2))
+    made.begin(ann)
+    made.begin(ann)
+    with pytest.raises(RateLimited, match="2 open requests") as refused:
+        made.begin(ann)
+    assert refused.value.retry_after_seconds == 1
+    made.end(ann)  # the one that was refused
+    made.begin(BOB)
+    made.begin(None)
+    with pytest.raises(RateLimited):
+        made.begin(ann)
+    made.end(ann)
+    made.end(ann)
+    made.begin(ann)
+    for tenant in (ann, ann, BOB, None):
+        made.end(tenant)
+    assert not made._open_requests
+
+
+def test_two_keys_of_a_tenant_have_open_requests_of_their_own() -> None:
+    made, limits = keys(), KeyLimits(max_open_requests=1)
+    for name in ("ann-1", "ann-2"):
+        made.begin(Tenant("ann", key=name, limits=limits))
+
+
+def test_open_requests_are_still_counted_when_the_keys_change() -> None:
+    ann = replace(ANN, limits=KeyLimits(max_open_requests=1))
+    made = keys(ann)
+    made.begin(ann)
+    made.take({sha256("key-of-ann"): ann})
+    with pytest.raises(RateLimited):
+        made.begin(ann)
+
+
+def test_a_model_exists_for_whom_it_is_allowed() -> None:
+    some = replace(ANN, models=frozenset({"assistant"}))
+    assert may_use(some, "assistant")
+    assert not may_use(some, "writer")
+    assert may_use(ANN, "writer")
+    assert may_use(None, "writer")

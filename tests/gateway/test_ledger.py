@@ -9,19 +9,13 @@ import msgspec
 import pytest
 
 import gateway.ledger as ledger_module
-from gateway.facts import (
-    BothAnswered,
-    CachedTokensAsked,
-    DraftCompleted,
-    Ending,
-    Leg,
-    RequestSettled,
-    ShadowDrafted,
-    TeacherProbed,
-)
+from gateway.facts import BothAnswered, DraftCompleted, Ending, Leg, RequestSettled, ShadowDrafted
 from gateway.ledger import FIELDS_PER_POSTING, Ledger, posting
+from gateway.passage import Passage, PassedCall, PassedThrough
 from gateway.ports import StreamKind
+from gateway.server_facts import CachedTokensAsked, TeacherProbed
 from gateway.stores.posting import Posting
+from gateway.wire.passing import PassedRoute
 from routing.baseline import Correction, Estimate, Missing
 from routing.ledger import Sums, decode
 from routing.money import Usage
@@ -119,8 +113,9 @@ def test_what_happens_off_the_request_path_is_an_audit() -> None:
     ledger.draft_completed(DraftCompleted("a", STUDENT, tenant="t"))
     ledger.draft_completed(DraftCompleted("a", STUDENT))
     ledger.draft_completed(DraftCompleted("a", STUDENT, Kind.SHADOW, "t"))
-    ledger.probed(TeacherProbed("a", 1, True, "", [Leg(Role.TEACHER, None, None, 0.1)]))
-    ledger.probed(CachedTokensAsked("a", Role.STUDENT, 1, True, "", [STUDENT, STUDENT]))
+    probe, both = [Leg(Role.TEACHER, None, None, 0.1)], [STUDENT, STUDENT]
+    ledger.probed(TeacherProbed("a", 1, True, "", probe, "http://t", True))
+    ledger.probed(CachedTokensAsked("a", Role.STUDENT, 1, True, "", both, "http://s", True))
     ledger.shadow_drafted(ShadowDrafted("a", [STUDENT, STUDENT], "u"))
     ledger.shadow_drafted(ShadowDrafted("a", [STUDENT], None))
     ledger.post(log)
@@ -263,3 +258,41 @@ async def test_a_journal_that_is_backed_up_gets_fewer_postings(
         ledger.settled(request())
         await posted(log, 1)
         assert log.asked == 19
+
+
+def passed(
+    route: PassedRoute, outcome: Passage, call: PassedCall | None, **of: object
+) -> PassedThrough:
+    told = {"request_id": "r", "model": "emb", "status": 200, "seconds": 0.1, "tenant": "t"} | of
+    return PassedThrough(route=route, outcome=outcome, call=call, **told)  # type: ignore[arg-type]
+
+
+def test_what_passes_to_a_named_model_is_in_a_book_of_that_name() -> None:
+    ledger, log = Ledger("o", Clock()), PostingLogFake()
+    call = PassedCall(0.1, Usage(7, 0), 70)
+    for fact in (
+        passed(PassedRoute.EMBEDDINGS, Passage.PASSED, call),
+        passed(PassedRoute.SCORE, Passage.PASSED, call, tenant=None),
+        passed(PassedRoute.RERANK, Passage.FAILED, PassedCall(0.1, None, None, "upstream_timeout")),
+        passed(PassedRoute.EMBEDDINGS, Passage.REJECTED, None),
+        passed(PassedRoute.TOKENIZE, Passage.PASSED, PassedCall(0.1, Usage(0, 0), None)),
+        passed(PassedRoute.EMBEDDINGS, Passage.REJECTED, None, model=None),
+    ):
+        ledger.passed_through(fact)
+    ledger.post(log)
+    assert {name for name, _ in log.postings} == {"emb"}
+    assert dict(log.sums("emb").amounts) == {
+        ("t", "requests", "passed"): 1,
+        ("t", "requests", "failed"): 1,
+        ("t", "requests", "rejected"): 1,
+        ("t", "model", "served", "calls"): 1,
+        ("t", "model", "served", "input"): 7,
+        ("t", "model", "served", "cost_pico"): 70,
+        ("t", "model", "wasted", "calls"): 1,
+        ("t", "model", "wasted", "usage_unknown"): 1,
+        ("t", "model", "wasted", "cost_unknown"): 1,
+        ("-", "requests", "passed"): 1,
+        ("-", "model", "served", "calls"): 1,
+        ("-", "model", "served", "input"): 7,
+        ("-", "model", "served", "cost_pico"): 70,
+    }

@@ -142,7 +142,7 @@ def test_the_verdict_and_each_call_are_told() -> None:
     )
     student = Model(Role.STUDENT, Nobody(), price)  # type: ignore[arg-type]
     teacher = Model(Role.TEACHER, Nobody(), None)  # type: ignore[arg-type]
-    charges = [Charge(model, legs.clock(), UNTRACED) for model in (student, teacher)]
+    charges = [Charge(model, 0, legs.clock(), UNTRACED) for model in (student, teacher)]
     usage = Usage(input=100, output=8, cached_input=40, reasoning=3)
     legs.note(charges[0], Outcome(usage, ABORTED, is_estimated=True))
     legs.note(charges[1], Outcome(None))

@@ -134,11 +134,31 @@ def test_models_of_one_server_share_its_rent(tmp_path: Path) -> None:
     assert a is not None
     assert b is not None
     assert c is not None
-    a.lane.open(0)
-    a.lane.close(10**18, 0)
+    a.lanes[0].open(0)
+    a.lanes[0].close(10**18, 0)
     # All of that time was of the one model's call; what is idle after it, they share.
-    assert a.lane.rent(2 * 10**18) > b.lane.rent(2 * 10**18) > 0
-    assert c.lane.rent(10**18) > b.lane.rent(10**18)
+    assert a.lanes[0].rent(2 * 10**18) > b.lanes[0].rent(2 * 10**18) > 0
+    assert c.lanes[0].rent(10**18) > b.lanes[0].rent(10**18)
+
+
+@pytest.mark.parametrize(("server", "rents"), [({}, 2), ({"server": "pool"}, 1)])
+def test_each_server_of_a_model_is_rented_unless_they_are_one(
+    tmp_path: Path, server: dict[str, str], rents: int
+) -> None:
+    teacher = {"price": EIGHT | server, "base_url": ["http://a/v1", "http://b/v1"]}
+    document = cascade_document("http://student", "http://t", teacher=teacher)
+    place = load_gateway(tmp_path, document).context.served["assistant"].cascade.teacher.rented
+    assert place is not None
+    first, second = place.lanes
+    assert (first is second) is (rents == 1)
+    now = 10**18
+    own = {id(lane): lane.rent(now) for lane in place.lanes}
+    assert len(own) == rents
+    mark = second.open(now)
+    taken = second.close(2 * now, mark)
+    # A call takes the rent of the server that it is at, and no other's.
+    assert taken == pytest.approx(own[id(second)], rel=1e-3)
+    assert second.rent(2 * now) > own[id(second)]
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,14 @@ def test_any_other_address_needs_keys_or_a_clear_word(host: str) -> None:
     assert not settings(host=host, keys_file="k.yaml").is_loopback
 
 
+def test_keys_in_redis_are_keys_and_need_one() -> None:
+    made = settings(host="0.0.0.0", keys_in_redis=True, redis_url="redis://r")
+    assert made.asks_for_keys
+    assert not settings().asks_for_keys
+    with pytest.raises(ValidationError, match="UNDERSTUDY_REDIS_URL"):
+        settings(keys_in_redis=True)
+
+
 def test_metrics_leave_the_main_port_once_they_have_their_own() -> None:
     assert not settings(ops_port=9100).is_metrics_on_main_port
 

@@ -15,7 +15,7 @@ from gateway.upstream.openai import OpenAIModel
 from routing.rollout_file import policy_version
 from routing.vocabulary import Role
 from tests.fakes.generations import generation, rollout, state
-from tests.fakes.serving import cascade_document, load_gateway
+from tests.fakes.serving import cascade_document, load_gateway, server_of
 
 URL = "http://other"
 ONE, TWO = generation(1, URL), generation(2, URL)
@@ -39,9 +39,7 @@ class Scene:
 
     @property
     def student(self) -> OpenAIModel:
-        chat = self.served.cascade.student.chat
-        assert isinstance(chat, OpenAIModel)
-        return chat
+        return server_of(self.served.cascade.student)
 
     def metric(self, name: str, **labels: str) -> float | None:
         registry = self.gateway.context.observer.metrics.registry
@@ -323,7 +321,7 @@ def test_what_the_metrics_show_is_the_incumbent(scene: Scene) -> None:
 
 def test_a_breaker_of_a_student_that_is_no_incumbent_is_told_and_not_shown(scene: Scene) -> None:
     scene.succession.take_up(state(3, ONE, rollout(TWO)))
-    candidate = scene.served.trial.candidate.cascade.student.chat
+    candidate = server_of(scene.served.trial.candidate.cascade.student)
     candidate.breaker.opened_at = 1.0
     candidate._on_breaker(UpstreamTimeout("not in time"))
     is_open = {"name": "understudy_breaker_open", "role": "student"}
@@ -332,6 +330,7 @@ def test_a_breaker_of_a_student_that_is_no_incumbent_is_told_and_not_shown(scene
     assert (line["event"], line["student_version"]) == ("breaker", "student-g2")
     scene.succession.take_up(state(4, TWO))
     assert scene.metric(**is_open) == 1  # it is the incumbent's now
+    candidate.breaker.opened_at = None
     candidate._on_breaker(None)
     assert scene.metric(**is_open) == 0
     assert "student_version" not in scene.lines()[-1]
@@ -405,6 +404,6 @@ def test_the_teacher_stays_and_all_models_are_known(scene: Scene) -> None:
     first = list(scene.gateway.models)
     scene.served.standing.open_requests += 1
     scene.succession.take_up(state(3, ONE, rollout(TWO)))
-    candidate = scene.served.trial.candidate.cascade.student.chat
+    candidate = server_of(scene.served.trial.candidate.cascade.student)
     assert set(scene.gateway.models) == {scene.student, candidate, *first}
     assert [model.role for model in scene.succession.students] == [Role.STUDENT] * 3

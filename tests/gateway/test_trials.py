@@ -10,7 +10,6 @@ import httpx
 import pytest
 
 from gateway.api import shadows
-from gateway.upstream.openai import OpenAIModel
 from gateway.wire.chat import Chat
 from routing.breaker import Breaker
 from routing.rollout_file import policy_version
@@ -19,7 +18,7 @@ from tests.fakes.generations import generation, rollout, state
 from tests.fakes.observer import RememberingObserver
 from tests.fakes.pair_schema import valid_pair
 from tests.fakes.script import ROLE, BreakOff, Step, Until, Words, whole
-from tests.fakes.serving import Stage, closed_port_url, serving, stage, wait_until
+from tests.fakes.serving import Stage, closed_port_url, server_of, serving, stage, wait_until
 from tests.fakes.upstream import SURE, UNSURE, Reply, ScriptedModel, completion, saying
 
 QUIET: dict[str, Any] = {"objective": None, "audit": {"complete_drafts": 0}}
@@ -330,8 +329,7 @@ def test_a_student_that_is_left_alone_has_failed_and_one_without_room_has_not(
     assert one.metric("understudy_breaker_open", role="student") == 0
     trial = one.scene.gateway.context.served["narrow"].trial
     assert trial is not None
-    chat = trial.candidate.cascade.student.chat
-    assert isinstance(chat, OpenAIModel)
+    chat = server_of(trial.candidate.cascade.student)
     chat.breaker, chat.open_calls = Breaker(), 1
     assert one.ask().headers["x-understudy-reason"] == "student_failed"
     assert one.tallies.candidate == ArmTally(failed=6)

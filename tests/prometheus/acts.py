@@ -104,7 +104,12 @@ TEACHERS_LONG = Turn("served", speech(12, TAUGHT).reply())
 DOWN = Reply(status=500, body={"error": {"message": "out of memory"}})
 HALF = "Half an "
 SLOW_SECONDS = 0.02
-AWAY = Reply(status=503, body={"error": {"message": "no healthy upstream"}})
+# It says when to come again, so nobody asks it a second time for the same request.
+AWAY = Reply(
+    status=503,
+    body={"error": {"message": "no healthy upstream"}},
+    headers={"retry-after": "1"},
+)
 
 # A draft that is given up at its first checkpoint, and one that falls into doubt at the third.
 GIVEN_UP = Turn("wasted", speech(8, DRAFT, HOPELESS, is_counted=True).reply(WAIT), "aborted")
@@ -157,14 +162,14 @@ def everyday(cascade: str) -> list[Act]:
 def mishaps(cascade: str) -> list[Act]:
     """What goes wrong, one way each."""
     failed = Turn("retry", DOWN, "upstream_failed")
+    broken_off = Turn("retry", broken(), "upstream_unavailable", is_unknown=True)
     return [
         _escalated("student fails", cascade, failed, verdict=None, reason="student_failed"),
-        _escalated(
-            "student breaks off",
-            cascade,
-            Turn("retry", broken(), "upstream_unavailable", is_unknown=True),
-            verdict=None,
-            reason="student_failed",
+        replace(
+            _escalated(
+                "student breaks off", cascade, broken_off, verdict=None, reason="student_failed"
+            ),
+            student=[broken_off, broken_off],  # it is asked once more, for nothing has come of it
         ),
         _escalated(
             "student breaks off a stream",

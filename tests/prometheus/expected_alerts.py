@@ -100,7 +100,7 @@ def open_breakers(shown: Shown) -> Vector:
 def degraded_share(shown: Shown) -> Vector:
     """Of the answers that were due, those that the teacher could not give."""
     window = shown.over(SECONDS["1h"])
-    part = window.grew(DEGRADED, "cascade", degraded=but("not_allowed"))
+    part = window.grew(DEGRADED, "cascade", degraded=but("not_allowed", "budget_spent"))
     return of_job(ratio(part, due(window)))
 
 
@@ -232,6 +232,15 @@ def registry_age(shown: Shown) -> Vector:
     }
 
 
+def keys_age(shown: Shown) -> Vector:
+    """How long ago each replica read the keys file well."""
+    pages = shown.history.told(shown.range.at, "understudy_keys_read_age_seconds")
+    return {
+        labels_of(job=JOB, instance=replica.instance, source="file"): max(page.values())
+        for replica, page in zip(shown.history.replicas, pages, strict=True)
+    }
+
+
 def up(shown: Shown) -> Vector:
     """All replicas answered every scrape."""
     return {labels_of(job=JOB): Decimal(len(shown.history.replicas))}
@@ -249,10 +258,13 @@ ALERTS: Mapping[str, Expected] = {
     "UnderstudyLatencyBurn (page)": burn(late, streams, "1h"),
     "UnderstudyLatencyBurn (ticket)": burn(late, streams, "1d"),
     "UnderstudyDegradedShareHigh (ticket)": degraded_share,
+    "UnderstudyKeysNotRead (ticket)": keys_age,
+    "UnderstudyLimitsAway (page)": empty("no key has limits"),
     "UnderstudyLogLinesLost (ticket)": empty("the log is a file on a disk with room"),
     "UnderstudyTeacherDown (page)": down("teacher"),
     "UnderstudyStudentDown (page)": down("student"),
     "UnderstudyReplicaCutOff (ticket)": open_breakers,
+    "UnderstudyNamedModelDown (page)": empty("no model has a name of its own"),
     "UnderstudyTeacherSaturated (ticket)": empty("calls are over when a page is read"),
     "UnderstudyStudentSaturated (ticket)": empty("calls are over when a page is read"),
     "UnderstudyEscalationRateOff (ticket)": kept_otherwise,
@@ -277,6 +289,7 @@ ALERTS: Mapping[str, Expected] = {
     "UnderstudyJournalFilling (page)": filling,
     "UnderstudyJournalWithoutRoom (page)": always(1),
     "UnderstudyPairsLost (ticket)": empty("every pair was written"),
+    "UnderstudyStoredCompletionsLost (ticket)": empty("no cascade stores completions"),
     "UnderstudyJournalDamaged (ticket)": empty("no process was killed"),
     "UnderstudyStoreEvicts (ticket)": empty("the store's maxmemory-policy is noeviction"),
     "UnderstudyStoreNotDurable (ticket)": durable,

@@ -94,6 +94,7 @@ FLYWHEEL_PANELS: Mapping[tuple[int, str], Expected] = {
     ),
     (303, "A"): empty("every pair was written: the journal had room all the time"),
     (303, "B"): empty("no cascade has a redactor that could fail"),
+    (303, "C"): empty("no cascade stores completions"),
     (312, "A"): empty("no cascade bounds what is stored"),
     (312, "B"): empty("nobody asked for a deletion"),
     (304, "A"): stored,

@@ -54,5 +54,7 @@ SERVING_PANELS: Mapping[tuple[int, str], Expected] = {
     (211, "A"): empty("a page is read when all requests are over"),
     (214, "A"): lambda shown: shown.gauge("understudy_build_info", "version", how=count),
     (212, "A"): empty("the log is a file on a disk with room"),
+    (217, "A"): empty("no model has a name of its own"),
+    (216, "A"): lambda shown: shown.gauge("understudy_keys_read_age_seconds", "source"),
     (213, "A"): lambda shown: shown.range.grew(UNKNOWN),
 }

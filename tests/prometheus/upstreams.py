@@ -61,6 +61,9 @@ class BookedModel(ScriptedModel):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
+        if scope["method"] == "GET":  # what models it has: nobody books that
+            await ScriptedModel()(scope, receive, send)
+            return
         body = bytearray()
         while True:
             message = await receive()

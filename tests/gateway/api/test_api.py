@@ -43,7 +43,7 @@ def locked(tmp_path: Path) -> Iterator[Stage]:
         ("POST", "/v1/chat/completions", b"{", 400, "invalid_request"),
         ("POST", "/v1/chat/completions", b'{"model": 5}', 400, "invalid_request"),
         ("POST", "/v1/chat/completions", b"x" * 10_001, 413, "request_too_large"),
-        ("GET", "/v1/chat/completions", b"", 405, "method_not_allowed"),
+        ("PUT", "/v1/chat/completions", b"", 405, "method_not_allowed"),
         ("POST", "/v1/models", b"", 405, "method_not_allowed"),
         ("GET", "/v1/nope", b"", 404, "not_found"),
         ("GET", "/", b"", 404, "not_found"),
@@ -58,8 +58,21 @@ def test_bad_input_gets_the_right_status_and_all_four_keys(
     assert response.headers["content-type"] == "application/json"
     assert set(response.json()["error"]) == FOUR_KEYS
     assert response.json()["error"]["code"] == code
-    if status == 405:
-        assert response.headers["allow"]
+
+
+@pytest.mark.parametrize(
+    ("path", "methods"),
+    [
+        ("/v1/chat/completions", "GET, HEAD, POST"),
+        ("/v1/chat/completions/chatcmpl-1", "DELETE, GET, HEAD, POST"),
+        ("/v1/responses", "POST"),
+        ("/v1/models/assistant", "GET, HEAD"),
+    ],
+)
+def test_a_wrong_method_is_told_all_the_right_ones(scene: Stage, path: str, methods: str) -> None:
+    response = scene.client.put(path, content=b"", headers=JSON)
+    assert response.status_code == 405
+    assert response.headers["allow"] == methods
 
 
 def test_a_body_at_the_limit_passes(scene: Stage) -> None:
@@ -106,6 +119,23 @@ def test_an_unknown_model_is_named(scene: Stage) -> None:
     assert "gpt-5" in response.json()["error"]["message"]
 
 
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("/chat/completions", "The base URL of OpenAI's clients ends in /v1."),
+        ("/embeddings", "The base URL of OpenAI's clients ends in /v1."),
+        ("/v1/v1/messages", "Anthropic's clients want a base URL without /v1"),
+        ("/v1/nowhere", "There is no route /v1/nowhere."),
+    ],
+)
+def test_a_path_that_is_none_says_what_may_be_wrong_with_the_base_url(
+    scene: Stage, path: str, said: str
+) -> None:
+    response = scene.client.post(path, json={})
+    assert response.status_code == 404
+    assert said in response.json()["error"]["message"]
+
+
 def test_a_long_model_name_is_not_echoed_whole(scene: Stage) -> None:
     assert len(scene.ask(model="x" * 5_000).content) < 500
 
@@ -137,6 +167,16 @@ def test_models_are_the_cascades(scene: Stage) -> None:
     listed = scene.client.get("/v1/models").json()
     assert listed["object"] == "list"
     assert [model["id"] for model in listed["data"]] == ["assistant"]
+
+
+def test_a_model_is_described_as_in_the_list(scene: Stage) -> None:
+    (listed,) = scene.client.get("/v1/models").json()["data"]
+    assert scene.client.get("/v1/models/assistant").json() == listed
+    assert scene.client.get("/v1/models/assistant:student").json()["id"] == "assistant:student"
+    for name in ("writer", "assistant:nobody", "assistant/1", ""):
+        response = scene.client.get(f"/v1/models/{name}")
+        assert response.status_code == 404
+        assert response.json()["error"]["code"] == "model_not_found"
 
 
 def test_liveness_and_readiness(scene: Stage) -> None:
@@ -225,7 +265,7 @@ def test_a_bug_is_an_internal_error_that_says_nothing(
         raise RuntimeError("secret detail")
 
     monkeypatch.setattr(scene.gateway.context, "served", {"assistant": None})
-    monkeypatch.setattr("gateway.api.chat.parse_chat", broken)
+    monkeypatch.setattr("gateway.wire.chat_wire.parse_chat", broken)
     response = scene.ask()
     assert response.status_code == 500
     assert response.json()["error"]["message"] == "Internal error."

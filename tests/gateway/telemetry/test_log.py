@@ -6,18 +6,22 @@ from typing import Any
 import pytest
 
 from gateway.errors import UpstreamTimeout
-from gateway.facts import ABORTED, SPARE, CachedTokensAsked, Denial, Leg, TeacherProbed
+from gateway.facts import ABORTED, SPARE, Denial, Leg
 from gateway.ledger import Ledger
+from gateway.passage import Passage, PassedCall, PassedThrough
 from gateway.ports import Damage, StreamKind, Trouble
+from gateway.server_facts import BreakerChanged, CachedTokensAsked, TeacherProbed
 from gateway.telemetry.log import (
     ServerLogHandler,
     log_cached_tokens,
+    log_passed,
     log_probed,
     log_settled,
     new_log,
 )
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.observer import Observer
+from gateway.wire.passing import PassedRoute
 from routing.money import Usage
 from routing.streaming import Doubt
 from routing.vocabulary import Confidence, Handover, NotAsked, Obstacle, Reason, Role
@@ -26,6 +30,41 @@ from tests.gateway.telemetry.test_metrics import fact
 
 def lines(stream: io.BytesIO) -> list[dict[str, Any]]:
     return [json.loads(line) for line in stream.getvalue().splitlines()]
+
+
+def test_what_passes_to_a_named_model_is_one_line_without_its_content() -> None:
+    stream = io.BytesIO()
+    log = new_log("info", stream)
+    call = PassedCall(0.1, Usage(7, 0), 5)
+    told: dict[str, Any] = {
+        "route": PassedRoute.SCORE,
+        "status": 200,
+        "seconds": 0.25,
+        "tenant": "t",
+    }
+    log_passed(log, PassedThrough("r", "emb", outcome=Passage.PASSED, call=call, **told))
+    call = PassedCall(0.1, None, None, "upstream_timeout", "It did not answer.")
+    failed: dict[str, Any] = {"outcome": Passage.FAILED, "error_code": "upstream_timeout"}
+    log_passed(log, PassedThrough("r", "emb", call=call, **told | failed))
+    fine, wrong = lines(stream)
+    fine.pop("timestamp")
+    assert fine == {
+        "event": "passed",
+        "level": "info",
+        "request_id": "r",
+        "model": "emb",
+        "route": "score",
+        "tenant": "t",
+        "outcome": "passed",
+        "status": 200,
+        "seconds": 0.25,
+        "cost_usd": "0.000000000005",
+        "tokens": 7,
+        "error": None,
+    }
+    assert wrong["failure"] == wrong["error"] == "upstream_timeout"
+    assert wrong["detail"] == "It did not answer."
+    assert wrong["cost_usd"] is None
 
 
 def test_a_request_is_one_line_of_json() -> None:
@@ -121,10 +160,13 @@ def test_a_breaker_tells_which_failure_opened_it() -> None:
     observer = Observer(
         Metrics(version="0", calibrated={}), new_log("info", stream), Ledger("origin", lambda: 0.0)
     )
-    observer.breaker_changed("a", Role.STUDENT, UpstreamTimeout("not in time"))
-    observer.breaker_changed("a", Role.STUDENT, None)
+    observer.breaker_changed(
+        BreakerChanged("a", Role.STUDENT, "http://s/v1", UpstreamTimeout("not in time"), 1)
+    )
+    observer.breaker_changed(BreakerChanged("a", Role.STUDENT, "http://s/v1", None))
     opened, closed = lines(stream)
     assert (opened["event"], opened["open"]) == ("breaker", True)
+    assert opened["server"] == "http://s/v1"
     assert (opened["error"], opened["detail"]) == ("upstream_timeout", "not in time")
     assert (closed["open"], "error" in closed) == (False, False)
 
@@ -246,13 +288,15 @@ def test_a_log_that_cannot_be_written_costs_nothing_but_the_line() -> None:
 
 def test_a_failed_call_is_told_with_its_cause() -> None:
     stream = io.BytesIO()
-    leg = Leg(Role.STUDENT, None, None, 0.5, "upstream_timeout", "not in time (TimeoutError)")
+    why = "not in time (TimeoutError)"
+    leg = Leg(Role.STUDENT, None, None, 0.5, "upstream_timeout", why, server=1)
     log_settled(new_log("info", stream), fact(legs=(leg,)))
     assert lines(stream)[0]["failures"] == [
         {
             "role": "student",
+            "server": 1,
             "error": "upstream_timeout",
-            "detail": "not in time (TimeoutError)",
+            "detail": why,
             "seconds": 0.5,
         }
     ]
@@ -264,11 +308,12 @@ def test_a_failed_call_is_told_with_its_cause() -> None:
 )
 def test_what_a_probe_saw_is_told_once(answer: bool | None, attempt: int, level: str) -> None:
     stream = io.BytesIO()
-    log_probed(new_log("debug", stream), TeacherProbed("a", attempt, answer, "as seen", ()))
+    fact = TeacherProbed("a", attempt, answer, "as seen", (), "http://t", answer is True)
+    log_probed(new_log("debug", stream), fact)
     (line,) = lines(stream)
     assert (line["event"], line["level"]) == ("continuation", level)
     assert (line["cascade"], line["can_continue"], line["saw"]) == ("a", answer, "as seen")
-    assert line["attempt"] == attempt
+    assert (line["attempt"], line["server"]) == (attempt, "http://t")
 
 
 def test_a_line_says_where_a_cost_is_estimated() -> None:
@@ -289,7 +334,7 @@ def test_what_a_server_tells_of_its_cache_is_told_once(
     answer: bool | None, attempt: int, level: str
 ) -> None:
     stream = io.BytesIO()
-    asked = CachedTokensAsked("a", Role.TEACHER, attempt, answer, "as seen", ())
+    asked = CachedTokensAsked("a", Role.TEACHER, attempt, answer, "as seen", (), "http://t", False)
     log_cached_tokens(new_log("debug", stream), asked)
     (line,) = lines(stream)
     assert (line["event"], line["level"]) == ("cached_tokens", level)

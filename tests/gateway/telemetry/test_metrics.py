@@ -8,16 +8,9 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
-from gateway.facts import (
-    ABORTED,
-    CachedTokensAsked,
-    DraftCompleted,
-    Ending,
-    Leg,
-    RequestSettled,
-    TeacherProbed,
-)
+from gateway.facts import ABORTED, DraftCompleted, Ending, Leg, RequestSettled
 from gateway.ports import JournalState
+from gateway.server_facts import CachedTokensAsked, TeacherProbed
 from gateway.telemetry.ledger_metrics import LedgerMetrics
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.pair_metrics import PairMetrics
@@ -169,7 +162,9 @@ def test_only_a_budget_that_is_set_is_shown() -> None:
 def test_asking_for_cached_tokens_is_audit(answer: bool | None, shown: int) -> None:
     counted = metrics()
     leg = Leg(Role.STUDENT, USAGE, 7, 0.1)
-    counted.cached_tokens_asked(CachedTokensAsked("a", Role.STUDENT, 1, answer, "seen", (leg,)))
+    do_all_tell = answer is True
+    fact = CachedTokensAsked("a", Role.STUDENT, 1, answer, "seen", (leg,), "http://s", do_all_tell)
+    counted.cached_tokens_asked(fact)
     labels = {"cascade": "a", "role": "student"}
     assert sample(counted, "understudy_cached_tokens_reported", **labels) == shown
     assert sample(counted, "understudy_cost_usd_total", **labels, kind="audit") == 7e-12
@@ -300,7 +295,8 @@ def test_a_probe_of_a_teacher_is_audit(answer: bool | None, shown: int) -> None:
     counted.continuation_wanted("a")
     assert sample(counted, "understudy_teacher_continues", cascade="a") == 0
     leg = Leg(Role.TEACHER, USAGE, 9, 0.1)
-    counted.teacher_probed(TeacherProbed("a", 1, answer, "as seen", (leg,)))
+    fact = TeacherProbed("a", 1, answer, "as seen", (leg,), "http://t", answer is True)
+    counted.teacher_probed(fact)
     assert sample(counted, "understudy_teacher_continues", cascade="a") == shown
     cost = "understudy_cost_usd_total"
     assert sample(counted, cost, cascade="a", role="teacher", kind="audit") == 9e-12

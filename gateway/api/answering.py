@@ -1,4 +1,4 @@
-"""``POST /v1/chat/completions``: from bytes to bytes, around ``gateway/answer.py`` and its stream.
+"""What cascades answer: from bytes to bytes, around ``gateway/answer.py`` and its stream.
 
 The facts are told, and the pair is in the journal, before the last byte of the answer leaves.
 """
@@ -6,7 +6,6 @@ The facts are told, and the pair is in the journal, before the last byte of the 
 import asyncio
 from collections.abc import Awaitable, Callable
 
-import msgspec
 from starlette.types import Receive, Scope, Send
 
 from gateway.answer import Answer, answer
@@ -24,12 +23,14 @@ from gateway.api.exchange import (
     send_error,
     send_response,
 )
+from gateway.api.limited import reserve, settle_permit
 from gateway.api.live import STATUS, EventSender, LiveAnswer, collect, tell
 from gateway.api.shadows import conclude
+from gateway.api.storing import recorded
+from gateway.api.wishes import find_cascade, refuse_foreign_ids, wish_of
 from gateway.errors import (
     GatewayError,
     InternalError,
-    ModelNotFound,
     NotRecorded,
     Overloaded,
     ShuttingDown,
@@ -38,37 +39,35 @@ from gateway.errors import (
 from gateway.facts import Ending
 from gateway.legs import Legs
 from gateway.pairs import Rescue
-from gateway.wire.chat import GROUP_HEADER, Chat, group_of, parse_chat
-from gateway.wire.completion import Completion, client_fields, read_completion
-from gateway.wire.errors import error_event, status_of
+from gateway.wire.bounds import refuse_crowd
+from gateway.wire.chat import GROUP_HEADER, group_of
+from gateway.wire.completion import Completion, read_completion
+from gateway.wire.errors import status_of
 from gateway.wire.prospect import samples_wanted
-from gateway.wire.replay import CONTENT_TYPE, replay
+from gateway.wire.protocol import Asked, Wire
+from gateway.wire.replay import CONTENT_TYPE
 from routing.cascade import ServeDraft, as_served, settle
 from routing.vocabulary import Degraded, Denied, Handover, Need, Role
 
-MAX_ECHO = 100  # characters of the client's own words in an error message
 CLIENT_GONE_STATUS = 499  # nobody receives it: nginx's number for a client that left
 RESTART_HEADER = b"x-understudy-handover"
 
 
-class ChatCompletions:
-    """The route, as an ASGI application."""
+class Answering:
+    """The route of one protocol, as an ASGI application."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, wire: Wire) -> None:
         self._context = context
+        self._wire = wire
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         context = self._context
         context.open_requests += 1
         try:
-            await _Exchange(context, scope, receive, send).run()
+            await _Exchange(context, self._wire, scope, receive, send).run()
         finally:
             context.open_requests -= 1
-
-
-def _whole_body(chat: Chat, completion: Completion) -> bytes:
-    return msgspec.json.encode(client_fields(completion, chat))
 
 
 def _rescue(given: Answer, account: Account) -> Rescue:
@@ -87,11 +86,15 @@ def _whole_draft(stream: AnswerStream) -> Completion | None:
 class _Exchange:
     """One request and its response."""
 
-    def __init__(self, context: Context, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(
+        self, context: Context, wire: Wire, scope: Scope, receive: Receive, send: Send
+    ) -> None:
         self._context = context
+        self._wire = wire
         self._scope = scope
         self._receive = receive
         self._send = send
+        self._asked: Asked | None = None
         self._events: EventSender | None = None
         self._account = Account(
             context=context,
@@ -102,16 +105,16 @@ class _Exchange:
 
     async def run(self) -> None:
         """Answer it, whatever happens."""
-        account = self._account
+        context, account = self._context, self._account
         try:
-            chat, served = await self._admitted()
-            await self._respond(chat, served)
+            asked, served = await self._admitted()
+            await self._respond(asked, served)
         except ClientGone:
             account.settle(Ending.CANCELLED, CLIENT_GONE_STATUS)
         except GatewayError as error:
             await self._fail(error)
         except Exception:
-            self._context.observer.log.exception("bug", request_id=account.request_id)
+            context.observer.log.exception("bug", request_id=account.request_id)
             await self._fail(InternalError("Internal error."))
         except asyncio.CancelledError:  # this process is stopping and has waited long enough
             await self._fail(ShuttingDown("The gateway is shutting down."), Ending.CANCELLED)
@@ -119,11 +122,16 @@ class _Exchange:
         finally:
             account.legs.trace.end(account.fact)
             leave(account)
+            settle_permit(account)
+            context.keys.end(account.tenant)
             conclude(account)
 
-    async def _admitted(self) -> tuple[Chat, Served]:
+    async def _admitted(self) -> tuple[Asked, Served]:
         context, scope, account = self._context, self._scope, self._account
-        account.tenant = context.keys.tenant(header(scope, b"authorization"))
+        account.tenant = context.keys.tenant(
+            header(scope, b"authorization"), header(scope, b"x-api-key")
+        )
+        context.keys.begin(account.tenant)
         limits = context.limits
         if context.open_requests > limits.open_requests:
             raise Overloaded("This gateway has as many open requests as it may have.")
@@ -134,25 +142,29 @@ class _Exchange:
         )
         account.body_seconds = context.clock() - waiting_since
         group = group_of(header(scope, GROUP_HEADER.encode()))
-        chat = account.chat = parse_chat(body, group)
-        incumbent = context.served.get(chat.model)
-        if incumbent is None:
-            name = chat.model[:MAX_ECHO]
-            raise ModelNotFound(f"The model '{name}' does not exist.", param="model")
-        served = assign(account, chat, incumbent, scope)
+        refuse_crowd(body, limits.body_members, limits.body_entries)
+        asked = self._asked = self._wire.read(body, group)
+        chat = account.chat = asked.chat
+        incumbent, named = find_cascade(context, account.tenant, chat)
+        wish = wish_of(scope, chat, named, account.tenant)
+        refuse_foreign_ids(chat, incumbent, wish)
+        incumbent.admission.check(chat)
+        served = assign(account, chat, incumbent, scope, wish)
+        asked = recorded(asked, account)
+        await reserve(account, chat, served)
         account.admit()
-        return chat, served
+        return asked, served
 
-    async def _respond(self, chat: Chat, served: Served) -> None:
+    async def _respond(self, asked: Asked, served: Served) -> None:
         # A stream of several choices is judged by its weakest, and one of several drafts by all of
         # them, which are known in the end only.
-        cascade = served.cascade
+        cascade, chat = served.cascade, asked.chat
         samples = samples_wanted(chat, cascade.sampling, cascade.samples.count)
         is_alone = chat.choices == samples == 1
         can_stream = is_alone and (chat.is_stream or cascade.streaming.is_early_abort)
         if can_stream:
             try:
-                await self._respond_streaming(chat, served)
+                await self._respond_streaming(asked, served)
                 return
             except UpstreamRefused:
                 # llama.cpp does not stream log-probabilities beside tools; whole it has both.
@@ -160,25 +172,26 @@ class _Exchange:
                 is_students = self._account.legs.made[-1].role is Role.STUDENT
                 if is_out or not is_students or Need.TOOLS not in chat.needs:
                     raise
-        await self._respond_whole(chat, served)
+        await self._respond_whole(asked, served)
 
-    async def _respond_whole(self, chat: Chat, served: Served) -> None:
+    async def _respond_whole(self, asked: Asked, served: Served) -> None:
         """One answer that is judged whole; where a stream was asked for, it is sent as one then."""
-        if chat.is_stream:
-            await self._send_stream(served, lambda _: self._replayed(chat, served))
+        if asked.chat.is_stream:
+            await self._send_stream(served, lambda _: self._replayed(asked, served))
             return
         with Departure(self._receive):
-            given = await answer(chat, served.cascade, self._account.legs)
+            given = await answer(asked.chat, served.cascade, self._account.legs)
         completion = self._record(given, served)
-        headers, body = self._whole_headers(), _whole_body(chat, completion)
+        headers, body = self._whole_headers(), asked.whole(completion)
         self._account.settle(self._account.ending, STATUS)
         await self._send_whole(headers, body)
 
-    async def _respond_streaming(self, chat: Chat, served: Served) -> None:
-        account = self._account
+    async def _respond_streaming(self, asked: Asked, served: Served) -> None:
+        account, chat = self._account, asked.chat
         wishes = Wishes(
             is_live=chat.is_stream,
             is_restart_wanted=chat.is_stream
+            and asked.can_restart
             and header(self._scope, RESTART_HEADER) == Handover.RESTART,
             is_completed=account.complete_drafts > self._context.dice(),
         )
@@ -186,16 +199,16 @@ class _Exchange:
         account.course = stream.course
         try:
             if chat.is_stream:
-                await self._send_stream(served, LiveAnswer(account, chat, stream).relay)
+                await self._send_stream(served, LiveAnswer(account, asked, stream).relay)
             else:
                 with Departure(self._receive):
                     whole = await collect(stream)
-                body = _whole_body(chat, read_completion(whole.body()))
+                body = asked.whole(read_completion(whole.body()))
                 try:
                     tell(account, stream)
                 except NotRecorded as loss:
                     draft = self._draft_instead(_whole_draft(stream), served, loss)
-                    body = _whole_body(chat, draft)
+                    body = asked.whole(draft)
                     account.settle(account.ending, STATUS)
                 await self._send_whole(self._whole_headers(), body)
         finally:
@@ -217,12 +230,12 @@ class _Exchange:
         finally:
             events.close()
 
-    async def _replayed(self, chat: Chat, served: Served) -> bytes:
+    async def _replayed(self, asked: Asked, served: Served) -> bytes:
         """The whole answer as events.  Meanwhile comments may go out, and with them the headers."""
         account = self._account
-        given = await answer(chat, served.cascade, account.legs)
+        given = await answer(asked.chat, served.cascade, account.legs)
         completion = self._record(given, served)
-        events = b"".join(replay(completion, chat, account.trailer()))
+        events = b"".join(asked.replay(completion, account.trailer()))
         account.settle(account.ending, STATUS)
         return events
 
@@ -273,7 +286,9 @@ class _Exchange:
 
     async def _fail(self, error: GatewayError, ending: Ending | None = None) -> None:
         """Tell client and operator that the request failed; what is out cannot be taken back."""
-        account, events = self._account, self._events
+        account, asked, events = self._account, self._asked, self._events
+        if asked is not None and error.param is not None:
+            error.rename(asked.client_param(error.param))
         is_out = events is not None and events.is_started
         status = STATUS if is_out else status_of(error)
         if not is_out:
@@ -282,7 +297,7 @@ class _Exchange:
             account.settle_with(error, status)
         else:
             account.settle(ending, status, error.code)
-        if events is not None and is_out:
-            await events.write_last(error_event(error))
+        if asked is not None and events is not None and is_out:
+            await events.write_last(asked.error_event(error, account.request_id))
         else:
-            await send_error(self._send, error, account.request_id)
+            await send_error(self._send, self._wire, error, account.request_id)
