@@ -33,6 +33,7 @@ class Cause(StrEnum):
     DRAFT_UNUSABLE = "draft_unusable"
     DRAFT_AGREES = "draft_agrees"
     # What the format cannot express.
+    BARE_PROMPT = "bare_prompt"
     NOT_TEXT = "not_text"
     CONTINUATION = "continuation"
     LEGACY_FUNCTIONS = "legacy_functions"

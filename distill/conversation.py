@@ -62,6 +62,8 @@ def prompt_of(request: bytes) -> Prompt:
     if fields.get("functions") or fields.get("function_call"):
         raise LeftOut(Cause.LEGACY_FUNCTIONS)
     found = fields.get("messages")
+    if found is None and "prompt" in fields:
+        raise LeftOut(Cause.BARE_PROMPT)
     if not isinstance(found, list) or not found:
         raise LeftOut(Cause.UNREADABLE)
     messages = tuple(message_of(each) for each in found)

@@ -28,6 +28,16 @@ pairs.command("understudy.pairs.consolidate:consolidate")
 pairs.command("understudy.pairs.delete:delete")
 app.command(pairs)
 
+keys = App(name="keys", help="The clients' keys: make them, show them, take them away.")
+keys.command("understudy.keys.create:create")
+keys.command("understudy.keys.listing:list_keys", name="list")
+keys.command("understudy.keys.revoke:revoke")
+app.command(keys)
+
+moving = App(name="import", help="Take over the configuration of another gateway.")
+moving.command("understudy.moving.command:litellm")
+app.command(moving)
+
 distill = App(
     name="distill",
     help="""The next student: make it from pairs, measure it, let it in.

@@ -1,7 +1,11 @@
 """``understudy check``: validate a configuration without asking anybody."""
 
+import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
+from cyclopts import Parameter
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -9,13 +13,19 @@ from rich.text import Text
 
 from gateway.cascades import LoadedCascade, doubts_about, load_cascades
 from gateway.config_file import ConfigError
+from gateway.key_entries import doubts_about_keys, load_keys
+from gateway.named_models import LoadedModel, load_models
 from gateway.settings import read_secret
 
 CONFIG_EXIT_CODE = 2
 
 
-def check(config: Path) -> int:
-    """Validate a configuration: the file, the policies and the keys that it names.
+def check(
+    config: Path,
+    *,
+    keys_file: Annotated[Path | None, Parameter(env_var="UNDERSTUDY_KEYS_FILE")] = None,
+) -> int:
+    """Validate a configuration: the file, the policies and the keys that it names, the keys file.
 
     ``understudy doctor`` asks the servers too.
 
@@ -23,9 +33,13 @@ def check(config: Path) -> int:
     ----------
     config
         The YAML file with the cascades.
+    keys_file
+        YAML file with the clients' keys.
     """
     try:
         cascades = load_cascades(config, read_secret)
+        tenants = load_keys(keys_file).tenants.values()
+        models = load_models(config, read_secret)
     except ConfigError as error:
         console = Console(stderr=True)
         console.print(Text("Not valid:\n", style="bold red") + Text(str(error)), soft_wrap=True)
@@ -38,7 +52,7 @@ def check(config: Path) -> int:
             ("teacher", cascade.config.teacher),
         ):
             price = "unknown" if model.price is None else model.price.words()
-            table.add_row(role, *map(escape, (model.model, model.base_url, price)))
+            table.add_row(role, *map(escape, (model.model, "\n".join(model.base_urls), price)))
         console.print(table)
         console.print(_comparison(cascade), highlight=False, soft_wrap=True)
         if cascade.config.budget is not None:
@@ -48,6 +62,14 @@ def check(config: Path) -> int:
             console.print("[yellow]No policy: the default rule orders drafts, uncalibrated.")
         for doubt in doubts_about(cascade):
             console.print(Text(f"{cascade.name}: {doubt}.", style="yellow"), soft_wrap=True)
+    names = [*(one.name for one in cascades), *(one.name for one in models)]
+    for doubt in doubts_about_keys(tenants, names, time.time()):
+        console.print(Text(f"{keys_file}: {doubt}.", style="yellow"), soft_wrap=True)
+    if keys_file is not None:
+        style = "" if tenants else "yellow"
+        console.print(Text(f"Keys in {keys_file}: {len(tenants)}.", style=style), soft_wrap=True)
+    if models:
+        console.print(_named(models))
     console.print(f"[green]{escape(str(config))} is valid.")
     return 0
 
@@ -58,6 +80,18 @@ def _table(cascade: LoadedCascade) -> Table:
     table = Table("role", title=title)
     for heading in ("model", "server", "price"):
         table.add_column(heading, overflow="fold")  # names and addresses are to be copied whole
+    return table
+
+
+def _named(models: Sequence[LoadedModel]) -> Table:
+    table = Table("name", title="models that clients ask by name")
+    for heading in ("serves", "model", "server", "price"):
+        table.add_column(heading, overflow="fold")
+    for one in models:
+        config = one.config
+        price = "unknown" if config.price is None else config.price.words()
+        cells = (one.name, ", ".join(sorted(config.serves)), config.model, config.base_url, price)
+        table.add_row(*map(escape, cells))
     return table
 
 

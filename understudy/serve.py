@@ -20,8 +20,9 @@ from rich.text import Text
 from gateway.app import Gateway, build_gateway, create_app, create_ops_app
 from gateway.cascades import load_cascades
 from gateway.config_file import ConfigError
-from gateway.errors import words_of
-from gateway.keys import load_keys
+from gateway.key_entries import load_keys
+from gateway.named_models import load_models
+from gateway.roots import words_of
 from gateway.settings import Settings, load_settings, read_secret, spelled
 from gateway.telemetry.log import ServerLogHandler
 from understudy.web_server import Server, web_server
@@ -47,6 +48,7 @@ def serve(
     redis_url: str | None = None,
     state_dir: Path | None = None,
     keys_file: Path | None = None,
+    keys_in_redis: bool | None = None,
     insecure: bool | None = None,
     log_level: str | None = None,
 ) -> int:
@@ -57,7 +59,7 @@ def serve(
     config
         The YAML file with the cascades.
     host
-        The address to listen on; beyond loopback it needs a keys file or --insecure.
+        The address to listen on; beyond loopback it needs keys or --insecure.
     port
         The port of the API.
     ops_port
@@ -68,6 +70,8 @@ def serve(
         Writable directory for the journal; several processes may share it.
     keys_file
         YAML file with the clients' keys.
+    keys_in_redis
+        Clients' keys are in Redis too.
     insecure
         Listen beyond loopback without keys.
     log_level
@@ -77,8 +81,10 @@ def serve(
     console = Console(stderr=True)
     try:
         settings = load_settings(given)
-        keys = load_keys(settings.keys_file)
-        gateway = build_gateway(settings, load_cascades(settings.config, read_secret), keys)
+        keys = load_keys(settings.keys_file, is_in_redis=settings.keys_in_redis)
+        cascades = load_cascades(settings.config, read_secret)
+        models = load_models(settings.config, read_secret)
+        gateway = build_gateway(settings, cascades, keys, models)
         sockets = [_bound(settings.host, settings.port, "port")]
         if settings.ops_port is not None:
             sockets.append(_bound(settings.host, settings.ops_port, "ops_port"))

@@ -7,7 +7,7 @@ from redis.exceptions import RedisError
 from rich.console import Console
 from rich.text import Text
 
-from gateway.errors import root_of, words_of
+from gateway.roots import root_of, words_of
 
 CANNOT = 2
 INTERRUPTED = 130  # 128 and the number of SIGINT, as shells have it

@@ -20,6 +20,24 @@ def test_a_valid_file_is_told_so_and_nobody_is_asked(
         assert words in said
 
 
+def test_named_models_are_told_with_what_they_serve(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    path = tmp_path / "c.yaml"
+    model = {"base_url": "http://m/v1", "model": "bge-m3", "serves": ["score", "embeddings"]}
+    cascades = {"assistant": cascade_document("http://s", "http://t")}
+    path.write_text(yaml.safe_dump({"cascades": cascades, "models": {"emb": model}}))
+    assert check(path) == 0
+    said = capsys.readouterr().out
+    for words in ("emb", "embeddings, score", "bge-m3", "http://m/v1", "unknown"):
+        assert words in said
+    locked = model | {"api_key_env": "NO_SUCH_KEY"}
+    path.write_text(yaml.safe_dump({"cascades": cascades, "models": {"emb": locked}}))
+    assert check(path) == CONFIG_EXIT_CODE
+    assert "models.emb.api_key_env" in capsys.readouterr().err.replace("\n", "")
+
+
 def test_an_invalid_file_is_told_so_with_the_place(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -90,3 +108,22 @@ def test_a_rent_and_a_budget_are_told(
     assert "8 x 3.2 USD an hour, by time" in said
     assert "Budget: 500 USD a month; nothing is refused for it." in said
     assert "teacher.price: without a reference" in said
+
+
+def test_the_keys_file_is_looked_at_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, keys = tmp_path / "c.yaml", tmp_path / "keys.yaml"
+    document = cascade_document("http://a", "http://b")
+    path.write_text(yaml.safe_dump({"cascades": {"assistant": document}}))
+    entry = {"name": "ann", "sha256": "0" * 64, "models": ["assistant"]}
+    said = []
+    for changes in ({}, {"models": ["writer"]}, {"expires": "2026-01-01"}):
+        keys.write_text(yaml.safe_dump({"keys": [entry | changes]}))
+        assert check(path, keys_file=keys) == 0
+        said.append(capsys.readouterr().out)
+    assert f"Keys in {keys}: 1." in said[0]
+    assert "key ann" not in said[0]
+    assert "there is no writer here" in said[1]
+    assert "expired at 2026-01-01T00:00:00Z" in said[2]
+    keys.write_text("keys: [{name: ann}]")
+    assert check(path, keys_file=keys) == CONFIG_EXIT_CODE
+    assert "keys.0.sha256" in capsys.readouterr().err

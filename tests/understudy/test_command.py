@@ -2,6 +2,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import psutil
@@ -30,6 +31,7 @@ def test_a_demo_told_to_end_leaves_no_process(tmp_path: Path) -> None:
         demo = psutil.Process(process.pid)
         while len(children := demo.children(recursive=True)) < 4:
             assert process.poll() is None
+            time.sleep(0.05)
         process.terminate()
         assert process.wait(STOP_SECONDS) == 128 + signal.SIGTERM
     _, alive = psutil.wait_procs(children, timeout=STOP_SECONDS)

@@ -1,14 +1,22 @@
-"""When a connection is closed at the end: over a pair of sockets, without a process."""
+"""How a connection is read, and when it is closed: over a pair of sockets, without a process."""
 
 import asyncio
+import json
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from understudy.web_server import Connection, Server, web_server
+import pytest
+
+from understudy.web_server import MAX_HEAD_BYTES, MAX_WAITING, Connection, Server, web_server
 
 REQUEST = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"
+
+
+OFFER = (
+    b"host: x\r\nconnection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\nhttp2-settings: AAMA\r\n"
+)
 
 
 async def nothing(scope: Any, receive: Any, send: Any) -> None:
@@ -17,9 +25,25 @@ async def nothing(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": b""})
 
 
+async def echo(scope: Any, receive: Any, send: Any) -> None:
+    """Answers with what it understood."""
+    body, has_more = b"", True
+    while has_more:
+        message = await receive()
+        assert message["type"] == "http.request"
+        body += message["body"]
+        has_more = message["more_body"]
+    said = f"{scope['method']} {scope['path']} {body.decode()}".encode()
+    length = (b"content-length", str(len(said)).encode())
+    await send({"type": "http.response.start", "status": 200, "headers": [length]})
+    await send({"type": "http.response.body", "body": said})
+
+
 @asynccontextmanager
-async def connected() -> AsyncIterator[tuple[Server, Connection, asyncio.StreamWriter, Any]]:
-    server = web_server(nothing)
+async def connected(
+    app: Any = nothing,
+) -> AsyncIterator[tuple[Server, Connection, asyncio.StreamWriter, Any]]:
+    server = web_server(app)
     server.config.load()
     server.lifespan = server.config.lifespan_class(server.config)
     ours, theirs = socket.socketpair()
@@ -66,3 +90,158 @@ async def test_without_a_delay_none_is_left() -> None:
         await ask(writer, reader)
         connection.shutdown()
         assert await reader.read() == b""
+
+
+async def said_to(*pieces: bytes) -> bytes:
+    """All that comes back, until the connection is closed."""
+    async with connected(echo) as (_, _, writer, reader):
+        for piece in pieces:
+            writer.write(piece)
+            for _ in range(5):
+                await asyncio.sleep(0)
+        async with asyncio.timeout(5):
+            answer: bytes = await reader.read()
+        return answer
+
+
+NEXT = b"POST /next HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\n\r\nz"
+CHUNKED = b"POST /a HTTP/1.1\r\n%btransfer-encoding: chunked\r\n\r\n" % OFFER
+LONG = b"POST /a HTTP/1.1\r\n%bcontent-length: 5\r\n\r\n" % OFFER
+
+
+@pytest.mark.parametrize(
+    ("pieces", "understood"),
+    [
+        ([LONG + b"hello"], b"POST /a hello"),
+        ([LONG, b"hel", b"lo"], b"POST /a hello"),
+        ([LONG + b"hel", b"lo" + NEXT], b"POST /a hello"),
+        ([LONG[:40], LONG[40:] + b"hello" + NEXT], b"POST /a hello"),
+        (
+            [CHUNKED + b"5\r\nhello\r\n", b"1\r\n!\r\n0\r\n\r\n"],
+            b"POST /a hello!",
+        ),
+        ([b"GET /a HTTP/1.1\r\n%b\r\n%b" % (OFFER, NEXT)], b"GET /a "),
+        ([b"GET /a HTTP/1.1\r\n%b\r\n" % OFFER.replace(b"h2c", b"websocket")], b"GET /a "),
+    ],
+    ids=["whole", "in pieces", "and more", "a split head", "chunked", "no body", "websocket"],
+)
+async def test_an_offer_of_another_protocol_is_declined_and_its_request_answered(
+    pieces: list[bytes], understood: bytes
+) -> None:
+    head, _, body = (await said_to(*pieces)).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200 OK")
+    assert b"connection: close" in head
+    assert body == understood
+
+
+SMUGGLED = b"0\r\n\r\nGET /evil HTTP/1.1\r\nhost: x\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("framing", "body"),
+    [
+        (b"content-length: 5\r\ntransfer-encoding: chunked\r\n", SMUGGLED),
+        (b"transfer-encoding: chunked\r\ncontent-length: 5\r\n", SMUGGLED),
+        (OFFER + b"content-length: 5\r\ntransfer-encoding: chunked\r\n", SMUGGLED),
+        (b"content-length: 5\r\ncontent-length: 6\r\n", b"hello!"),
+        (b"content-length: 5\r\ncontent-length: 5\r\n", b"hello"),
+        (b"content-length: 5, 5\r\n", b"hello"),
+        (b"content-length: +5\r\n", b"hello"),
+        (b"content-length: -5\r\n", b"hello"),
+        (b"content-length : 5\r\n", b"hello"),
+        (b"transfer-encoding: xchunked\r\n", SMUGGLED),
+        (b"transfer-encoding: chunked, identity\r\n", SMUGGLED),
+        (b"transfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n", SMUGGLED),
+        (b"transfer-encoding : chunked\r\n", SMUGGLED),
+        (b"transfer-encoding:\x0bchunked\r\n", SMUGGLED),
+        (b"transfer-encoding:\r\n chunked\r\n", SMUGGLED),
+        (b"transfer-encoding: chunked\n", SMUGGLED),
+        (b"x: a\rcontent-length: 5\r\n", b"hello"),
+        (b"x: a\x00b\r\ncontent-length: 0\r\n", b""),
+        (b"transfer-encoding: chunked\r\n", b"0x5\r\nhello\r\n0\r\n\r\n"),
+        (b"transfer-encoding: chunked\r\n", b"5\nhello\n0\n\n"),
+        (b"transfer-encoding: chunked\r\n", b"5\r\nhelloXX0\r\n\r\n"),
+        (OFFER + b"transfer-encoding: chunked\r\n", b"5\r\nhelloXX0\r\n\r\n"),
+    ],
+    ids=repr,
+)
+async def test_a_request_whose_end_can_be_read_in_two_ways_ends_its_connection(
+    framing: bytes, body: bytes
+) -> None:
+    answer = await said_to(b"POST /a HTTP/1.1\r\nhost: x\r\n" + framing + b"\r\n" + body)
+    assert b"evil" not in answer
+    assert answer.count(b"HTTP/1.1 ") == 1
+    head, _, said = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 ")
+    assert b"connection: close" in head
+    assert set(json.loads(said)["error"]) == {"message", "type", "param", "code"}
+
+
+LINE = b"x: %b\r\n" % (b"a" * 8192)
+BEGUN = b"POST /a HTTP/1.1\r\nhost: x\r\n"
+IN_CHUNKS = BEGUN + b"transfer-encoding: chunked\r\n\r\n"
+ENOUGH = MAX_HEAD_BYTES // len(LINE) + 1  # of these lines, or as many bytes, are too many
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [BEGUN, *[LINE] * ENOUGH],
+        [BEGUN + b"x: ", *[b"a" * len(LINE)] * ENOUGH],
+        [b"GET /", *[b"a" * len(LINE)] * ENOUGH],
+        [IN_CHUNKS + b"5;", *[b"a" * len(LINE)] * ENOUGH],
+        [IN_CHUNKS + b"0\r\n", *[LINE] * ENOUGH],
+    ],
+    ids=["many headers", "a long header", "a long path", "beside a chunk", "behind the body"],
+)
+async def test_what_is_no_body_is_not_read_without_end(pieces: list[bytes]) -> None:
+    head, _, said = (await said_to(*pieces)).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 431 ")
+    assert json.loads(said)["error"]["code"] == "invalid_request"
+
+
+async def test_a_long_body_is_no_long_head() -> None:
+    chunk = b"2000\r\n%b\r\n" % (b"a" * 8192)
+    head = IN_CHUNKS.replace(b"host", b"connection: close\r\nhost")
+    answer = await said_to(head, *[chunk] * ENOUGH, b"0\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert len(answer) > MAX_HEAD_BYTES
+
+
+async def test_a_head_that_does_not_end_ends_its_connection(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with connected(echo) as (server, connection, writer, reader):
+        writer.write(b"GET /a HTTP/1.1\r\nhost: x\r\n\r\n")
+        await reader.readuntil(b"GET /a ")
+        writer.write(b"GET /b HTTP/1.1\r\n")
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert connection.url == b"/b"
+        await server.on_tick(0)
+        assert not connection.transport.is_closing()
+        monkeypatch.setattr("understudy.web_server.HEAD_SECONDS", 0)
+        await server.on_tick(1)
+        assert not connection.transport.is_closing()
+        await server.on_tick(10)
+        assert (await reader.read()).startswith(b"HTTP/1.1 408 ")
+
+
+async def test_a_client_that_says_nothing_is_not_waited_for_without_end() -> None:
+    async with connected() as (_, connection, _, reader):
+        timer = connection.timeout_keep_alive_task
+        assert timer is not None
+        connection.timeout_keep_alive_handler()
+        assert await reader.read() == b""
+
+
+async def test_requests_that_are_sent_ahead_are_answered_in_their_order() -> None:
+    last = REQUEST.replace(b"host", b"connection: close\r\nhost")
+    answer = await said_to(REQUEST * (MAX_WAITING - 1) + last)
+    assert answer.count(b"HTTP/1.1 200 ") == MAX_WAITING
+
+
+async def test_requests_are_not_taken_in_without_end_before_they_are_answered() -> None:
+    answer = await said_to(REQUEST * (MAX_WAITING + 2))
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert answer.count(b"HTTP/1.1 ") == 1

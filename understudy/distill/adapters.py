@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 
-from gateway.errors import root_of, words_of
+from gateway.roots import root_of, words_of
 from understudy.telling import CommandError
 
 # A large adapter comes over a network's file system.

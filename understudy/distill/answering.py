@@ -14,7 +14,7 @@ from gateway.cascades import LoadedCascade, of_generation
 from gateway.config_file import ConfigError
 from gateway.errors import GatewayError, UpstreamRefused
 from gateway.legs import Legs, Model
-from gateway.upstream.openai import OpenAIModel
+from gateway.upstream.pool import ServerPool
 from gateway.wire.chat import Chat, parse_chat
 from gateway.wire.completion import drafts_of, text_of
 from routing.rollout import Generation
@@ -55,7 +55,7 @@ async def ask_all(loaded: LoadedCascade, chats: Sequence[Chat]) -> list[tuple[st
     try:
         return [await _ask(model, chat) for chat in chats]
     finally:
-        if isinstance(model.chat, OpenAIModel):
+        if isinstance(model.chat, ServerPool):
             model.chat.close()
 
 

@@ -20,7 +20,7 @@ from gateway.config_file import ConfigError
 from gateway.errors import UpstreamError, UpstreamRefused
 from gateway.legs import Legs, Model
 from gateway.settings import read_secret
-from gateway.upstream.openai import OpenAIModel
+from gateway.upstream.pool import ServerPool
 from gateway.wire.chat import parse_chat
 from routing.comparators import Ask, Asked, Comparator, NoScore, Score
 from routing.comparators import Question as Compared
@@ -154,7 +154,7 @@ class Teacher:
 
     def close(self) -> None:
         """Close the connections."""
-        if isinstance(self._model.chat, OpenAIModel):
+        if isinstance(self._model.chat, ServerPool):
             self._model.chat.close()
 
     async def ask(self, fields: Mapping[str, Any], account: Account) -> bytes:

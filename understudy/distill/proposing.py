@@ -47,7 +47,8 @@ class Choice:
     records
         The candidate's evaluation records: some are asked again of its server.
     student_url
-        Where the candidate is served, up to /v1; where the configuration's student is, unless said.
+        Where the candidate is served, up to /v1; where the configuration's student is, unless said:
+        on all its servers, where these are several.
     student_model
         Under which name it is served there; its version, unless said.
     load_adapter
@@ -151,13 +152,15 @@ def proposed(choice: Choice, state: Generations | None, loaded: LoadedCascade) -
         )
     if choice.adapter_server and choice.load_adapter is None:
         raise CommandError("--adapter-server is for --load-adapter PATH")
-    base_url = choice.student_url or loaded.config.student.base_url
+    own = loaded.config.student.base_urls
+    base_url = choice.student_url or own[0]
     adapter = None
     if choice.load_adapter is not None:
         if choice.student_model not in (None, version):
             raise CommandError(f"--student-model: an adapter is served as its version, {version}")
         _check_weights(Path(choice.load_adapter), named and named["weights"])
-        adapter = Adapter(choice.adapter_server or (base_url,), choice.load_adapter)
+        servers = own if choice.student_url is None else (base_url,)
+        adapter = Adapter(choice.adapter_server or servers, choice.load_adapter)
     return Proposed(
         evaluation=evaluation,
         policy=_content(choice.policy, "--policy"),

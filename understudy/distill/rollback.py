@@ -122,7 +122,8 @@ def _check_served(
         Servers(adapter.base_urls, loaded.student_key).load(version, adapter.path)
         failure = answers(asked)
     if failure is not None:
+        places = " or ".join(asked.config.student.base_urls)
         raise CommandError(
-            f"{version} at {asked.config.student.base_url} does not answer: {failure}: start it, "
+            f"{version} at {places} does not answer: {failure}: start it, "
             "or say --force to go back all the same; then the teacher answers until it is there"
         )

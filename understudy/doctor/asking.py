@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import msgspec
 
-from gateway.building import build_model, config_of, endpoint_of
+from gateway.building import build_model, config_of, endpoints_of
 from gateway.cascades import LoadedCascade
 from gateway.errors import (
     GatewayError,
@@ -21,6 +21,7 @@ from gateway.legs import Legs, Model
 from gateway.startup import is_cache_priced
 from gateway.upstream.cached_tokens import ask_for_cached_tokens
 from gateway.upstream.openai import OpenAIModel
+from gateway.upstream.pool import ServerPool
 from gateway.upstream.probe import QUESTION, Continuation, probe
 from gateway.wire.chat import Chat, parse_chat
 from gateway.wire.chunk import Chunk
@@ -47,7 +48,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class Interview:
-    """A talk with one model, each of whose answers may take so many seconds."""
+    """A talk with one model on its only server, each of whose answers may take so many seconds."""
 
     loaded: LoadedCascade
     role: Role
@@ -118,7 +119,7 @@ class Interview:
     @property
     def _added(self) -> frozenset[Part]:
         """What the gateway adds to a request for a stream."""
-        dialect = endpoint_of(self.loaded, self.role).dialect
+        dialect = endpoints_of(self.loaded, self.role)[0].dialect
         return frozenset(
             part
             for part, is_added in (
@@ -150,15 +151,15 @@ class Interview:
         model = build_model(self.loaded, self.role, lambda _: None)
         if not left_out:
             return model
-        endpoint = endpoint_of(self.loaded, self.role)
+        endpoint = endpoints_of(self.loaded, self.role)[0]
         dialect = endpoint.dialect
         narrowed = replace(
             dialect,
             is_evidence_wanted=dialect.is_evidence_wanted and Part.EVIDENCE not in left_out,
             has_running_usage=dialect.has_running_usage and Part.RUNNING_USAGE not in left_out,
         )
-        chat = OpenAIModel(replace(endpoint, dialect=narrowed), time.monotonic, lambda _: None)
-        return replace(model, chat=chat)
+        server = OpenAIModel(replace(endpoint, dialect=narrowed), time.monotonic, lambda _: None)
+        return replace(model, chat=ServerPool([server], time.monotonic))
 
     async def _ask(
         self, ask: Callable[[Model], Awaitable[_T]], left_out: frozenset[Part]
@@ -175,7 +176,7 @@ class Interview:
         except TimeoutError:
             return Fault(f"no answer within {self.seconds:g} s", cause=Cause.AWAY)
         finally:
-            if isinstance(model.chat, OpenAIModel):
+            if isinstance(model.chat, ServerPool):
                 model.chat.close()
 
     async def _streamed(self, model: Model) -> Answered:

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from gateway.cascades import LoadedCascade, load_cascades
 from gateway.config_file import ConfigError
+from gateway.named_models import load_models
 from gateway.settings import Settings, load_settings, read_secret
 from gateway.stores.store_url import BadStoreUrl, parse_store_url
 from understudy.doctor.examination import Examination, Patient
@@ -71,35 +72,41 @@ def doctor(
 
 def _patient(config: Path | None, cascade: str | None, redis_url: str | None) -> Patient:
     """What is to be looked at.  Raises ConfigError where that cannot be known."""
-    settings, process = _process(config, redis_url)
+    settings, invalid = _process(config, redis_url)
     path = config if settings is None else settings.config
     if path is None:  # then the settings were read without one
-        raise ConfigError("\n".join(each.advice for each in process))
+        raise ConfigError("\n".join(each.advice for each in invalid))
     refused: dict[str, str] = {}
     cascades = load_cascades(path, read_secret, refused.__setitem__)
+    named = load_models(path, read_secret)
+    models = [*(each.name for each in cascades), *(each.name for each in named)]
+    process = invalid if settings is None else process_findings(settings, models)
     if cascade is not None:
         names = ", ".join(each.name for each in cascades)
         cascades = tuple(each for each in cascades if each.name == cascade)
+        named = ()
         if not cascades:
             raise ConfigError(f"--cascade: {path} has no {cascade!r}: choose from {names}")
     secret = settings.redis_url if settings is not None else None
     url = redis_url or (secret.get_secret_value() if secret is not None else None)
-    return Patient(cascades, process, refused, url)
+    keys_for = models if settings is not None and settings.keys_in_redis else None
+    return Patient(cascades, process, refused, url, keys_for, named)
 
 
 def _process(config: Path | None, redis_url: str | None) -> tuple[Settings | None, list[Finding]]:
-    """The settings of this machine, None where they are not valid; and what there is to say."""
+    """The settings of this machine; None where they are not valid, and what to say then."""
     given = {"config": config, "redis_url": redis_url}
     try:
         settings = load_settings({name: value for name, value in given.items() if value})
     except ConfigError as error:
         return None, [invalid_settings(error)]
-    return settings, process_findings(settings)
+    return settings, []
 
 
 def _secrets(patient: Patient) -> list[str]:
     """All that no output may hold."""
     keys = [key for each in patient.cascades for key in _keys(each) if key is not None]
+    keys += [each.key for each in patient.named if each.key is not None]
     if patient.redis_url is None:
         return keys
     try:

@@ -5,14 +5,15 @@ So a server that is dead costs one wait, however many models it was to serve.
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from gateway.building import config_of
+from gateway.building import config_of, each_server
 from gateway.cascades import LoadedCascade
 from gateway.comparing import EmbeddingConfig
 from gateway.legs import Legs
+from gateway.named_models import LoadedModel
 from gateway.stores.store_url import BadStoreUrl, parse_store_url
 from routing.vocabulary import Role
 from understudy.doctor.asking import Interview
@@ -22,9 +23,11 @@ from understudy.doctor.findings import Fault, Finding, State, Subject
 from understudy.doctor.generations import InForce, candidate_finding, gateways_finding, in_force
 from understudy.doctor.judging import findings_of, unreachable
 from understudy.doctor.listing import Listener, Listing, Told
+from understudy.doctor.named import named_part
 from understudy.doctor.report import Bill, Part, Report, Whose
 from understudy.doctor.store import StoreSeen, Visit
 from understudy.doctor.stored import bad_url, no_store, store_findings
+from understudy.doctor.stored_keys import stored_keys
 
 _CLOCK_ADVICE = "its logs and traces do not line up with the gateway's: set both clocks by NTP"
 
@@ -34,13 +37,16 @@ class Patient:
     """What is looked at.
 
     ``process`` is what was found of the gateway's process; ``refused`` by cascade why its policy
-    file is no use; ``redis_url`` None where there is none.
+    file is no use; ``redis_url`` None where there is none.  ``keys_for`` are all models that a key
+    in Redis may be for, None where no keys are there.  ``named`` are the models without a cascade.
     """
 
     cascades: Sequence[LoadedCascade]
     process: Sequence[Finding] = ()
     refused: Mapping[str, str] = field(default_factory=dict)
     redis_url: str | None = None
+    keys_for: Collection[str] | None = None
+    named: Sequence[LoadedModel] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +71,13 @@ class Examination:
         told = await asyncio.gather(
             *(self._cascade(each, patient, store) for each in patient.cascades)
         )
+        listener = Listener(self.seconds, self.epoch)
+        named = await asyncio.gather(*(named_part(each, listener) for each in patient.named))
         parts = [
             Part(Whose.GATEWAY, patient.process),
             Part(Whose.STORE, found),
             *(part for parts in told for part in parts),
+            *named,
         ]
         return Report([part for part in parts if part.findings], Bill.of(self.legs))
 
@@ -81,7 +90,11 @@ class Examination:
             return None, [bad_url(str(error))]
         names = [loaded.name for loaded in patient.cascades]
         seen = await Visit(url, names, self.seconds, self.epoch).pay()
-        return seen, store_findings(seen)
+        is_storing = any(loaded.config.stored.enabled for loaded in patient.cascades)
+        found = store_findings(seen, is_storing=is_storing)
+        if patient.keys_for is not None and not isinstance(seen, Fault):
+            found.append(await stored_keys(url, patient.keys_for, self.seconds, self.epoch()))
+        return seen, found
 
     async def _cascade(
         self, loaded: LoadedCascade, patient: Patient, store: StoreSeen | Fault | None
@@ -90,20 +103,22 @@ class Examination:
         name, now = loaded.name, self.epoch()
         force, told = self._in_force(loaded, store, now)
         serving = force.serving
-        student, teacher, more = await asyncio.gather(
-            self._model(serving, Role.STUDENT),
-            self._model(serving, Role.TEACHER),
+        students, teachers, more = await asyncio.gather(
+            self._servers(serving, Role.STUDENT),
+            self._servers(serving, Role.TEACHER),
             self._others(serving, force.candidate),
         )
         today = datetime.fromtimestamp(now, UTC).date()
         found = [*configured(serving, patient.refused.get(name), today), *told, *more]
-        if student.context and teacher.context and teacher.context < student.context:
-            found.append(_shorter(student.context, teacher.context))
-        models = [(Whose.STUDENT, Role.STUDENT, student), (Whose.TEACHER, Role.TEACHER, teacher)]
+        reads, is_read = _least_context(students), _least_context(teachers)
+        if reads and is_read and is_read < reads:
+            found.append(_shorter(reads, is_read))
+        models = [(Whose.STUDENT, Role.STUDENT, students), (Whose.TEACHER, Role.TEACHER, teachers)]
         parts = [Part(Whose.CASCADE, found, name)]
-        for whose, role, examined in models:
+        for whose, role, servers in models:
             config = config_of(serving, role)
-            parts.append(Part(whose, examined.findings, name, config.model, config.base_url))
+            for place, examined in zip(config.base_urls, servers, strict=True):
+                parts.append(Part(whose, examined.findings, name, config.model, place))
         return parts
 
     def _in_force(
@@ -122,10 +137,17 @@ class Examination:
             found.append(gateways_finding(document, store.heartbeats[name], now))
         return force, found
 
-    async def _model(self, loaded: LoadedCascade, role: Role) -> Examined:
+    async def _servers(self, loaded: LoadedCascade, role: Role) -> Sequence[Examined]:
+        """Each server of a model, all at the same time."""
+        return await asyncio.gather(
+            *(self._server(alone, role) for alone in each_server(loaded, role))
+        )
+
+    async def _server(self, loaded: LoadedCascade, role: Role) -> Examined:
+        """A model's only server."""
         config = config_of(loaded, role)
         key = loaded.student_key if role is Role.STUDENT else loaded.teacher_key
-        told = await Listener(self.seconds, self.epoch).ask(config.base_url, key)
+        told = await Listener(self.seconds, self.epoch).ask(config.base_urls[0], key)
         price = price_of(config)
         if isinstance(told, Fault):
             return Examined([unreachable(told), price])
@@ -142,13 +164,19 @@ class Examination:
         """Further servers: that of a candidate, and of embeddings."""
         listener, found = Listener(self.seconds, self.epoch), []
         if candidate is not None:
-            told = await listener.ask(candidate.config.student.base_url, candidate.student_key)
-            found.append(candidate_finding(candidate, told))
+            for base_url in candidate.config.student.base_urls:
+                told = await listener.ask(base_url, candidate.student_key)
+                found.append(candidate_finding(candidate, told))
         comparator = serving.config.comparator
         if isinstance(comparator, EmbeddingConfig):
             told = await listener.ask(comparator.base_url, serving.embedder_key)
             found.append(_comparator(comparator, told))
         return found
+
+
+def _least_context(servers: Sequence[Examined]) -> int | None:
+    """That of the server with the shortest, as far as they say."""
+    return min((one.context for one in servers if one.context), default=None)
 
 
 def _shorter(student: int, teacher: int) -> Finding:

@@ -50,7 +50,10 @@ def _server(wanted: Wanted, seen: Seen) -> Finding:
         if streamed.is_away:
             return Finding(subject, State.AWAY, f"{listing.saw}{also}", _AWAY)
         return Finding(
-            subject, State.PROBLEM, f"{listing.saw}{also}", _mend_access(wanted, listing)
+            subject,
+            State.PROBLEM,
+            f"{listing.saw}{also}",
+            mend_access(listing, has_key=wanted.has_key),
         )
     if wanted.model not in listing.models:
         has = ", ".join(listing.models) or "nothing"
@@ -62,10 +65,11 @@ def _server(wanted: Wanted, seen: Seen) -> Finding:
     return Finding(subject, State.OK, f"has {wanted.model}")
 
 
-def _mend_access(wanted: Wanted, listing: Unlisted) -> str:
+def mend_access(listing: Unlisted, *, has_key: bool) -> str:
+    """What to do where a server is there and shows no models."""
     if not listing.is_about_key:
         return "mend base_url, which mostly ends in /v1, or api_key_env"
-    if wanted.has_key:
+    if has_key:
         return "the key that api_key_env names is not this server's: put its own there"
     return "it wants a key: say api_key_env, and put the key into that variable"
 

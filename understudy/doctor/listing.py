@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 
-from gateway.errors import root_of, words_of
+from gateway.roots import root_of, words_of
 from understudy.doctor.clocks import Drift, drift_by_date
 from understudy.doctor.findings import Cause, Fault
 

@@ -3,19 +3,25 @@
 import os
 import shutil
 import tempfile
+import time
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 
 from gateway.config_file import ConfigError
-from gateway.keys import load_keys
+from gateway.key_entries import doubts_about_keys, load_keys
+from gateway.keys import Tenant
 from gateway.settings import Settings, spelled, unknown_variables
 from gateway.stores.sealing import sealer_of
 from understudy.doctor.findings import Finding, State, Subject
 
 
-def process_findings(settings: Settings) -> list[Finding]:
-    """All that can be seen of a gateway's process without starting it."""
-    found = [_settings(), _address(settings), _metrics(settings), _keys(settings)]
+def process_findings(settings: Settings, models: Collection[str] = ()) -> list[Finding]:
+    """All that can be seen of a gateway's process without starting it.
+
+    ``models`` are all that its clients may ask for.
+    """
+    found = [_settings(), _address(settings), _metrics(settings), _keys(settings, models)]
     if "state_dir" in settings.model_fields_set:  # else it is where the gateway is started
         found.append(_state_directory(settings.state_dir, settings.journal_max_bytes))
     if settings.pairs_keys is not None:
@@ -40,7 +46,7 @@ def _address(settings: Settings) -> Finding:
     place = f"{settings.host} port {settings.port}"
     if settings.is_loopback:
         return Finding(Subject.ADDRESS, State.OK, f"{place}: for this machine alone")
-    if settings.keys_file is not None:
+    if settings.asks_for_keys:
         return Finding(Subject.ADDRESS, State.OK, f"{place}: with keys")
     advice = "name a keys file with UNDERSTUDY_KEYS_FILE and unset UNDERSTUDY_INSECURE"
     return Finding(Subject.ADDRESS, State.HINT, f"{place}: open to all who reach it", advice)
@@ -55,14 +61,28 @@ def _metrics(settings: Settings) -> Finding:
     return Finding(Subject.METRICS, State.HINT, "nowhere", advice)
 
 
-def _keys(settings: Settings) -> Finding:
-    if settings.keys_file is None:
-        return Finding(Subject.KEYS, State.SKIPPED, "none are asked for")
+def _keys(settings: Settings, models: Collection[str]) -> Finding:
+    """Those of the keys file; of those in Redis the store's part tells."""
+    subject, path = Subject.KEYS, settings.keys_file
+    if path is None:
+        saw = "in Redis alone" if settings.keys_in_redis else "none are asked for"
+        return Finding(subject, State.SKIPPED, saw)
     try:
-        count = len(load_keys(settings.keys_file).tenants)
+        tenants = load_keys(path).tenants.values()
     except ConfigError as error:
-        return Finding(Subject.KEYS, State.PROBLEM, "no gateway starts with them", str(error))
-    return Finding(Subject.KEYS, State.OK, f"{count} in {settings.keys_file}")
+        return Finding(subject, State.PROBLEM, "no gateway starts with them", str(error))
+    return keys_finding(tenants, str(path), models, time.time())
+
+
+def keys_finding(
+    tenants: Collection[Tenant], place: str, models: Collection[str], now: float
+) -> Finding:
+    """What is to be said of keys that could be read."""
+    subject, saw = Subject.KEYS, f"{len(tenants)} in {place}"
+    if not tenants:
+        return Finding(subject, State.HINT, saw, "nobody may ask: `understudy keys create NAME`")
+    doubts = doubts_about_keys(tenants, models, now)
+    return Finding(subject, State.HINT if doubts else State.OK, saw, "; ".join(doubts))
 
 
 def _encryption(settings: Settings) -> Finding:

@@ -41,6 +41,7 @@ class Whose(StrEnum):
     CASCADE = "cascade"
     STUDENT = "student"
     TEACHER = "teacher"
+    MODEL = "model"
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +133,7 @@ class Report:
                     "cascade": part.cascade,
                     "part": part.whose.value,
                     "model": part.name or None,
+                    "server": part.place or None,
                     "subject": finding.subject.value,
                     "state": finding.state.value,
                     "saw": finding.saw,

@@ -1,12 +1,14 @@
 """The report as tables, and below each what to do."""
 
+from collections import Counter
+
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
 from understudy.doctor.findings import State
-from understudy.doctor.report import Part, Report
+from understudy.doctor.report import Part, Report, Whose
 
 _COLOURS = {
     State.OK: "green",
@@ -19,14 +21,21 @@ _COLOURS = {
 
 def show(report: Report, console: Console) -> None:
     """Print it all."""
-    titles = dict.fromkeys(part.cascade for part in report.parts)
-    for title in titles:
-        parts = [part for part in report.parts if part.cascade == title]
-        console.print(_table(title or "This machine, and Redis", parts))
+    for title in dict.fromkeys(map(_title, report.parts)):
+        parts = [part for part in report.parts if _title(part) == title]
+        console.print(_table(title, parts))
+        count = Counter(part.whose for part in parts)
         for part in parts:
-            _advise(part, console)
+            where = f" at {part.place}" if count[part.whose] > 1 else ""
+            _advise(part, f"{part.whose}{where}", console)
     console.print(report.bill.words(), highlight=False)
     console.print(_verdict(report))
+
+
+def _title(part: Part) -> str:
+    if part.whose is Whose.MODEL:
+        return "Models that clients ask by name"
+    return part.cascade or "This machine, and Redis"
 
 
 def _table(title: str, parts: list[Part]) -> Table:
@@ -42,10 +51,10 @@ def _table(title: str, parts: list[Part]) -> Table:
     return table
 
 
-def _advise(part: Part, console: Console) -> None:
+def _advise(part: Part, whom: str, console: Console) -> None:
     for finding in part.findings:
         if finding.advice:
-            head = Text(f"{part.whose}, {finding.subject}: ", style=_COLOURS[finding.state])
+            head = Text(f"{whom}, {finding.subject}: ", style=_COLOURS[finding.state])
             console.print(head + Text(finding.advice, style="default"), soft_wrap=True)
 
 

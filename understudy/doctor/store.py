@@ -8,7 +8,7 @@ from typing import Any
 
 from redis.exceptions import AuthenticationError, NoPermissionError, RedisError, ResponseError
 
-from gateway.errors import root_of
+from gateway.roots import root_of
 from gateway.stores.deletions import Deletions
 from gateway.stores.failures import Failure
 from gateway.stores.redis_keys import generations_key, replicas_key
@@ -71,7 +71,7 @@ class Visit:
             async with asyncio.timeout(self.seconds):
                 return await self._look(store)
         except StoreFailed as failed:
-            return _fault_of(failed)
+            return fault_of(failed)
         except (RedisError, OSError) as error:  # no sentinel is to be had, or no time is left
             return fault_of_connection(error)
         finally:
@@ -139,7 +139,7 @@ async def _allowed(store: Store, cascade: str, *parts: str) -> Any:
         raise
 
 
-def _fault_of(failed: StoreFailed) -> Fault:
+def fault_of(failed: StoreFailed) -> Fault:
     """What to say of a server that does not do at all."""
     failure, error = failed.failure, failed.__cause__
     saw = f"{failure.trouble.place}: {_words(failure)}"

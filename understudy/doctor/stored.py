@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from understudy.doctor.clocks import clock_finding
 from understudy.doctor.findings import Fault, Finding, State, Subject
-from understudy.doctor.rights import Right
+from understudy.doctor.rights import STORED, Right
 from understudy.doctor.store import ServerSeen, StoreSeen
 
 # XTRIM by age and XADD without making a stream came with 6.2, WAITAOF with 7.2.
@@ -13,8 +13,11 @@ OLDEST, WAITS_FOR_DISK = (6, 2), (7, 2)
 _NOT_TOLD = "not told: this user may not ask (INFO)"
 
 
-def store_findings(seen: StoreSeen | Fault) -> list[Finding]:
-    """Everything that is to be said of the Redis, or of each of its servers."""
+def store_findings(seen: StoreSeen | Fault, *, is_storing: bool = False) -> list[Finding]:
+    """Everything that is to be said of the Redis, or of each of its servers.
+
+    ``is_storing``: a cascade stores completions for clients.
+    """
     if isinstance(seen, Fault):
         return [seen.finding(Subject.REDIS, "start it, or mend UNDERSTUDY_REDIS_URL")]
     found = []
@@ -27,7 +30,7 @@ def store_findings(seen: StoreSeen | Fault) -> list[Finding]:
             _memory(server),
             _clock(server),
         ]
-    return [*found, _rights(seen.missing)]
+    return [*found, _rights(seen.missing, is_storing=is_storing)]
 
 
 def no_store() -> Finding:
@@ -126,11 +129,12 @@ def _clock(server: ServerSeen) -> Finding:
     return clock_finding(server.drift, advice, State.PROBLEM)
 
 
-def _rights(missing: Sequence[Right]) -> Finding:
+def _rights(missing: Sequence[Right], *, is_storing: bool) -> Finding:
     subject = Subject.RIGHTS
     if not missing:
         return Finding(subject, State.OK, "all that the gateway sends")
-    state = State.PROBLEM if any(right.is_needed for right in missing) else State.HINT
+    is_grave = any(right.is_needed or (is_storing and right.needs == STORED) for right in missing)
+    state = State.PROBLEM if is_grave else State.HINT
     names = " ".join(f"+{right.name}" for right in missing)
     needs = "; ".join(dict.fromkeys(right.needs for right in missing))
     advice = f"{needs}. ACL SETUSER its user ~understudy:* {names}"

@@ -8,6 +8,7 @@ from rich.console import Console
 from distill.deletions import Deletion, Deletions
 from distill.pairs import subject_of
 from understudy.pairs.store import PAGE_ENTRIES, Log, Source, StreamName, now, opened
+from understudy.pairs.stored import remove_stored
 from understudy.telling import CommandError, perform
 
 NOT_WANTED = 1
@@ -24,8 +25,8 @@ def delete(
     """Delete a request's records, or all that a tenant has written until now.
 
     First the wish is written down, where gateways find it: what waits in their journals is
-    blanked, and never shipped.  Then the streams are searched.  Later exports skip what is to be
-    deleted, and consolidation takes it out of what was exported before.
+    blanked, and never shipped.  Then the streams are searched, and what clients had stored.  Later
+    exports skip what is to be deleted, and consolidation takes it out of what was exported before.
 
     Parameters
     ----------
@@ -47,9 +48,10 @@ def delete(
                 return NOT_WANTED
             deletion = Deletion(now(), request_id, tenant)
             log.delete(deletion)
-            removed = {stream: remove(log, stream, deletion) for stream in STREAMS}
-        for stream, count in removed.items():
-            console.print(f"{stream}: {count:,} removed", highlight=False)
+            removed: dict[str, int] = {stream: remove(log, stream, deletion) for stream in STREAMS}
+            removed["stored completions"] = remove_stored(log, deletion)
+        for name, count in removed.items():
+            console.print(f"{name}: {count:,} removed", highlight=False)
         console.print(
             "The wish is written down: journals are blanked, exports skip it, and consolidation "
             "takes it out of parts that were exported before.",

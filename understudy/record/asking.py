@@ -20,7 +20,7 @@ from gateway.facts import Leg
 from gateway.legs import Legs
 from gateway.sampled import Samples, ask_several
 from gateway.upstream.embeddings import EmbeddingModel
-from gateway.upstream.openai import OpenAIModel
+from gateway.upstream.pool import ServerPool
 from gateway.wire.chat import parse_chat
 from gateway.wire.completion import Completion, answer_tokens, drafts_of, text_of
 from routing.comparators import Ask, Asked, Comparator, NoScore, Request, Score
@@ -94,7 +94,7 @@ class Panel:
     def close(self) -> None:
         """Close the connections."""
         for model in (self._student, self._teacher):
-            if isinstance(model.chat, OpenAIModel):
+            if isinstance(model.chat, ServerPool):
                 model.chat.close()
         if self._embedder is not None:
             self._embedder.close()

@@ -14,7 +14,13 @@ import yaml
 
 from gateway.app import create_app
 from tests.fakes.adapters import AdapterServer
-from tests.fakes.serving import cascade_document, load_gateway, serving, wait_until
+from tests.fakes.serving import (
+    PLAIN_HTTP,
+    cascade_document,
+    load_gateway,
+    serving,
+    wait_until,
+)
 from tests.fakes.upstream import SURE, UNSURE, Reply, ScriptedModel, completion
 from tests.fakes.valkey import StoreServer
 from tests.understudy.distill.proposal import ANSWER
@@ -97,7 +103,7 @@ class Street:
 
     def _ask(self, place: int, stopped: threading.Event, numbers: "count[int]") -> None:
         url = self.urls[place % len(self.urls)]
-        with httpx.Client(base_url=url, timeout=20, trust_env=False) as client:
+        with httpx.Client(base_url=url, timeout=20, trust_env=False, verify=PLAIN_HTTP) as client:
             while not stopped.is_set():
                 number = next(numbers)
                 question = f"{'easy' if number % HARD_EACH else 'hard'} {number}"

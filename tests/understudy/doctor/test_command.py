@@ -89,6 +89,7 @@ def test_json_has_its_documented_form(
         "cascade": "assistant",
         "part": "student",
         "model": "upstream-student",
+        "server": f"{url}/v1",
         "subject": "log-probabilities in streams",
         "state": "problem",
     }
@@ -120,6 +121,20 @@ def test_one_cascade_of_several_can_be_chosen(
     assert {each["cascade"] for each in told["findings"]} == {None, "two"}
     assert doctor(path, cascade="three") == CONFIG_EXIT_CODE
     assert "choose from one, two" in capsys.readouterr().err
+
+
+def test_models_that_clients_ask_by_name_are_looked_at_beside_all_cascades(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], vllm: tuple[str, ScriptedVllm]
+) -> None:
+    path = configured(tmp_path, vllm[0])
+    document = yaml.safe_load(path.read_text())
+    away = {"base_url": closed_port_url() + "/v1", "model": "bge", "serves": ["embeddings"]}
+    path.write_text(yaml.safe_dump({**document, "models": {"embed": away}}))
+    assert doctor(path) == EXIT_CODES[State.AWAY]
+    said = capsys.readouterr().out
+    assert "Models that clients ask by name" in said
+    assert "model, server: nothing listens there" in said
+    assert doctor(path, cascade="assistant") == 0
 
 
 def test_the_file_is_that_of_the_gateway_unless_it_is_named(

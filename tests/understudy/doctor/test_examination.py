@@ -331,3 +331,22 @@ def test_who_serves_is_the_student_that_redis_has_in_force(
         assert told[Subject.RIGHTS].saw == "may not get"
         assert told[Subject.GENERATION].state is State.SKIPPED
         assert Subject.GATEWAYS not in told
+        client.execute_command("ACL", "SETUSER", "no-sets", "on", "nopass", *rights[:2], "-zadd")
+        for is_storing, state_of_rights in ((False, HINT), (True, PROBLEM)):
+            storing = patient(tmp_path, url, stored={"enabled": is_storing})
+            limited = valkey.url.replace("//", "//no-sets:any@")
+            told = {f.subject: f for f in examined(replace(storing, redis_url=limited)).findings}
+            assert told[Subject.RIGHTS].state is state_of_rights
+
+
+def test_each_server_of_a_model_is_examined(tmp_path: Path, vllm: tuple[str, ScriptedVllm]) -> None:
+    url, _ = vllm
+    away = closed_port_url() + "/v1"
+    looked_at = patient(tmp_path, url, student={"base_url": [f"{url}/v1", away]})
+    report = examined(looked_at)
+    students = [part for part in report.parts if part.whose is STUDENT]
+    assert [part.place for part in students] == [f"{url}/v1", away]
+    here, there = ({finding.state for finding in part.findings} for part in students)
+    assert AWAY not in here
+    assert AWAY in there
+    assert set(amiss(report)) == {(STUDENT, Subject.SERVER)}

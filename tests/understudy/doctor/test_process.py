@@ -16,7 +16,16 @@ from understudy.doctor.process import process_findings
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("HOST", "OPS_PORT", "KEYS_FILE", "STATE_DIR", "PAIRS_KEYS", "INSECURE"):
+    for name in (
+        "HOST",
+        "OPS_PORT",
+        "KEYS_FILE",
+        "STATE_DIR",
+        "PAIRS_KEYS",
+        "INSECURE",
+        "KEYS_IN_REDIS",
+        "REDIS_URL",
+    ):
         monkeypatch.delenv(f"UNDERSTUDY_{name}", raising=False)
 
 
@@ -68,6 +77,29 @@ def test_keys_that_no_gateway_starts_with_are_a_problem(tmp_path: Path) -> None:
     assert "keys.0.sha256" in finding.advice
     assert "a long key" not in finding.advice
     assert found(Subject.KEYS).state is State.SKIPPED
+
+
+def test_keys_that_are_over_or_nobodys_are_a_hint(tmp_path: Path) -> None:
+    finding = found(Subject.KEYS, keys_file=keys_file(tmp_path, expires="2026-01-01"))
+    assert finding.state is State.HINT
+    assert "understudy keys revoke team" in finding.advice
+    nobody = tmp_path / "nobody.yaml"
+    nobody.write_text("keys: []")
+    assert found(Subject.KEYS, keys_file=nobody).state is State.HINT
+
+
+def test_a_key_for_a_model_that_nobody_serves_is_a_hint(tmp_path: Path) -> None:
+    path = keys_file(tmp_path, models=["assistant"])
+    made = Settings.model_validate({"config": "c.yaml", "keys_file": path})
+    for models, state in ((["assistant"], State.OK), (["writer"], State.HINT)):
+        (finding,) = [f for f in process_findings(made, models) if f.subject is Subject.KEYS]
+        assert finding.state is state
+
+
+def test_an_address_whose_keys_are_in_redis_is_well() -> None:
+    settings = {"host": "0.0.0.0", "keys_in_redis": True, "redis_url": "redis://r"}
+    assert found(Subject.ADDRESS, **settings).state is State.OK
+    assert found(Subject.KEYS, **settings).saw == "in Redis alone"
 
 
 def test_a_state_directory_that_nobody_named_is_not_looked_for() -> None:

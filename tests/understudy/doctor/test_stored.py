@@ -105,6 +105,14 @@ def test_rights_are_told_as_redis_wants_them() -> None:
     assert found(seen, Subject.RIGHTS).state is State.HINT
 
 
+def test_rights_for_stored_completions_are_needed_where_there_are_some() -> None:
+    seen = StoreSeen(missing=rights("zadd", "hmget"))
+    assert found(seen, Subject.RIGHTS).state is State.HINT
+    told = {each.subject: each for each in store_findings(seen, is_storing=True)}
+    assert told[Subject.RIGHTS].state is State.PROBLEM
+    assert "wait in the journal, and fill it" in told[Subject.RIGHTS].advice
+
+
 def test_what_a_user_may_not_ask_is_no_fault_of_the_server() -> None:
     seen = StoreSeen([ServerSeen("valkey:6379", {}, None, None)])
     states = {finding.subject: finding.state for finding in store_findings(seen)}

@@ -1,0 +1,1 @@
+"""``understudy keys``: who may ask the gateway."""

@@ -1,0 +1,1 @@
+"""``understudy import``: configurations of other gateways, as far as they mean something here."""
