@@ -17,7 +17,9 @@ def test_there_are_commands() -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_script_tells_of_a_command_and_hands_it_on(name: str) -> None:
-    assert re.search(rf"^  {name} ", DEV, re.MULTILINE), "not in the usage"
+    usage = DEV.partition("<<'USAGE'\n")[2].partition("\nUSAGE\n")[0].splitlines()
+    assert any(line.startswith(f"  {name} ") for line in usage), "not in the usage"
+    assert len(set(usage) - {""}) == len([line for line in usage if line]), "a line stands twice"
     handed_on = re.search(
         r"^([a-z |]+)\)\n    ensure_installed\n    ensure_training .*\n    exec .* understudy ",
         DEV,
@@ -28,5 +30,5 @@ def test_the_script_tells_of_a_command_and_hands_it_on(name: str) -> None:
 
 
 def test_what_only_tests_need_is_installed_for_tests_alone() -> None:
-    assert re.search(r"^test\)\n    ensure_tools\n", DEV, re.MULTILINE)
-    assert len(re.findall(r"^ *ensure_tools$", DEV, re.MULTILINE)) == 1
+    assert re.search(r'^test\)\n    ensure_tools\n    ensure_clients "\$@"\n', DEV, re.MULTILINE)
+    assert len(re.findall(r"^ *ensure_(?:tools|clients \S+)$", DEV, re.MULTILINE)) == 2

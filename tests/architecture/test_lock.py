@@ -10,7 +10,8 @@ from tests.architecture.source import ROOT
 OF_IMAGES = tuple(
     f"requirements/{name}.txt" for name in ("build", "demo", "gateway", "gateway-extras", "jobs")
 )
-LOCKS = ("requirements/lock.txt", "requirements/tools.txt", *OF_IMAGES)
+OF_TESTS = ("requirements/tools.txt", "requirements/clients.txt")
+LOCKS = ("requirements/lock.txt", *OF_TESTS, *OF_IMAGES)
 COMPILES_OR_DEPENDS_ON_THE_MACHINE = ("llama-cpp-python", "llm", "torch", "transformers", "vllm")
 
 

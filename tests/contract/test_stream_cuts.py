@@ -7,13 +7,12 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.upstream.openai import OpenAIModel
 from routing.cascade import Defer
 from routing.streaming import Doubt, Ending, Gate, Token
 from routing.vocabulary import Structure
 from tests.fakes.chunks import chunk, usage_report
 from tests.fakes.script import Pieces, content_of, entry, payloads, whole
-from tests.fakes.serving import Stage
+from tests.fakes.serving import Stage, server_of
 from tests.fakes.trial import HOPELESS, MIDDLING, SURE, UNSURE, joined
 from tests.fakes.upstream import Reply
 
@@ -112,7 +111,6 @@ def test_the_answer_is_one_models_whole_text(theatre: Stage, draft: Drafted) -> 
 
 @given(drafts())
 def test_or_a_beginning_and_what_the_teacher_made_of_it(theatre: Stage, draft: Drafted) -> None:
-    teacher = theatre.gateway.context.served["continuing"].cascade.teacher.chat
-    assert isinstance(teacher, OpenAIModel)
+    teacher = server_of(theatre.gateway.context.served["continuing"].cascade.teacher)
     teacher.can_continue = True
     is_served(theatre, "continuing", draft)

@@ -217,7 +217,10 @@ def test_where_the_teacher_fails_an_aborted_draft_is_written_anew(
     assert [each.left is None for each in trial.stage.student.played] == [False, True]
     assert trial.fact.ending == "degraded"
     told = [(leg.role.value, leg.error is None) for leg in trial.fact.legs]
-    assert told == [("student", False), ("teacher", False), ("student", True)]
+    (draft, *taught, anew) = told
+    assert (draft, anew) == (("student", False), ("student", True))
+    # A server that is away, or breaks off before it said anything, is asked once more.
+    assert taught == [("teacher", False)] * len(trial.stage.teacher.requests)
     assert trial.pairs() == []
 
 

@@ -10,7 +10,7 @@ import pytest
 from tests.fakes.collector import Collector, SeenSpan, new_context
 from tests.fakes.observer import RememberingObserver
 from tests.fakes.script import ROLE, Until, Words, finish, used, whole
-from tests.fakes.serving import Stage, closed_port_url, serving, stage, wait_until
+from tests.fakes.serving import Stage, closed_port_url, server_of, serving, stage, wait_until
 from tests.fakes.trial import HOPELESS, UNSURE, words
 from tests.fakes.upstream import Reply, completion
 
@@ -67,7 +67,7 @@ class Scene:
             model.played.clear()
             model.reply = Reply()
         context = theatre.gateway.context.served["continuing"].cascade
-        context.teacher.chat.can_continue = True  # type: ignore[misc]  # the port only reads it
+        server_of(context.teacher).can_continue = True
 
     def ask(self, model: str = "assistant", **changes: Any) -> httpx.Response:
         headers = {"traceparent": self.parent} | changes.pop("headers", {})

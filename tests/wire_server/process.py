@@ -13,7 +13,12 @@ from typing import Any
 import httpx
 import yaml
 
-from tests.fakes.serving import cascade_document, free_port, wait_until
+from tests.fakes.serving import PLAIN_HTTP, cascade_document, free_port, wait_until
+
+
+def get(url: str) -> httpx.Response:
+    """What a server of this machine says."""
+    return httpx.get(url, trust_env=False, verify=PLAIN_HTTP)
 
 
 @dataclass
@@ -34,7 +39,7 @@ class GatewayProcess:
 
     def metric(self, name: str) -> float:
         """The sum of a metric's samples."""
-        text = httpx.get(self.url + "/metrics", trust_env=False).text
+        text = get(self.url + "/metrics").text
         rows = [line for line in text.splitlines() if line.startswith((name + "{", name + " "))]
         return sum(float(row.rsplit(" ", 1)[1]) for row in rows)
 
@@ -77,7 +82,7 @@ def process_serving(
     def is_ready() -> bool:
         assert process.poll() is None, log_path.read_text()
         with contextlib.suppress(httpx.TransportError):
-            return httpx.get(started.url + "/readyz", trust_env=False).status_code == 200
+            return get(started.url + "/readyz").status_code == 200
         return False
 
     try:

@@ -22,7 +22,7 @@ import httptools
 import pytest
 
 from tests.fakes.chunks import chunk, usage_report
-from tests.fakes.raw_server import Peer, RawServer, raw_server
+from tests.fakes.raw_server import Peer, RawServer, answer, raw_server
 from tests.fakes.script import entry
 from tests.wire_server.process import GatewayProcess, gateway_process
 
@@ -107,7 +107,11 @@ class Models:
         _set_option(peer.writer, socket.SO_SNDBUF, MODEL_SEND_BYTES)
         with contextlib.suppress(asyncio.IncompleteReadError):
             while True:
-                stream = self.streams[_number_in(await peer.request())]
+                request = await peer.request()
+                if request.startswith(b"GET "):  # what models it has
+                    await peer.send(answer(status="404 Not Found"))
+                    continue
+                stream = self.streams[_number_in(request)]
                 is_doomed = role == "student" and not stream.is_kept
                 await self._write(peer, stream, role, WINDOW if is_doomed else stream.tokens)
                 if is_doomed:  # it would write on, but for the gateway, which has seen enough

@@ -17,6 +17,7 @@ from tests.fakes.listener import PatientListener
 from tests.fakes.real_student import real_student
 from tests.fakes.script import ROLE, Step, Until, Words, whole
 from tests.fakes.serving import (
+    PLAIN_HTTP,
     Stage,
     cascade_document,
     serving,
@@ -24,6 +25,7 @@ from tests.fakes.serving import (
     wait_until,
 )
 from tests.fakes.upstream import Reply, completion
+from tests.wire_server.process import get
 from understudy.demo.teacher import create_teacher
 from understudy.demo.teacher_wire import MODEL
 from understudy.demo.workload import generate, solve
@@ -200,6 +202,46 @@ def test_a_call_right_after_a_stream_finds_a_sound_connection(
             assert response.headers["x-understudy-served-by"] == "student"
 
 
+@pytest.mark.parametrize("is_stream", [False, True], ids=["whole", "stream"])
+def test_a_response_says_what_its_own_would_say(
+    tmp_path: Path, student_url: str, is_stream: bool
+) -> None:
+    asked = {
+        "model": "assistant",
+        "instructions": "Be brief.",
+        "input": [
+            {"role": "user", "content": "Capital of France?"},
+            {"type": "message", "role": "assistant", "content": "Paris."},
+            {"role": "user", "content": [{"type": "input_text", "text": "Of Spain?"}]},
+        ],
+        "temperature": 0,
+        "max_output_tokens": 24,
+        "stream": is_stream,
+    }
+    with scene_of(tmp_path, student_url, at_least=0) as scene:
+        with httpx.Client(trust_env=False, verify=PLAIN_HTTP) as client:
+            own, ours = (
+                last_response(client.post(f"{url}/v1/responses", json=asked).text)
+                for url in (student_url, scene.url)
+            )
+        assert scene.teacher.requests == []
+    (said,), (repeated,) = own.pop("output"), ours.pop("output")
+    assert repeated["content"] == said["content"]
+    assert ours["usage"]["output_tokens"] == own["usage"]["output_tokens"]
+    assert own.keys() <= ours.keys()
+    assert said.keys() == repeated.keys()
+
+
+def last_response(answer: str) -> dict[str, Any]:
+    """A response, or that of the last event."""
+    if answer.startswith("{"):
+        whole_response: dict[str, Any] = json.loads(answer)
+        return whole_response
+    data = [line for line in answer.splitlines() if line.startswith("data: ")]
+    streamed: dict[str, Any] = json.loads(data[-1].removeprefix("data: "))["response"]
+    return streamed
+
+
 def test_records_of_it_hold_what_the_gateway_would_see(tmp_path: Path, student_url: str) -> None:
     lines = [
         {"id": task.id, "messages": task.messages, "group": task.family}
@@ -230,5 +272,5 @@ def cancelled(scene: Stage) -> float:
 
 
 def is_busy(student_url: str) -> bool:
-    slots = httpx.get(student_url + "/slots", trust_env=False).json()
+    slots = get(student_url + "/slots").json()
     return any(slot["is_processing"] for slot in slots)

@@ -10,13 +10,12 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
-import httpx
 import pytest
 
 from tests.fakes.script import Queued, Until, finish, whole
 from tests.fakes.serving import serving, wait_until
 from tests.fakes.upstream import Reply, ScriptedModel
-from tests.wire_server.process import GatewayProcess, gateway_process
+from tests.wire_server.process import GatewayProcess, gateway_process, get
 
 CHAT = "/v1/chat/completions"
 QUESTION = {"model": "assistant", "messages": [{"role": "user", "content": "x"}]}
@@ -81,9 +80,9 @@ def test_in_the_delay_it_is_not_ready_and_answers_each_connection_once_more(
 
         main, ops = (f"http://{place}" for place in line_of(gateway, "listening")["places"])
         for place in (main, ops):
-            ready = httpx.get(place + "/readyz", trust_env=False)
+            ready = get(place + "/readyz")
             assert (ready.status_code, ready.json()) == (503, {"status": "draining"})
-            assert httpx.get(place + "/health", trust_env=False).status_code == 200
+            assert get(place + "/health").status_code == 200
         student.reply = Reply(steps=whole(WORDS))
         for connection in (kept, fresh):
             answer = ask(connection)
