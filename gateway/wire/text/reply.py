@@ -85,7 +85,8 @@ class AskedText:
         if not self.is_echo:
             return ""
         answers = max(self.chat.choices // len(self.prompts), 1)
-        prompt = self.prompts[min(index // answers, len(self.prompts) - 1)]
+        place = min(max(index, 0) // answers, len(self.prompts) - 1)  # a server may say anything
+        prompt = self.prompts[place]
         return prompt if isinstance(prompt, str) else ""
 
     def _fields(self, completion: Completion) -> dict[str, object]:

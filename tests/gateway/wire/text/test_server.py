@@ -90,3 +90,12 @@ def test_what_a_server_told_reaches_the_client_in_the_same_lists(
     answer = json.loads(TextWire().read(request, None).whole(completion))
     assert answer["choices"] == [choice]
     assert answer["object"] == "text_completion"
+
+
+@pytest.mark.parametrize("index", [-3, 0, 99])
+def test_an_index_that_no_prompt_has_is_no_crash(index: int) -> None:
+    request = json.dumps({"model": "a", "prompt": ["One", "Two"], "echo": True}).encode()
+    reply = json.dumps(text_reply(choice_of("!", index=index))).encode()
+    completion = SERVER_FORMS[asked().form].reply(reply)
+    answer = json.loads(TextWire().read(request, None).whole(completion))
+    assert answer["choices"][0]["text"] in ("One!", "Two!")
