@@ -13,12 +13,11 @@ from gateway.answer_stream import AnswerStream, Wishes
 from gateway.api.account import Account
 from gateway.api.arms import assign, leave
 from gateway.api.context import Context, Served
+from gateway.api.entering import enter, json_body, tenant_of
 from gateway.api.exchange import (
     ClientGone,
     Departure,
     header,
-    read_body,
-    refuse_foreign_content,
     request_id,
     send_error,
     send_response,
@@ -32,7 +31,6 @@ from gateway.errors import (
     GatewayError,
     InternalError,
     NotRecorded,
-    Overloaded,
     ShuttingDown,
     UpstreamRefused,
 )
@@ -128,18 +126,10 @@ class _Exchange:
 
     async def _admitted(self) -> tuple[Asked, Served]:
         context, scope, account = self._context, self._scope, self._account
-        account.tenant = context.keys.tenant(
-            header(scope, b"authorization"), header(scope, b"x-api-key")
-        )
-        context.keys.begin(account.tenant)
-        limits = context.limits
-        if context.open_requests > limits.open_requests:
-            raise Overloaded("This gateway has as many open requests as it may have.")
-        refuse_foreign_content(scope)
-        waiting_since = context.clock()
-        body = await read_body(
-            scope, self._receive, most=limits.body_bytes, seconds=limits.body_seconds
-        )
+        account.tenant = tenant_of(context, scope)
+        enter(context, account.tenant)
+        limits, waiting_since = context.limits, context.clock()
+        body = await json_body(context, scope, self._receive)
         account.body_seconds = context.clock() - waiting_since
         group = group_of(header(scope, GROUP_HEADER.encode()))
         refuse_crowd(body, limits.body_members, limits.body_entries)

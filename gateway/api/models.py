@@ -7,6 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.api.context import Context
+from gateway.api.entering import tenant_of
 from gateway.errors import ModelNotFound
 from gateway.keys import Tenant, may_use
 from gateway.wire.controls import PINS
@@ -39,8 +40,7 @@ class Models:
         return _reply(self._described(name))
 
     def _tenant(self, request: Request) -> Tenant | None:
-        headers = request.headers
-        return self._context.keys.tenant(headers.get("authorization"), headers.get("x-api-key"))
+        return tenant_of(self._context, request.scope)
 
     def _names_for(self, tenant: Tenant | None, *, has_pins: bool) -> Iterator[str]:
         for name in self._context.names:

@@ -8,8 +8,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from gateway.api.context import Context
-from gateway.api.exchange import read_body, refuse_foreign_content
-from gateway.errors import NotFound, Overloaded
+from gateway.api.entering import enter, json_body, tenant_of
+from gateway.errors import NotFound
 from gateway.keys import may_use
 from gateway.stored_reading import Owner, StoredReader
 from gateway.wire.bounds import refuse_crowd
@@ -58,13 +58,11 @@ class StoredRoutes:
     @contextmanager
     def _admitted(self, request: Request) -> Iterator[Owner]:
         """Whose completions these are; open requests are bounded as they are anywhere."""
-        context, headers = self._context, request.headers
-        tenant = context.keys.tenant(headers.get("authorization"), headers.get("x-api-key"))
+        context = self._context
+        tenant = tenant_of(context, request.scope)
         context.open_requests += 1
         try:
-            context.keys.begin(tenant)
-            if context.open_requests > context.limits.open_requests:
-                raise Overloaded("This gateway has as many open requests as it may have.")
+            enter(context, tenant)
             cascades = [
                 name
                 for name, served in context.served.items()
@@ -85,11 +83,8 @@ class StoredRoutes:
 
     async def _update(self, request: Request, owner: Owner) -> bytes:
         context, completion_id = self._context, request.path_params["completion_id"]
-        refuse_foreign_content(request.scope)
         limits = context.limits
-        body = await read_body(
-            request.scope, request.receive, most=limits.body_bytes, seconds=limits.body_seconds
-        )
+        body = await json_body(context, request.scope, request.receive)
         refuse_crowd(body, limits.body_members, limits.body_entries)
         await self._reader.attach(
             owner,
