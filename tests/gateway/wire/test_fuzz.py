@@ -222,7 +222,7 @@ def _check_reply(body: bytes) -> None:
     except UNREADABLE:
         pass
     else:
-        assert isinstance(msgspec.json.decode(told.body_for("ours")), dict)
+        assert isinstance(json.loads(told.body_for("ours")), dict)
     for one in asked():
         try:
             completion = SERVER_FORMS[one.chat.form].reply(body)
