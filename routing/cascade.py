@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from routing.policy import Policy, Rule
 from routing.sampling import Sampling
-from routing.signals import Signals, signals_of
+from routing.signals import SIGNAL_NAMES, Signals, signals_of
 from routing.vocabulary import (
     Confidence,
     Degraded,
@@ -161,7 +161,9 @@ def defer(
     if isinstance(drafts, NoDraft):
         return Defer(drafts.reason, has_draft=drafts.is_to_be_had, merit=drafts.merit)
     whole = policy.whole
-    verdict = weakest([judge(draft, whole, whole.threshold, prospect) for draft in drafts])
+    may_be_told = is_held_out or policy.samples > 1  # in a pair, although the draft is enough
+    wanted = SIGNAL_NAMES if may_be_told else whole.names
+    verdict = weakest([judge(draft, whole, whole.threshold, prospect, wanted) for draft in drafts])
     if prospect.route is Route.STUDENT:
         return Keep(verdict.confidence, verdict.signals, Reason.PINNED, verdict.merit)
     if policy.is_evidence(verdict.signals) or verdict.reason is Reason.INVALID_STRUCTURE:
@@ -192,10 +194,18 @@ def as_served(verdict: Verdict) -> Verdict:
 
 
 def judge(
-    draft: Draft, rule: Rule, at_least: Threshold, prospect: Prospect = NOTHING_KNOWN
+    draft: Draft,
+    rule: Rule,
+    at_least: Threshold,
+    prospect: Prospect = NOTHING_KNOWN,
+    wanted: frozenset[str] = SIGNAL_NAMES,
 ) -> Verdict:
-    """Judge one draft, or the part of it that is there, by a rule and one of its two bounds."""
-    signals = signals_of(draft)
+    """Judge one draft, or the part of it that is there, by a rule and one of its two bounds.
+
+    A deferral tells of all signals, for the pair that may come of it; a draft that is kept of those
+    that are ``wanted``, which are at least what the rule reads.
+    """
+    signals = signals_of(draft, wanted)
     group = prospect.group
     opinion = rule.opinion(rule.features(signals, draft.text, group, prospect.promised), group)
     confidence = merit = None
@@ -209,6 +219,8 @@ def judge(
         reason = Reason.LOW_CONFIDENCE
     else:
         return Keep(confidence, signals, merit=merit)
+    if wanted is not SIGNAL_NAMES:
+        signals = signals_of(draft)
     return Defer(reason, confidence, has_draft=True, signals=signals, merit=merit)
 
 

@@ -116,6 +116,7 @@ _SPOKEN_WHERE: Mapping[str, Sequence[str]] = {
     word: [name for name, spoken in _LANGUAGES.items() if word in spoken.function_words]
     for word in frozenset().union(*[spoken.function_words for spoken in _LANGUAGES.values()])
 }
+_FUNCTION_WORDS = frozenset(_SPOKEN_WHERE)
 _KANA = re.compile("[\u3041-\u30ff]")
 _HANGUL = re.compile("[\uac00-\ud7af]")
 _HAN = re.compile("[\u4e00-\u9fff]")
@@ -166,8 +167,8 @@ def _language_of(opening: str) -> str | None:
         if _HAN.search(opening):
             return "zh"
     votes: dict[str, int] = {}
-    for word in set(opening.split()):
-        for name in _SPOKEN_WHERE.get(word, ()):
+    for word in _FUNCTION_WORDS.intersection(opening.split()):
+        for name in _SPOKEN_WHERE[word]:
             votes[name] = votes.get(name, 0) + 1
     ranked = sorted(votes.values(), reverse=True)
     if not ranked or ranked[0] < MIN_FUNCTION_WORDS or ranked[0] in ranked[1:]:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
+from functools import lru_cache
 
 PICO_PER_USD = 10**12
 _PICO_PER_TOKEN = 10**6  # one USD per million tokens, in pico-dollars per token
@@ -118,6 +119,7 @@ def total_of(costs: list[int | None]) -> int | None:
     return sum(known) if len(known) == len(costs) else None
 
 
+@lru_cache(maxsize=1024)  # a request's cost is written twice, and equal requests cost the same
 def usd(pico: int) -> str:
     """Write pico-dollars as an exact decimal number of US dollars, for example ``0.000123``."""
     sign, whole = ("-" if pico < 0 else ""), abs(pico)

@@ -51,9 +51,10 @@ class Rule:
     ``score`` is what the calibration takes; ``by_group`` has calibrations of their own for the
     groups that a request can name, and ``calibration`` is for all others.  ``gain`` estimates the
     teacher's quality less the student's, in [-1, 1]; without it the confidence is the merit.
-    ``threshold`` is enough to keep; below ``abort_below`` there is no hope, or no longer, and 0
-    gives none up.  Raises PolicyError where ``abort_below`` exceeds ``threshold``, and where the
-    score rests on nothing that tells how sure the student was.
+    ``names`` are all features that are read.  ``threshold`` is enough to keep; below
+    ``abort_below`` there is no hope, or no longer, and 0 gives none up.  Raises PolicyError where
+    ``abort_below`` exceeds ``threshold``, and where the score rests on nothing that tells how sure
+    the student was.
     """
 
     score: Model
@@ -62,6 +63,7 @@ class Rule:
     abort_below: Threshold = NEVER
     by_group: Mapping[str, Calibration] = field(default_factory=dict)
     gain: Learnt | None = None
+    names: frozenset[str] = field(init=False, repr=False, compare=False)
     labels: tuple[str, ...] = field(init=False, repr=False, compare=False)
     is_agreement_read: bool = field(init=False, repr=False, compare=False)
     _is_promise_read: bool = field(init=False, repr=False, compare=False)
@@ -74,7 +76,9 @@ class Rule:
                 f"abort_below: must be at most the threshold, {self.threshold.value!r}, "
                 f"got {self.abort_below.value!r}"
             )
-        names = {*self.score.names, *(() if self.gain is None else self.gain.names)}
+        gain = () if self.gain is None else self.gain.names
+        names = frozenset({*self.score.names, *gain})
+        object.__setattr__(self, "names", names)
         object.__setattr__(self, "labels", _after(LABEL_PREFIX, names))
         object.__setattr__(self, "_groups", _after(GROUP_PREFIX, names))
         object.__setattr__(self, "is_agreement_read", AGREEMENT in names)
@@ -142,7 +146,7 @@ class Rule:
         return replace(self, threshold=threshold, abort_below=abort_below, gain=None)
 
 
-def _after(prefix: str, names: set[str]) -> tuple[str, ...]:
+def _after(prefix: str, names: frozenset[str]) -> tuple[str, ...]:
     return tuple(sorted(name.removeprefix(prefix) for name in names if name.startswith(prefix)))
 
 

@@ -29,7 +29,9 @@ CUT_OUT = -1000.0
 LEVELS = {"above_50": math.log(0.5), "above_90": math.log(0.9), "above_99": math.log(0.99)}
 
 Signals = Mapping[str, float]
+Logprobs = tuple[float, ...]
 
+TONE_SIGNALS = frozenset({"no_hedge", "no_refusal"})
 AGREEMENT = "agreement"  # the share of several drafts that say the same as this one
 TOKEN_SIGNALS = frozenset(
     {"mean_probability", "min_probability", "low_probability", "q25_probability"}
@@ -43,29 +45,32 @@ EVIDENCE_NAMES = TOKEN_SIGNALS - {"length"} | CANDIDATE_SIGNALS - {"uncut"} | {A
 SIGNAL_NAMES = (
     TOKEN_SIGNALS
     | CANDIDATE_SIGNALS
-    | {"end_probability", "finished", "valid_structure", "no_hedge", "no_refusal", AGREEMENT}
+    | TONE_SIGNALS
+    | {"end_probability", "finished", "valid_structure", AGREEMENT}
 )
+# These take half of the time: what is not read of them need not be worked out.
+_SPREAD_SIGNALS = frozenset({"peakedness", "uncut"})
+_LEVEL_SIGNALS = frozenset(LEVELS)
 
 _ENDED = frozenset({"stop", "tool_calls", "function_call"})
 
 
-def signals_of(draft: Draft) -> Signals:
-    """All signals that the draft's evidence supports, by name; empty where there is no evidence.
+def signals_of(draft: Draft, wanted: frozenset[str] = SIGNAL_NAMES) -> Signals:
+    """The signals that the draft's evidence supports, by name; empty where there is no evidence.
 
+    Those of ``wanted`` are all there, and some that come with them.
     Of each place the two most likely candidates are read, whatever else the client had asked for.
     Log-probabilities a rounding error above 0 count as 0, minus infinity as probability 0.  A NaN
     anywhere means that the server's arithmetic broke, and anything further above 0 that it reports
     something else, logits for instance: then nothing it said of tokens is evidence.
     """
     found = _of_form(draft)
-    chosen = list(draft.token_logprobs)
+    if draft.text and not wanted.isdisjoint(TONE_SIGNALS):
+        found |= _of_tone(draft.text)
+    chosen = tuple(draft.token_logprobs)
     if not chosen:
         return found
-    rows = draft.top_logprobs
-    try:
-        best, second = [row[0] for row in rows], [row[1] for row in rows]
-    except IndexError:  # a place lacks two candidates: the weakest could be that one
-        best, second = [each for row in rows for each in row[:2]], []
+    best, second = _columns(draft.top_logprobs)
     has_rivals = len(chosen) == len(second)
     said = best + second if has_rivals and chosen == best else chosen + best + second
     highest = max(said)
@@ -74,15 +79,30 @@ def signals_of(draft: Draft) -> Signals:
         return found
     if highest > 0.0:
         chosen, best, second = _clipped(chosen), _clipped(best), _clipped(second)
-    found |= _of_tokens(chosen)
-    if has_rivals:
-        found |= _of_candidates(chosen, best, second)
+    ordered = sorted(chosen)
+    found |= _of_tokens(chosen, ordered)
+    if not wanted.isdisjoint(_LEVEL_SIGNALS):
+        found |= _of_levels(ordered)
+    if has_rivals and not wanted.isdisjoint(CANDIDATE_SIGNALS):
+        found |= _of_candidates(chosen, best, second, wanted)
     return found
 
 
-def _clipped(logprobs: Sequence[float]) -> list[float]:
+def _columns(rows: Sequence[Sequence[float]]) -> tuple[Logprobs, Logprobs]:
+    """The likeliest candidate of each place, and the second; no second where a place lacks it."""
+    try:
+        best, second, *_ = zip(*rows, strict=True)
+    except ValueError:  # the places have different numbers of them, or all have less than two
+        try:
+            return tuple([row[0] for row in rows]), tuple([row[1] for row in rows])
+        except IndexError:  # the weakest could be the one that is lacking
+            return tuple([each for row in rows for each in row[:2]]), ()
+    return best, second
+
+
+def _clipped(logprobs: Logprobs) -> Logprobs:
     """The same, but 0 where a rounding error put one above it."""
-    return [logprob if logprob < 0.0 else 0.0 for logprob in logprobs]
+    return tuple([logprob if logprob < 0.0 else 0.0 for logprob in logprobs])
 
 
 # --- what the chosen tokens say ---
@@ -104,23 +124,29 @@ def quantile(ordered: Sequence[float], share: float) -> float:
     return ordered[math.ceil(share * (len(ordered) - 1))]
 
 
-def _of_tokens(logprobs: Sequence[float]) -> dict[str, float]:
-    ordered, n = sorted(logprobs), len(logprobs)
-    found = {name: 1.0 - bisect_left(ordered, level) / n for name, level in LEVELS.items()}
-    found["mean_probability"] = mean_probability(logprobs)
-    found["min_probability"] = math.exp(ordered[0])
-    found["low_probability"] = math.exp(quantile(ordered, LOW_QUANTILE))
-    found["q25_probability"] = math.exp(quantile(ordered, 0.25))
-    found["median_probability"] = math.exp(quantile(ordered, 0.5))
-    found["first_probability"] = math.exp(logprobs[0])
-    found["length"] = 1.0 / (1.0 + math.log2(1 + n))
-    return found
+def _of_tokens(logprobs: Sequence[float], ordered: Sequence[float]) -> dict[str, float]:
+    return {
+        "mean_probability": mean_probability(logprobs),
+        "min_probability": math.exp(ordered[0]),
+        "low_probability": math.exp(quantile(ordered, LOW_QUANTILE)),
+        "q25_probability": math.exp(quantile(ordered, 0.25)),
+        "median_probability": math.exp(quantile(ordered, 0.5)),
+        "first_probability": math.exp(logprobs[0]),
+        "length": 1.0 / (1.0 + math.log2(1 + len(logprobs))),
+    }
+
+
+def _of_levels(ordered: Sequence[float]) -> dict[str, float]:
+    n = len(ordered)
+    return {name: 1.0 - bisect_left(ordered, level) / n for name, level in LEVELS.items()}
 
 
 # --- what their rivals say ---
 
 
-def _of_candidates(chosen: list[float], best: list[float], second: list[float]) -> dict[str, float]:
+def _of_candidates(
+    chosen: Logprobs, best: Logprobs, second: Logprobs, wanted: frozenset[str]
+) -> dict[str, float]:
     """Leads of the chosen tokens over their best rivals, in probability; below 0 counts as 0."""
     n = len(chosen)
     of_best, of_second = list(map(math.exp, best)), list(map(math.exp, second))
@@ -131,20 +157,21 @@ def _of_candidates(chosen: list[float], best: list[float], second: list[float]) 
     ordered = sorted(leads)
     if ordered[0] < 0.0:
         leads, ordered = _not_negative(leads), _not_negative(ordered)
+    found = {
+        "min_margin": ordered[0],
+        "low_margin": quantile(ordered, LOW_QUANTILE),
+        "mean_margin": min(sum(leads) / n, 1.0),
+        "first_margin": leads[0],
+    }
+    if wanted.isdisjoint(_SPREAD_SIGNALS):
+        return found
     uncut = 1.0
     if min(second) < CUT_OUT or min(best) < CUT_OUT:
         uncut = sum([logprob >= CUT_OUT for logprob in second]) / n
         best, second = _finite(best), _finite(second)
     # Not fsum(), which takes twice as long over numbers of such different sizes.
     entropy = -(sum(map(mul, of_best, best)) + sum(map(mul, of_second, second))) / n
-    return {
-        "min_margin": ordered[0],
-        "low_margin": quantile(ordered, LOW_QUANTILE),
-        "mean_margin": min(sum(leads) / n, 1.0),
-        "first_margin": leads[0],
-        "peakedness": math.exp(-entropy),
-        "uncut": uncut,
-    }
+    return found | {"peakedness": math.exp(-entropy), "uncut": uncut}
 
 
 def _rivals(chosen: Sequence[float], best: Sequence[float], second: Sequence[float]) -> list[float]:
@@ -157,9 +184,9 @@ def _not_negative(leads: Sequence[float]) -> list[float]:
     return [lead if lead > 0.0 else 0.0 for lead in leads]
 
 
-def _finite(logprobs: Sequence[float]) -> list[float]:
+def _finite(logprobs: Logprobs) -> Logprobs:
     """The same, but for probabilities of 0, whose logarithm times 0 is no number."""
-    return [max(logprob, CUT_OUT) for logprob in logprobs]
+    return tuple([max(logprob, CUT_OUT) for logprob in logprobs])
 
 
 # --- what the draft says beside its tokens ---
@@ -176,7 +203,11 @@ def _of_form(draft: Draft) -> dict[str, float]:
         found["end_probability"] = math.exp(min(end, 0.0))
     if agreement is not None and 0.0 <= agreement <= 1.0:
         found[AGREEMENT] = agreement
-    if draft.text and (tone := tone_of(draft.text)) is not None:
-        found["no_hedge"] = float(not tone.is_hedged)
-        found["no_refusal"] = float(not tone.is_refused)
     return found
+
+
+def _of_tone(text: str) -> dict[str, float]:
+    tone = tone_of(text)
+    if tone is None:
+        return {}
+    return {"no_hedge": float(not tone.is_hedged), "no_refusal": float(not tone.is_refused)}

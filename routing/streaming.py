@@ -77,6 +77,7 @@ class Doubt:
 
 _HOLD = Hold()
 _NOT_ASKED = Structure.NOT_ASKED
+_NOT_SAID = math.nan
 
 
 class Gate:
@@ -88,7 +89,8 @@ class Gate:
     ``carry_on()`` an end.  ``prospect`` is what is known of the request.
 
     ``verdict`` is None until it is known, and a Keep once anything may go out.  ``doubt`` is the
-    only one that there will be.  ``released`` is how many tokens may have gone out by now.
+    only one that there will be.  ``released`` is how many tokens may have gone out by now, and
+    ``tokens`` how many were fed, those of tool calls among them.
     """
 
     def __init__(
@@ -103,6 +105,7 @@ class Gate:
         self.verdict: Verdict | None = None
         self.doubt: Doubt | None = None
         self.released = 0
+        self.tokens = 0
         self._rules = rules
         self._hold_tokens = hold_tokens
         self._prospect = prospect
@@ -115,33 +118,36 @@ class Gate:
         self._is_doubted = False  # from a Doubt until carry_on()
         self._is_over = False
 
-    @property
-    def tokens(self) -> int:
-        """How many tokens were fed, those of tool calls among them."""
-        return len(self._text.chosen) + len(self._arguments.chosen)
-
     def feed(self, tokens: Sequence[Token]) -> Hold | Release | Defer | Doubt:
         """Take more of the text.  A checkpoint judges the tokens before it, wherever chunks end."""
-        self._refuse_if_over()
+        if self._is_over:
+            raise self._too_late()
         count = self._text.extend(tokens)
+        self.tokens += len(tokens)
         if self._is_doubted or self._before_call is not None:
             return _HOLD
         while self._next is not None and count >= self._next.tokens:
             if (rejection := self._judge_prefix(self._next)) is not None:
                 return rejection
-        return _HOLD if self.verdict is None else self._release(count)
+        if self.verdict is None:
+            return _HOLD
+        self.released = count
+        return Release(count)
 
     def tool_call(self, tokens: Sequence[Token]) -> Hold:
         """Take more of a tool call.  Half of one is of no use: all waits for the end from here."""
-        self._refuse_if_over()
+        if self._is_over:
+            raise self._too_late()
         if self._before_call is None:
             self._before_call = self.tokens
         self._arguments.extend(tokens)
+        self.tokens += len(tokens)
         return _HOLD
 
     def expire(self) -> Hold | Release | Defer:
         """End the window by its time: the last checkpoint passed within it decides, if any was."""
-        self._refuse_if_over()
+        if self._is_over:
+            raise self._too_late()
         is_holding = self.verdict is None and self._before_call is None
         if self._hold_tokens is None or not is_holding:
             return _HOLD
@@ -156,7 +162,8 @@ class Gate:
 
     def end(self, ending: Ending) -> Release | Defer | Doubt:
         """Judge the whole draft, now that it is known how it ends."""
-        self._refuse_if_over()
+        if self._is_over:
+            raise self._too_late()
         self._is_over = True
         if self.doubt is None:
             verdict = self._judge_whole(ending)
@@ -174,10 +181,9 @@ class Gate:
         self._is_doubted = False
         return self._release(self.tokens if self._is_over else self._outside_calls())
 
-    def _refuse_if_over(self) -> None:
-        if self._is_over:
-            how = "deferred" if isinstance(self.verdict, Defer) else "ended"
-            raise RuntimeError(f"the draft has been {how}: its gate takes nothing more")
+    def _too_late(self) -> RuntimeError:
+        how = "deferred" if isinstance(self.verdict, Defer) else "ended"
+        return RuntimeError(f"the draft has been {how}: its gate takes nothing more")
 
     def _outside_calls(self) -> int:
         """How many tokens no tool call holds back."""
@@ -256,9 +262,9 @@ class _Evidence:
     def extend(self, tokens: Sequence[Token]) -> int:
         """Take these in; returns how many there are now."""
         for logprob, candidates in tokens:
-            self.chosen.append(math.nan if logprob is None else logprob)
-            self.best.append(candidates[0] if candidates else math.nan)
-            self.second.append(candidates[1] if len(candidates) > 1 else math.nan)
+            self.chosen.append(_NOT_SAID if logprob is None else logprob)
+            self.best.append(candidates[0] if candidates else _NOT_SAID)
+            self.second.append(candidates[1] if len(candidates) > 1 else _NOT_SAID)
         return len(self.chosen)
 
     def is_silent(self) -> bool:
@@ -267,6 +273,10 @@ class _Evidence:
 
     def draft(self, tokens: int | None = None) -> Draft:
         """The first ``tokens`` tokens, or all, as a draft that can be judged."""
-        rows = zip(self.best[:tokens], self.second[:tokens], strict=True)
-        candidates = [tuple([each for each in row if not math.isnan(each)]) for row in rows]
-        return Draft(tuple(self.chosen[:tokens]), tuple(candidates))
+        best, second = self.best[:tokens], self.second[:tokens]
+        rows = zip(best, second, strict=True)
+        if math.isnan(sum(best) + sum(second)):  # some are missing, which hardly ever is so
+            candidates = tuple([tuple([one for one in row if not math.isnan(one)]) for row in rows])
+        else:
+            candidates = tuple(rows)
+        return Draft(tuple(self.chosen[:tokens]), candidates)

@@ -339,6 +339,13 @@ def test_every_signal_lies_between_zero_and_one(any_draft: Draft) -> None:
     assert all(0.0 <= value <= 1.0 for value in signals_of(any_draft).values())
 
 
+@given(drafts(), st.sets(st.sampled_from(sorted(SIGNAL_NAMES))))
+def test_what_is_wanted_is_what_it_would_be_among_all(any_draft: Draft, wanted: set[str]) -> None:
+    every, some = signals_of(any_draft), signals_of(any_draft, frozenset(wanted))
+    assert some.items() <= every.items()
+    assert every.keys() & wanted <= some.keys()
+
+
 @given(drafts(), st.data())
 def test_adding_certainty_to_a_token_never_lowers_a_signal(
     before: Draft, data: st.DataObject
