@@ -14,7 +14,8 @@ from gateway.errors import (
     UpstreamUnavailable,
     UpstreamUnreachable,
 )
-from gateway.upstream.http1 import BrokenOff, TooLarge, Unreachable
+from gateway.upstream.http1 import TooLarge, Unreachable
+from gateway.upstream.reply import BrokenOff
 from gateway.wire.errors import read_refusal
 
 # The statuses with which a server says that the client's request is wrong.  401, 403, 404 and 405

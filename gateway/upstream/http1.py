@@ -11,10 +11,13 @@ import asyncio
 import socket
 from collections import deque
 from collections.abc import Mapping
+from functools import partial
 
 import aiohappyeyeballs
 import httptools
 
+from gateway.upstream.deadline import Deadline
+from gateway.upstream.reply import BrokenOff, Reply
 from gateway.upstream.target import target_of
 
 CONNECT_SECONDS = 2.0
@@ -34,12 +37,8 @@ MAX_UNREAD_BYTES = 256 * 2**10
 PAUSE_SECONDS = 1.0
 
 
-class Unreachable(Exception):  # a state, like the two below
+class Unreachable(Exception):  # a state, like the one below
     """No connection could be made: nothing was sent."""
-
-
-class BrokenOff(Exception):
-    """The connection ended, or ceased to be HTTP, before the answer was whole."""
 
 
 class TooLarge(Exception):
@@ -67,8 +66,10 @@ class _Connection(asyncio.Protocol):
         self._most = 0
         self._failure: Exception | None = None
         self._waiter: asyncio.Future[None] | None = None
-        self._deadline: asyncio.TimerHandle | None = None
+        self._alarm: asyncio.TimerHandle | None = None
+        self._alarm_at = 0.0
         self.loop = asyncio.get_running_loop()
+        self._deadline = Deadline(self.loop, self._expire)
         self._parser = httptools.HttpResponseParser(self)
         self._transport: asyncio.Transport
 
@@ -83,7 +84,7 @@ class _Connection(asyncio.Protocol):
         self._is_whole, self._most = most is not None, most or 0
         self._bytes_without_body = self._size = 0
         self._paused_seconds = 0.0
-        self._deadline = self.loop.call_later(seconds, self._expire)
+        self._deadline.set(seconds)
         self._transport.write(request)
 
     def finish(self) -> bool:
@@ -91,9 +92,8 @@ class _Connection(asyncio.Protocol):
 
         What is not complete is broken off, so that the server hears of it.
         """
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
+        self._deadline.clear()
+        self._silence()
         self._pieces.clear()
         self._resume()
         # A server may answer before it has read the request, and never read the rest of it.
@@ -109,28 +109,34 @@ class _Connection(asyncio.Protocol):
     async def head(self) -> None:
         """Wait until the answer's status is known."""
         while not self._is_head_complete:
-            await self._wait(None)
+            await self._wait()
 
     async def whole(self) -> bytes:
         """Wait for the whole answer."""
         while not self.is_complete:
-            await self._wait(None)
+            await self._wait()
         return self._take()
 
     async def some(self, until: float | None) -> bytes | None:
         """Wait for more of a stream: empty at its end, None where nothing came until then."""
         while not self._pieces and not self.is_complete:
-            if until is not None and self.loop.time() >= until:
-                return None
-            await self._wait(until)
+            if until is not None:
+                if self.loop.time() >= until:
+                    return None
+                self._be_woken_at(until)
+            await self._wait()
         return self._take()
 
     def _take(self) -> bytes:
         pieces = self._pieces
-        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        pieces.clear()
+        if len(pieces) == 1:
+            data = pieces.pop()
+        else:
+            data = b"".join(pieces)
+            pieces.clear()
         self._size = 0
-        self._resume()
+        if self._paused_at is not None:
+            self._resume()
         return data
 
     def _resume(self) -> None:
@@ -139,21 +145,33 @@ class _Connection(asyncio.Protocol):
             self._paused_at = None
             self._transport.resume_reading()
 
-    async def _wait(self, until: float | None) -> None:
+    def _wait(self) -> "asyncio.Future[None]":
+        """What is done as soon as something has happened.  Raises the connection's failure."""
         if self._failure is not None:
             raise self._failure
         self._waiter = self.loop.create_future()
-        timer = None if until is None else self.loop.call_at(until, self._wake)
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
-            if timer is not None:
-                timer.cancel()
+        return self._waiter
+
+    def _be_woken_at(self, until: float) -> None:
+        """Have a waiter look at the clock then: one timer for all reads that end at that time."""
+        if self._alarm is None or self._alarm_at != until:
+            self._silence()
+            self._alarm_at = until
+            self._alarm = self.loop.call_at(until, self._ring)
+
+    def _ring(self) -> None:
+        self._alarm = None  # it may be early by the loop's rounding: then another one is set
+        self._wake()
+
+    def _silence(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
 
     def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():  # it is, where who waits was cancelled
+            waiter.set_result(None)
 
     def _expire(self) -> None:
         """The time is over, but for what the server waited for our own reader."""
@@ -163,7 +181,7 @@ class _Connection(asyncio.Protocol):
             self._paused_at = now
         if self._paused_seconds:
             seconds, self._paused_seconds = max(self._paused_seconds, PAUSE_SECONDS), 0.0
-            self._deadline = self.loop.call_later(seconds, self._expire)
+            self._deadline.set(seconds)
         else:
             self._fail(TimeoutError())
 
@@ -192,6 +210,7 @@ class _Connection(asyncio.Protocol):
             self._fail(BrokenOff("an endless head"))
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._deadline.close()
         if self._is_ended_by_close and exc is None:
             self.on_message_complete()
         self._fail(BrokenOff(str(exc) if exc else "closed"))
@@ -244,41 +263,6 @@ class _Connection(asyncio.Protocol):
             self._wake()
 
 
-class Reply:
-    """A streamed answer.  ``close`` it, or the server goes on."""
-
-    def __init__(self, client: "HttpClient", connection: _Connection) -> None:
-        self.status = connection.status
-        self.retry_after = connection.retry_after
-        self._client = client
-        self._connection: _Connection | None = connection
-
-    async def read(self, until: float | None = None) -> bytes | None:
-        """What has come since the last time; empty at the end of the answer.
-
-        None where nothing came until that time of the loop's clock; the answer goes on.  Raises
-        BrokenOff and TimeoutError.
-        """
-        if self._connection is None:
-            raise BrokenOff("closed")
-        return await self._connection.some(until)
-
-    async def rest(self, most: int) -> bytes:
-        """All that is still to come, cut off once it has more bytes than that."""
-        parts = bytearray()
-        while part := await self.read():
-            parts += part
-            if len(parts) > most:
-                break
-        return bytes(parts[:most])
-
-    def close(self) -> None:
-        """End the exchange; where the answer is not whole, the server's work ends too."""
-        connection, self._connection = self._connection, None
-        if connection is not None:  # another exchange may have it by now
-            self._client.give_back(connection, settles=SETTLE_SECONDS)
-
-
 class HttpClient:
     """Requests to one URL.  As many connections as there are calls at once, kept while in use.
 
@@ -318,7 +302,7 @@ class HttpClient:
         try:
             connection.send(self._request(body, headers), seconds=seconds, most=None)
             await connection.head()
-            return Reply(self, connection)
+            return Reply(connection, partial(self.give_back, connection, SETTLE_SECONDS))
         except BaseException:
             self.give_back(connection)
             raise

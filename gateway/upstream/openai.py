@@ -3,13 +3,13 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 from gateway.errors import UpstreamError, UpstreamMalformed, UpstreamRefused, UpstreamTimeout
 from gateway.ports import FIRST, Clock, Try
 from gateway.upstream.discretion import Discretion
 from gateway.upstream.faults import NETWORK_ERRORS, fault_of, fault_of_status
-from gateway.upstream.http1 import HttpClient, Reply
+from gateway.upstream.http1 import HttpClient
+from gateway.upstream.reply import Reply
 from gateway.upstream.stream import UpstreamStream
 from gateway.wire.chat import Chat, Dialect, Form, Prefix
 from gateway.wire.completion import Completion
@@ -154,9 +154,7 @@ class OpenAIModel:
             self._clock,
             self,
             waiting_since=started,
-            read_chunk=partial(
-                spoken.chunk, is_evidence_wanted=self.endpoint.dialect.is_evidence_wanted
-            ),
+            read_chunk=spoken.chunks(is_evidence_wanted=self.endpoint.dialect.is_evidence_wanted),
         )
 
     async def _open(self, form: Form, body: bytes, how: Try) -> Reply:

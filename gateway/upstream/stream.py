@@ -8,8 +8,9 @@ from typing import Protocol
 from gateway.errors import UpstreamError, UpstreamFailed, UpstreamMalformed, UpstreamUnavailable
 from gateway.ports import Clock
 from gateway.upstream.faults import NETWORK_ERRORS, fault_of
-from gateway.upstream.http1 import Reply
+from gateway.upstream.reply import Reply
 from gateway.wire.chunk import Chunk
+from gateway.wire.completion import UsageCounts, usage_of
 from gateway.wire.received import Received
 from gateway.wire.sse import EventSplitter, is_done
 from routing.money import Usage
@@ -41,9 +42,8 @@ class Watch(Protocol):
 class UpstreamStream:
     """One streamed answer, which ``watch`` hears of.
 
-    ``usage`` is what the server has said so far of what the answer costs, if anything; ``opening``
-    the first chunk that said something, as it came, and ``finish_reason`` why the answer ended.
-    ``received`` is what came since it said that, or ever.
+    ``opening`` is the first chunk that said something, as it came, and ``finish_reason`` why the
+    answer ended.  ``received`` is what came since it said that, or ever.
     """
 
     def __init__(
@@ -56,11 +56,11 @@ class UpstreamStream:
         read_chunk: Callable[[bytes], Chunk],
     ) -> None:
         """``read_chunk`` reads an event's payload, and raises ValueError where it is no chunk."""
-        self.usage: Usage | None = None
         self.received = Received()
         self.is_over = False
         self.opening = b""
         self.finish_reason: str | None = None
+        self._counts: UsageCounts | None = None
         self._read_chunk = read_chunk
         self._reply = reply
         self._clock = clock
@@ -74,6 +74,11 @@ class UpstreamStream:
         self._is_closed = False
         self._failure: UpstreamError | None = None
 
+    @property
+    def usage(self) -> Usage | None:
+        """What the server has said so far of what the answer costs, if anything."""
+        return usage_of(self._counts)
+
     async def read(self, until: float | None = None) -> Sequence[Chunk] | None:
         """The chunks that came; none at the end; None where none came until then.
 
@@ -85,12 +90,17 @@ class UpstreamStream:
             self._waiting_since = self._clock()
         try:
             while True:
-                chunks = await self._read_some(until)
+                if self._failure is not None:
+                    raise self._failure
+                if self._is_done:
+                    return await self._end_of_response()
+                received = await self._reply.read(until)
+                if received is None:
+                    return None
+                chunks = self._chunks_in(received)
                 if chunks or self.is_over:
                     self._waiting_since = None
                     return chunks
-                if chunks is None:
-                    return None
         except NETWORK_ERRORS as failure:
             if (
                 self.finish_reason is not None
@@ -112,17 +122,13 @@ class UpstreamStream:
             self._waiting_since = None
         self._close(None if self.is_over else cause or asyncio.CancelledError())
 
-    async def _read_some(self, until: float | None) -> Sequence[Chunk] | None:
-        if self._failure is not None:
-            raise self._failure
-        if self._is_done:
-            loop = asyncio.get_running_loop()
-            with suppress(*NETWORK_ERRORS):  # the answer is whole, whatever becomes of its end
-                await self._reply.read(loop.time() + END_SECONDS)
-            return self._end()
-        received = await self._reply.read(until)
-        if received is None:
-            return None
+    async def _end_of_response(self) -> Sequence[Chunk]:
+        with suppress(*NETWORK_ERRORS):  # the answer is whole, whatever becomes of its end
+            await self._reply.read(asyncio.get_running_loop().time() + END_SECONDS)
+        return self._end()
+
+    def _chunks_in(self, received: bytes) -> Sequence[Chunk]:
+        """The chunks that these bytes complete; none of them are the end."""
         self._bytes += len(received)
         if self._bytes > MAX_STREAM_BYTES:
             raise UpstreamMalformed(
@@ -155,7 +161,7 @@ class UpstreamStream:
 
     def _take_in(self, payloads: Sequence[bytes], chunks: list[Chunk]) -> None:
         for payload in payloads:
-            if is_done(payload):
+            if not payload.startswith(b"{") and is_done(payload):
                 self._is_done = True
                 break
             chunk = self._read_chunk(payload)
@@ -168,10 +174,10 @@ class UpstreamStream:
             self._has_choice |= chunk.has_choice
             if chunk.finish_reason is not None:
                 self.finish_reason = chunk.finish_reason
-            if chunk.usage is not None:
-                is_end = self.usage is None and self.finish_reason is not None
+            if chunk.counts is not None:
+                is_end = self._counts is None and self.finish_reason is not None
                 self.received.counted(is_end=is_end)
-                self.usage = chunk.usage
+                self._counts = chunk.counts
             else:
                 self.received.add(chunk)
             chunks.append(chunk)

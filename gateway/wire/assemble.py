@@ -10,6 +10,7 @@ import msgspec
 
 from gateway.wire.chunk import Chunk
 from gateway.wire.completion import part_of
+from gateway.wire.stencil import Stencil
 
 _NULL = msgspec.Raw(b"null")
 _EMPTY = msgspec.Raw(b'""')
@@ -40,6 +41,7 @@ class Assembly:
         self._is_logprobs_kept = is_logprobs_kept
         self._waiting: list[bytes] = []
         self._waiting_bytes = 0
+        self._stencil: Stencil | None = None
         self._identity: _Facts | None = None
         self._top: _Facts = {}
         self._choice: _Facts = {}
@@ -54,7 +56,19 @@ class Assembly:
         """Take in the next chunk.  Raises ValueError where it is the news of an error."""
         if chunk.error is not None:
             raise ValueError("an error is no part of an answer")
-        self.add_body(chunk.body)
+        stencil, cut, body = chunk.stencil, chunk.cut, chunk.body
+        if cut is None or stencil is None or stencil is not self._stencil:
+            self._stencil = stencil
+            self.add_body(body)
+            return
+        # It differs from one that was taken in before in its parts alone.
+        if self._waiting:
+            self._take_apart()
+        self._delta["content"].append(stencil.content(body, cut))
+        if stencil.has_logprobs and self._logprobs is not None and self._is_logprobs_kept:
+            self._logprobs.append(stencil.logprobs(body, cut))
+        if stencil.has_usage:
+            self._top["usage"] = msgspec.Raw(stencil.usage(body, cut))
 
     def add_body(self, body: bytes) -> None:
         """Take in the next chunk as it is sent, where that is known to be no news of an error."""

@@ -5,6 +5,8 @@ It knows no cascade and no key: what is allowed is an argument.
 
 from dataclasses import dataclass
 
+from msgspec import Struct
+
 from gateway.errors import ArrayTooLong, BodyTooLarge, ValueTooLarge
 
 _MEMBERS = (b"{", b"[", b":")
@@ -42,8 +44,7 @@ def refuse_crowd(body: bytes, members: int, entries: int) -> None:
             raise BodyTooLarge(f"The body has lists of more than the {entries} entries allowed.")
 
 
-@dataclass(frozen=True, slots=True)
-class Size:
+class Size(Struct, frozen=True):
     """What a request came with: messages, or prompts; content parts of all messages; tools; and how
     many tokens an answer may have, in the client's words for it, 0 where it does not say."""
 

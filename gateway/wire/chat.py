@@ -5,7 +5,7 @@ into the model server are refused: only an operator may set them, in ``extra_bod
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, TypeVar
 
@@ -111,8 +111,7 @@ _count = msgspec.json.Decoder(int | None)
 _null = msgspec.Raw(b"null")
 
 
-@dataclass(frozen=True, slots=True)
-class Chat:
+class Chat(msgspec.Struct, frozen=True):
     """One chat request.
 
     ``body`` is what the client sent; ``fields`` its top level, values undecoded.  ``choices`` is
@@ -136,7 +135,7 @@ class Chat:
     is_continuation: bool
     top_logprobs: int | None
     group: str | None = None
-    size: Size = field(default_factory=Size)
+    size: Size = Size()
     form: Form = Form.CHAT
     token_ids_in: str | None = None
     wish: Wish = NO_WISH
@@ -161,7 +160,8 @@ class Chat:
     @property
     def most_tokens(self) -> int | None:
         """How many tokens an answer may have; None where the client did not say."""
-        return min(_counts(self, MOST_TOKENS).values(), default=None)
+        said = self.size.max_tokens, self.size.max_completion_tokens
+        return min([count for count in said if count], default=None)
 
 
 def group_of(header: str | None) -> str | None:
@@ -346,7 +346,7 @@ def is_json(response_format: ResponseFormat | None) -> bool:
 def token_ids_in(fields: Mapping[str, msgspec.Raw]) -> str | None:
     """The first of the parameters that speak in token ids, if any does."""
     for name in _TOKEN_IDS:
-        if bytes(fields.get(name, _null)).translate(None, b" \t\r\n") not in _NOTHING_SAID:
+        if name in fields and bytes(fields[name]).translate(None, b" \t\r\n") not in _NOTHING_SAID:
             return name
     return None
 

@@ -3,12 +3,11 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-import msgspec
-
 from gateway.errors import GatewayError
 from gateway.wire.chat import Chat, parse_chat
-from gateway.wire.chunk import ChunkEditor
-from gateway.wire.completion import Completion, client_fields
+from gateway.wire.chunk_editor import ChunkEditor
+from gateway.wire.client_reply import client_body
+from gateway.wire.completion import Completion
 from gateway.wire.errors import error_body, error_event
 from gateway.wire.replay import replay
 
@@ -22,7 +21,7 @@ class AskedChat:
 
     def whole(self, completion: Completion) -> bytes:
         """The completion as its server wrote it, but for the model's name and log-probabilities."""
-        return msgspec.json.encode(client_fields(completion, self.chat))
+        return client_body(completion, self.chat)
 
     def editor(self) -> ChunkEditor:
         """Makes the response's chunks."""

@@ -1,35 +1,33 @@
-"""One chunk of a streamed chat completion: what is read of it, and what the client is given.
+"""One chunk of a streamed chat completion: what is read of it.
 
 Only what the gateway needs is decoded; the rest is carried over undecoded, so that fields nobody
 here has heard of reach the client as they came.  Streams of one choice are read, no others.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
-from gateway.wire.chat import Chat
 from gateway.wire.completion import (
     InputDetails,
     Logprobs,
     ToldToken,
     UsageCounts,
     answer_tokens,
-    client_logprobs,
     end_logprob_of,
     part_of,
     usage_of,
 )
 from gateway.wire.raw import is_too_deep
-from gateway.wire.replay import event
-from gateway.wire.sse import DONE
+from gateway.wire.stencil import Cut, Stencil
+from gateway.wire.usage import adds_up
 from routing.money import Usage
 from routing.streaming import Token
 
 _NULL = msgspec.Raw(b"null")
 _ERROR = msgspec.Raw(b'"error"')
 # Something was written, and the server said nothing of how sure it was.
-_SILENCE = (Token(None, ()),)
+SILENCE = (Token(None, ()),)
 
 
 # gc=False: a chunk is a tree, so the collector need not walk its objects for cycles.
@@ -97,7 +95,6 @@ _timings = msgspec.json.Decoder(_Timings | None)
 _any = msgspec.json.Decoder()
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _fields_or_null = msgspec.json.Decoder(dict[str, msgspec.Raw] | None)
-_choices = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
 
 
 # A struct and no dataclass: one is built for every token, at a tenth of the cost.
@@ -107,12 +104,14 @@ class Chunk(msgspec.Struct, frozen=True, gc=False):
     ``tokens`` are those of the answer alone, without reasoning and the end-of-sequence token; where
     text or a tool call came without log-probabilities, one token without evidence; ``told_tokens``
     counts all that the server told of, reasoning and the end included; ``end_logprob`` is what the
-    server said of the end-of-sequence token.  ``usage`` is
-    what all chunks so far cost, None where this one does not say.  ``is_usage_report`` tells the
-    chunk that has no choices and only ends the stream's bill.  ``has_unread_text``: there is
-    something in place of text that cannot be read as text.  ``error`` is the server's message where
-    this is no chunk but the news that the stream broke off, and ``is_foreign`` is no chunk either:
-    a sign of life, or nothing at all.  Of both nothing else is set.
+    server said of the end-of-sequence token.  ``counts`` are what all chunks so far took, None
+    where this one does not say, or nothing that can be.  ``is_usage_report`` tells the chunk that
+    has no choices and only ends the stream's bill.  ``has_unread_text``: there is something in
+    place of text that cannot be read as text.  ``error`` is the server's message where this is no
+    chunk but the news that the stream broke off, and ``is_foreign`` is no chunk either: a sign of
+    life, or nothing at all.  Of both nothing else is set.  ``stencil`` is what it was read by,
+    where that is known, and ``cut`` where its parts lie; then it has text, tokens and counts, and
+    nothing else of these.
     """
 
     body: bytes
@@ -123,12 +122,19 @@ class Chunk(msgspec.Struct, frozen=True, gc=False):
     tokens: Sequence[Token] = ()
     told_tokens: int = 0
     end_logprob: float | None = None
-    usage: Usage | None = None
+    counts: UsageCounts | None = None
     has_choice: bool = False
     is_usage_report: bool = False
     has_unread_text: bool = False
     error: str | None = None
     is_foreign: bool = False
+    stencil: Stencil | None = None
+    cut: Cut | None = None
+
+    @property
+    def usage(self) -> Usage | None:
+        """What all chunks so far cost; None where this one does not say."""
+        return usage_of(self.counts)
 
     @property
     def is_answer(self) -> bool:
@@ -164,9 +170,9 @@ def decode(payload: bytes, *, is_evidence_wanted: bool = True) -> Chunk:
         return Chunk(body=payload, error=_message_of(parsed.error))
     if parsed.choices is None and parsed.usage is None:
         return _foreign(payload)
-    usage = _usage_of(parsed)
+    counts = _counts_of(parsed)
     if not parsed.choices:
-        return Chunk(body=payload, usage=usage, is_usage_report=parsed.usage is not None)
+        return Chunk(body=payload, counts=counts, is_usage_report=parsed.usage is not None)
     choice = parsed.choices[0]
     if len(parsed.choices) > 1 or choice.index != 0:
         raise ValueError("a chunk of another choice than the first")
@@ -189,7 +195,7 @@ def decode(payload: bytes, *, is_evidence_wanted: bool = True) -> Chunk:
         tokens=tokens,
         told_tokens=len(told),
         end_logprob=end_logprob,
-        usage=usage,
+        counts=counts,
         has_choice=True,
         has_unread_text=has_unread_text,
     )
@@ -218,7 +224,7 @@ def _foreign(payload: bytes) -> Chunk:
 def _tokens(choice: _BareChoice, told: Sequence[ToldToken], *, has_words: bool) -> Sequence[Token]:
     """The answer's tokens; where the server said nothing of the words, one without evidence."""
     if not told:
-        return _SILENCE if has_words else ()
+        return SILENCE if has_words else ()
     delta = choice.delta or _NOTHING
     reasoning = delta.reasoning if delta.reasoning_content is None else delta.reasoning_content
     kept = answer_tokens(
@@ -234,18 +240,16 @@ def _tokens(choice: _BareChoice, told: Sequence[ToldToken], *, has_words: bool) 
     ]
 
 
-def _usage_of(chunk: _Chunk | _BareChunk) -> Usage | None:
-    if chunk.usage is not None:
-        return usage_of(chunk.usage)
-    timings = chunk.timings
-    if timings is None:
-        return None
-    counts = UsageCounts(
-        prompt_tokens=timings.cache_n + timings.prompt_n,
-        completion_tokens=timings.predicted_n,
-        prompt_tokens_details=InputDetails(cached_tokens=timings.cache_n),
-    )
-    return usage_of(counts)
+def _counts_of(chunk: _Chunk | _BareChunk) -> UsageCounts | None:
+    """What the server has counted, where that can be."""
+    counts, timings = chunk.usage, chunk.timings
+    if counts is None and timings is not None:
+        counts = UsageCounts(
+            prompt_tokens=timings.cache_n + timings.prompt_n,
+            completion_tokens=timings.predicted_n,
+            prompt_tokens_details=InputDetails(cached_tokens=timings.cache_n),
+        )
+    return counts if counts is not None and adds_up(counts) else None
 
 
 def _message_of(error: msgspec.Raw) -> str:
@@ -288,111 +292,3 @@ def _salvaged(payload: bytes) -> tuple[_Chunk, bool]:
         timings=part_of(_timings, loose.timings),
         error=loose.error,
     ), has_unread_text
-
-
-class ChunkEditor:
-    """Makes of a model server's chunks the events of one client's stream.
-
-    All chunks get the id and the time of the first, also where a second server goes on with the
-    answer of a first; the model is the client's word for it, log-probabilities are what it asked
-    for, and so is usage.
-    """
-
-    def __init__(self, chat: Chat) -> None:
-        self._chat = chat
-        self._identity: dict[str, object] | None = None
-        self._report: dict[str, object] = {}
-
-    def edit(
-        self,
-        chunk: Chunk,
-        *,
-        is_continuation: bool = False,
-        content: str | None = None,
-        understudy: Mapping[str, object] | None = None,
-    ) -> bytes:
-        """The event for the client; empty where it gets none, as of a usage report.
-
-        ``is_continuation`` leaves out the role, which the client has from the server before;
-        ``content`` then takes the place of the chunk's own, where it is given.
-        ``understudy`` is what the gateway says of the answer, in the last chunk.
-        """
-        fields = self._envelope(chunk)
-        if chunk.is_usage_report:
-            self._report = fields
-            return b""
-        if chunk.has_choice:
-            (choice,) = _choices.decode(fields["choices"])  # type: ignore[arg-type]  # a Raw is a buffer
-            fields["choices"] = [self._choice(choice, content, is_continuation=is_continuation)]
-        if understudy is not None:
-            fields["understudy"] = understudy
-        return event(fields)
-
-    def usage_event(
-        self,
-        usage: Mapping[str, object] | msgspec.Raw | None,
-        understudy: Mapping[str, object] | None = None,
-    ) -> bytes:
-        """The last chunk of a client that asked for usage: no choices, and the bill if it is known.
-
-        Whatever else the server's own usage report said goes along.
-        """
-        fields = {"object": "chat.completion.chunk", **(self._identity or {}), **self._report}
-        fields |= {"model": self._chat.model, "choices": [], "usage": usage}
-        if understudy is not None:
-            fields["understudy"] = understudy
-        return event(fields)
-
-    def closing_event(self, understudy: Mapping[str, object]) -> bytes:
-        """A chunk that says nothing but what the gateway has to say of the answer."""
-        return self._own_event({}, understudy)
-
-    def restart_event(self, discarded_characters: int) -> bytes:
-        """The chunk after which the answer starts again: what came before it is to be thrown away.
-
-        It is a chunk like any other, with an empty delta, because official clients read every
-        event as one.
-        """
-        delta = {"role": "assistant", "content": ""}
-        told = {"event": "restart", "discarded_characters": discarded_characters}
-        return self._own_event(delta, told)
-
-    def _own_event(self, delta: Mapping[str, object], understudy: Mapping[str, object]) -> bytes:
-        fields: dict[str, object] = {"object": "chat.completion.chunk", **(self._identity or {})}
-        fields["model"] = self._chat.model
-        fields["choices"] = [{"index": 0, "delta": delta, "finish_reason": None}]
-        if self._chat.is_usage_wanted:
-            fields["usage"] = None
-        fields["understudy"] = understudy
-        return event(fields)
-
-    def done(self) -> bytes:
-        """The event that ends the stream."""
-        return b"data: " + DONE + b"\n\n"
-
-    def _envelope(self, chunk: Chunk) -> dict[str, object]:
-        fields: dict[str, object] = {**_fields.decode(chunk.body)}
-        if self._identity is None and (chunk.has_choice or chunk.is_usage_report):
-            self._identity = {key: fields[key] for key in ("id", "created") if key in fields}
-        fields |= self._identity or {}
-        fields["model"] = self._chat.model
-        if self._chat.is_usage_wanted:
-            fields["usage"] = None
-        else:
-            fields.pop("usage", None)
-        return fields
-
-    def _choice(
-        self, choice: dict[str, msgspec.Raw], content: str | None, *, is_continuation: bool
-    ) -> dict[str, object]:
-        edited: dict[str, object] = {**choice}
-        if "logprobs" in choice:
-            edited["logprobs"] = client_logprobs(choice["logprobs"], self._chat.top_logprobs)
-        if is_continuation:
-            sent = _fields_or_null.decode(choice.get("delta", _NULL)) or {}
-            delta: dict[str, object] = {**sent}
-            delta.pop("role", None)
-            if content is not None:
-                delta["content"] = content
-            edited["delta"] = delta
-        return edited

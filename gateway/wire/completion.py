@@ -1,16 +1,16 @@
-"""A model server's chat completion: what is read of it, and what the client is given.
+"""A model server's chat completion: what is read of it.
 
 Only what the gateway needs is decoded; the rest of the body is carried over undecoded, so that
 fields nobody here has heard of reach the client as they came.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TypeVar
 
 import msgspec
 
-from gateway.wire.chat import EVIDENCE_TOP_LOGPROBS, Chat
+from gateway.wire.chat import Chat
 from gateway.wire.structure import ToolCall, structure_of
 from routing.money import Usage
 from routing.vocabulary import Draft, Structure
@@ -52,12 +52,19 @@ class _Message(msgspec.Struct, gc=False):
     function_call: _Function | None = None
 
 
+class _SentChoice(msgspec.Struct, gc=False):
+    message: _Message
+    logprobs: msgspec.Raw = msgspec.Raw(b"null")
+    finish_reason: str | None = None
+
+
 class Choice(msgspec.Struct, gc=False):
-    """One of the answers of a reply."""
+    """One of the answers of a reply; ``sent_logprobs`` as the server wrote them, if at all."""
 
     message: _Message
     logprobs: Logprobs | None = None
     finish_reason: str | None = None
+    sent_logprobs: msgspec.Raw = msgspec.Raw(b"null")
 
 
 class InputDetails(msgspec.Struct):
@@ -79,9 +86,10 @@ class UsageCounts(msgspec.Struct, gc=False):
     completion_tokens_details: _OutputDetails | None = None
 
 
-class _Completion(msgspec.Struct, gc=False):
-    choices: list[Choice]
+class _SentCompletion(msgspec.Struct, gc=False):
+    choices: list[_SentChoice]
     usage: UsageCounts | None = None
+    model: msgspec.Raw = msgspec.Raw(b"null")
 
 
 class _Loose(msgspec.Struct):
@@ -96,24 +104,19 @@ MAX_TOKENS = 2**40
 # How an answer ends that was not broken off by the server.
 _WHOLE = frozenset({None, "stop", "length", "tool_calls", "function_call", "content_filter"})
 
-_completion = msgspec.json.Decoder(_Completion)
+_completion = msgspec.json.Decoder(_SentCompletion)
 _loose = msgspec.json.Decoder(_Loose)
 _message = msgspec.json.Decoder(_Message)
 _logprobs = msgspec.json.Decoder(Logprobs | None)
 _usage_part = msgspec.json.Decoder(UsageCounts | None)
 _text = msgspec.json.Decoder(str | None)
-_fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_choices = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
-_client_tokens = msgspec.json.Decoder(dict[str, msgspec.Raw] | None)
-_tokens = msgspec.json.Decoder(list[dict[str, msgspec.Raw]] | None)
-_tops = msgspec.json.Decoder(list[msgspec.Raw] | None)
 _null = msgspec.Raw(b"null")
 
 
-@dataclass(frozen=True, slots=True)
-class Completion:
+class Completion(msgspec.Struct, frozen=True):
     """One upstream reply: ``body`` as the server sent it; ``usage`` is None where it gave none.
 
+    ``sent_model`` is how it named its model, in JSON.
     A draft that was chosen from several says of how many (``samples``), and which share of them
     says the same (``agreement``), None where the server wrote another number than was asked for.
     """
@@ -123,22 +126,32 @@ class Completion:
     usage: Usage | None
     samples: int = 1
     agreement: float | None = None
+    sent_model: bytes = b"null"
 
 
 def read_completion(body: bytes) -> Completion:
     """Decode a reply.  Raises ValueError where it is no completion with at least one choice."""
     body.decode()  # what passes undecoded goes into pairs too, where it must be readable
+    model = b"null"
     try:
-        parsed = _completion.decode(body)
+        sent = _completion.decode(body)
+        choices, counts = [_read(each) for each in sent.choices], sent.usage
+        model = bytes(sent.model)
     except msgspec.ValidationError:
-        parsed = _salvaged(body)
-    if not parsed.choices:
+        choices, counts = _salvaged(body)
+    if not choices:
         raise ValueError("a completion without choices")
-    usage = usage_of(parsed.usage)
-    if usage is not None and len(parsed.choices) > 1:
+    usage = usage_of(counts)
+    if usage is not None and len(choices) > 1:
         # llama.cpp writes several choices and counts the tokens of one.
-        usage = replace(usage, output=max(usage.output, sum(map(tokens_in, parsed.choices))))
-    return Completion(body=body, choices=parsed.choices, usage=usage)
+        usage = replace(usage, output=max(usage.output, sum(map(tokens_in, choices))))
+    return Completion(body=body, choices=choices, usage=usage, sent_model=model)
+
+
+def _read(sent: _SentChoice) -> Choice:
+    """A choice with its tokens.  Raises ValidationError."""
+    logprobs = _logprobs.decode(sent.logprobs)
+    return Choice(sent.message, logprobs, sent.finish_reason, sent.logprobs)
 
 
 def tokens_in(choice: Choice) -> int:
@@ -164,7 +177,7 @@ def _parsed(arguments: str) -> object:
         return arguments
 
 
-def _salvaged(body: bytes) -> _Completion:
+def _salvaged(body: bytes) -> tuple[list[Choice], UsageCounts | None]:
     """An answer of which a part is not as it should be: that part is unknown, the rest counts."""
     loose = _loose.decode(body)
     choices = []
@@ -173,10 +186,9 @@ def _salvaged(body: bytes) -> _Completion:
             raise ValueError("a choice without a message")
         message = part_of(_message, choice["message"]) or _Message()
         logprobs = part_of(_logprobs, choice.get("logprobs", _null))
-        choices.append(
-            Choice(message, logprobs, part_of(_text, choice.get("finish_reason", _null)))
-        )
-    return _Completion(choices, part_of(_usage_part, loose.usage))
+        finish_reason = part_of(_text, choice.get("finish_reason", _null))
+        choices.append(Choice(message, logprobs, finish_reason))
+    return choices, part_of(_usage_part, loose.usage)
 
 
 def part_of(decoder: msgspec.json.Decoder[_T], raw: msgspec.Raw) -> _T | None:
@@ -225,18 +237,25 @@ def _draft(choice: Choice, chat: Chat, agreement: float | None, *, is_complete: 
     structure = structure_of(chat, content, _tool_calls(message))
     if not is_complete or reason not in _WHOLE:
         structure = Structure.INVALID
-    # Lists inside: a tuple of a generator costs twice as much, here for every token.
     return Draft(
+        # Of a list: a tuple of a generator costs twice as much, here for every token.
         token_logprobs=tuple([token.logprob for token in tokens]),
-        top_logprobs=tuple(
-            [tuple([top.logprob for top in token.top_logprobs or ()]) for token in tokens]
-        ),
+        top_logprobs=_candidates(tokens),
         structure=structure,
         text=content,
         finish_reason=reason,
         end_logprob=end_logprob_of(said, content) if has_end else None,
         agreement=agreement,
     )
+
+
+def _candidates(tokens: Sequence[ToldToken]) -> tuple[tuple[float, ...], ...]:
+    """The candidates' log-probabilities at each place: two, as we ask for, or however many came."""
+    rows: list[Sequence[_Top]] = [token.top_logprobs or () for token in tokens]
+    try:
+        return tuple([(best.logprob, second.logprob) for best, second in rows])
+    except ValueError:
+        return tuple([tuple([top.logprob for top in row]) for row in rows])
 
 
 def end_logprob_of(tokens: Sequence[ToldToken], content: str) -> float | None:
@@ -279,42 +298,3 @@ def _tool_calls(message: _Message) -> Sequence[ToolCall]:
         ToolCall(function.name or "", function.arguments or "") if function else ToolCall("", "")
         for function in functions
     ]
-
-
-def client_fields(completion: Completion, chat: Chat) -> dict[str, object]:
-    """The top level that the client gets: our model name, the log-probabilities it asked for."""
-    fields: dict[str, object] = {**_fields.decode(completion.body)}
-    choices = _choices.decode(fields["choices"])  # type: ignore[arg-type]  # a Raw is a buffer
-    fields["model"] = chat.model
-    fields["choices"] = [
-        {**choice, "logprobs": client_logprobs(choice.get("logprobs", _null), chat.top_logprobs)}
-        for choice in choices
-    ]
-    return fields
-
-
-def client_logprobs(logprobs: msgspec.Raw, top_logprobs: int | None) -> object:
-    """What is left of log-probabilities once those that only the gateway asked for are gone."""
-    if top_logprobs is None:
-        return None
-    if top_logprobs >= EVIDENCE_TOP_LOGPROBS:
-        return logprobs
-    try:
-        parsed = _client_tokens.decode(logprobs)
-        if parsed is None:
-            return None
-        return {name: _trimmed(entries, top_logprobs) for name, entries in parsed.items()}
-    except msgspec.ValidationError:
-        return None  # what cannot be read cannot be cut to what was asked for
-
-
-def _trimmed(entries: msgspec.Raw, most: int) -> object:
-    """One list of tokens (``content`` or ``refusal``), each with at most so many candidates."""
-    tokens = _tokens.decode(entries)
-    if tokens is None:
-        return None
-    trimmed: list[dict[str, object]] = []
-    for token in tokens:
-        candidates = _tops.decode(token.get("top_logprobs", _null)) or []
-        trimmed.append({**token, "top_logprobs": candidates[:most]})
-    return trimmed

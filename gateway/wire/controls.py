@@ -48,12 +48,13 @@ class Controls(msgspec.Struct, forbid_unknown_fields=True):
 
 
 _said = msgspec.json.Decoder(Controls | None)
-_NULL = msgspec.Raw(b"null")
 
 
 def take_wish(fields: dict[str, msgspec.Raw]) -> Wish:
     """What a body says, taken out of it: no model server is to see it.  Raises RequestError."""
-    raw = fields.pop(FIELD, _NULL)
+    raw = fields.pop(FIELD, None)
+    if raw is None:
+        return NO_WISH
     try:
         said = _said.decode(raw)
     except msgspec.ValidationError as error:
@@ -96,6 +97,9 @@ def named_wish(model: str) -> tuple[str, Wish]:
 
 def agreed(*wishes: Wish) -> Wish:
     """What several places say together.  Raises RequestError where they contradict each other."""
+    wishes = tuple([one for one in wishes if one is not NO_WISH])
+    if not wishes:
+        return NO_WISH
     routes = {one.route for one in wishes if one.route is not None}
     shares = {one.min_confidence for one in wishes if one.min_confidence is not None}
     if len(routes) > 1 or len(shares) > 1:

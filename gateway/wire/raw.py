@@ -14,7 +14,7 @@ _anything = msgspec.json.Decoder()
 
 def is_too_deep(body: bytes) -> bool:
     """Whether valid JSON nests so deep that it could not be read again inside other JSON."""
-    if body.count(b"[") + body.count(b"{") <= _SURELY_SHALLOW:
+    if len(body) <= _SURELY_SHALLOW or body.count(b"[") + body.count(b"{") <= _SURELY_SHALLOW:
         return False
     try:
         _any.decode(b"[" * HEADROOM + body + b"]" * HEADROOM)

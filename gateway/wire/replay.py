@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping
 import msgspec
 
 from gateway.wire.chat import Chat
-from gateway.wire.completion import Completion, client_fields, part_of
+from gateway.wire.client_reply import client_fields
+from gateway.wire.completion import Completion, part_of
 from gateway.wire.raw import one_line
 
 CONTENT_TYPE = "text/event-stream; charset=utf-8"

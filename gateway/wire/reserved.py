@@ -41,10 +41,12 @@ def refuse_reserved(
     """Raise RequestError for what only an operator may set, and for names that are written such
     that not all servers read the same; ``template`` are a template's."""
     for name in fields:
+        if name in READ_HERE:
+            continue
         plain = name.casefold()
         if plain in OPERATOR_ONLY:
             raise RequestError(f"'{name}' can only be set by the gateway's operator.", param=name)
-        if plain in READ_HERE and plain != name:
+        if plain in READ_HERE:
             raise RequestError(f"'{name}' must be written '{plain}'.", param=name)
     if OPERATOR_ONLY_TEMPLATE in (template or ()):
         path = f"chat_template_kwargs.{OPERATOR_ONLY_TEMPLATE}"

@@ -4,9 +4,8 @@ They come as choices (``n``).  What remains is a reply as it would have been to 
 the client of a cascade that samples sees no other drafts and no other usage.
 """
 
-from dataclasses import replace
-
 import msgspec
+from msgspec.structs import replace
 
 from gateway.wire.chat import Chat
 from gateway.wire.completion import Completion, part_of

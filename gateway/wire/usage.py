@@ -1,8 +1,8 @@
-"""What a server's usage says beyond its counts: whether it tells of a cache at all."""
+"""What is asked of a server's usage besides the bill: whether it can be, and tells of a cache."""
 
 import msgspec
 
-from gateway.wire.completion import InputDetails
+from gateway.wire.completion import MAX_TOKENS, InputDetails, UsageCounts, usage_of
 
 
 class _Usage(msgspec.Struct):
@@ -24,3 +24,12 @@ def tells_cached_tokens(body: bytes) -> bool:
         return False
     details = None if usage is None else usage.prompt_tokens_details
     return details is not None and details.cached_tokens is not None
+
+
+def adds_up(counts: UsageCounts) -> bool:
+    """Whether the counts can be believed, and so ``usage_of`` says something."""
+    if counts.prompt_tokens_details is None and counts.completion_tokens_details is None:
+        return (
+            0 <= counts.prompt_tokens <= MAX_TOKENS and 0 <= counts.completion_tokens <= MAX_TOKENS
+        )
+    return usage_of(counts) is not None

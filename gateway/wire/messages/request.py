@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated
 
 import msgspec
@@ -128,7 +128,7 @@ def parse_request(body: bytes, group: str | None, *, is_count: bool = False) -> 
     chat = parse_chat(msgspec.json.encode(passed | adapted), group)
     terms = Terms(known.model, known.stop_sequences or (), begun)
     # The usage, and what the gateway says of the answer, stand at the end of every stream.
-    chat = replace(chat, is_usage_wanted=True)
+    chat = msgspec.structs.replace(chat, is_usage_wanted=True)
     return MessageRequest(fields, chat, terms, conversation.places)
 
 

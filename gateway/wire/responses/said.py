@@ -6,10 +6,10 @@ import msgspec
 
 from gateway.wire.chat import Chat
 from gateway.wire.chunk import Chunk
+from gateway.wire.client_reply import client_logprobs
 from gateway.wire.completion import (
     Completion,
     answer_tokens,
-    client_logprobs,
     end_logprob_of,
     part_of,
 )

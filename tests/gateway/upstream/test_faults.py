@@ -12,7 +12,8 @@ from gateway.errors import (
     UpstreamUnreachable,
 )
 from gateway.upstream.faults import NETWORK_ERRORS, fault_of
-from gateway.upstream.http1 import BrokenOff, TooLarge, Unreachable
+from gateway.upstream.http1 import TooLarge, Unreachable
+from gateway.upstream.reply import BrokenOff
 
 
 def unreachable(cause: BaseException | None) -> Unreachable:

@@ -7,7 +7,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from gateway.upstream.http1 import MAX_HEAD_BYTES, BrokenOff, HttpClient, TooLarge
+from gateway.upstream.http1 import MAX_HEAD_BYTES, HttpClient, TooLarge
+from gateway.upstream.reply import BrokenOff
 from tests.fakes.raw_server import Peer, RawServer, Script, answer, raw_server, turns
 
 CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"

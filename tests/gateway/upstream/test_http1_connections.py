@@ -18,7 +18,8 @@ import pytest
 from gateway.errors import UpstreamError, UpstreamUnavailable
 from gateway.upstream import http1
 from gateway.upstream.faults import fault_of
-from gateway.upstream.http1 import BrokenOff, HttpClient, Unreachable
+from gateway.upstream.http1 import HttpClient, Unreachable
+from gateway.upstream.reply import BrokenOff
 from tests.fakes.raw_server import Peer, RawServer, Script, answer, raw_server, server_tls, turns
 from tests.fakes.serving import closed_port_url, free_port
 

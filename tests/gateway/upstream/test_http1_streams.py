@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from gateway.upstream import http1
-from gateway.upstream.http1 import MAX_UNREAD_BYTES, BrokenOff, HttpClient, Reply
+from gateway.upstream.http1 import MAX_UNREAD_BYTES, HttpClient
+from gateway.upstream.reply import BrokenOff, Reply
 from tests.fakes.raw_server import (
     AT_ONCE,
     Peer,

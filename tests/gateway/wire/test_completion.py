@@ -1,11 +1,10 @@
 import json
 from typing import Any
 
-import msgspec
 import pytest
 
 from gateway.wire.chat import Chat, parse_chat
-from gateway.wire.completion import client_fields, drafts_of, read_completion
+from gateway.wire.completion import drafts_of, read_completion
 from routing.money import Usage
 from routing.vocabulary import Structure
 from tests.fakes.upstream import completion, tokens
@@ -18,12 +17,6 @@ def asked(**changes: Any) -> Chat:
 
 def drafts(body: dict[str, Any], **changes: Any) -> Any:
     return drafts_of(read_completion(json.dumps(body).encode()), asked(**changes))
-
-
-def given(body: dict[str, Any], **changes: Any) -> dict[str, Any]:
-    fields = client_fields(read_completion(json.dumps(body).encode()), asked(**changes))
-    decoded: dict[str, Any] = json.loads(msgspec.json.encode(fields))
-    return decoded
 
 
 def logprobs_of(*entries: dict[str, Any]) -> dict[str, Any]:
@@ -179,53 +172,6 @@ def test_fewer_choices_than_asked_for_are_no_answer() -> None:
 def test_an_answer_that_the_server_broke_off_is_no_answer(ending: str) -> None:
     (draft,) = drafts(completion(choice={"finish_reason": ending}))
     assert draft.structure is Structure.INVALID
-
-
-@pytest.mark.parametrize("logprobs", [{"content": None}, {"content": None, "refusal": []}, {}])
-def test_parts_of_asked_for_log_probabilities_may_be_null(logprobs: dict[str, Any]) -> None:
-    body = given(completion(choice={"logprobs": logprobs}), logprobs=True)
-    assert body["choices"][0]["logprobs"] == logprobs
-
-
-def test_candidates_are_trimmed_wherever_they_stand() -> None:
-    entry = tokens("no")[0]
-    logprobs = {"content": [entry | {"top_logprobs": None}], "refusal": [entry]}
-    body = given(completion(choice={"logprobs": logprobs}), logprobs=True, top_logprobs=1)
-    given_logprobs = body["choices"][0]["logprobs"]
-    assert given_logprobs["content"][0]["top_logprobs"] == []
-    assert len(given_logprobs["refusal"][0]["top_logprobs"]) == 1
-
-
-def test_log_probabilities_are_taken_out_unless_the_client_asked() -> None:
-    body = given(completion())
-    assert body["choices"][0]["logprobs"] is None
-    assert body["model"] == "assistant"
-
-
-@pytest.mark.parametrize(("asked_for", "left"), [(None, 0), (0, 0), (1, 1), (2, 2), (5, 2)])
-def test_the_client_gets_as_many_candidates_as_it_asked_for(
-    asked_for: int | None, left: int
-) -> None:
-    changes = {} if asked_for is None else {"top_logprobs": asked_for}
-    (choice,) = given(completion("Paris."), logprobs=True, **changes)["choices"]
-    (entry,) = choice["logprobs"]["content"]
-    assert entry["token"] == "Paris."
-    assert entry["bytes"] == list(b"Paris.")
-    assert len(entry["top_logprobs"]) == left
-
-
-def test_log_probabilities_that_the_server_did_not_give_stay_null() -> None:
-    body = given(completion(choice={"logprobs": None}), logprobs=True)
-    assert body["choices"][0]["logprobs"] is None
-
-
-def test_fields_that_nobody_here_knows_reach_the_client() -> None:
-    body = completion(novelty={"a": [1, 2.50]}, choice={"matched_stop": 7})
-    returned = given(body)
-    assert returned["novelty"] == {"a": [1, 2.5]}
-    assert returned["choices"][0]["matched_stop"] == 7
-    assert returned["id"] == body["id"]
-    assert returned["usage"] == body["usage"]
 
 
 @pytest.mark.parametrize(("told", "counted"), [(2, 4), (4, 4), (9, 9)])

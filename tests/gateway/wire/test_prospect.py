@@ -3,6 +3,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from gateway.wire.chat import Chat, parse_chat
 from gateway.wire.prospect import prospect_of
@@ -30,7 +31,7 @@ def chat(group: str | None = None, **changes: Any) -> Chat:
 
 @pytest.mark.parametrize("policy", [PLAIN, BOUND])
 def test_prompt_is_not_read_where_no_policy_asks(policy: Policy) -> None:
-    unreadable = replace(chat("metals"), fields={})
+    unreadable = structs.replace(chat("metals"), fields={})
     assert prospect_of(unreadable, policy, {}) == Prospect(group="metals")
 
 

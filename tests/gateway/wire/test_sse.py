@@ -118,3 +118,19 @@ def test_a_server_that_crashed_sends_an_error_and_then_the_end() -> None:
     *_, error, end = split(CRASH.read_bytes())
     assert json.loads(error)["error"]["code"] == 500
     assert is_done(end)
+
+
+LINES = (
+    *(b"data: a", b"data:b", b"data: ", b"data", b"event: c", b": d", b"data: \r", b"e\r", b"\n"),
+    *(b"\n\n", b"\r\n", b"\r\n\r\n", b"data: f\n\n", b"data: g\n\ndata: h\n\n", b"data: i\r\n\n"),
+)
+
+
+@given(st.lists(st.sampled_from(LINES), max_size=8))
+def test_events_that_come_whole_are_read_as_those_that_come_by_the_byte(parts: list[bytes]) -> None:
+    at_once, slowly = EventSplitter(), EventSplitter()
+    at_once.feed(b": begun\n")
+    slowly.feed(b": begun\n")
+    by_the_byte = [payload for byte in b"".join(parts) for payload in slowly.feed(bytes([byte]))]
+    assert [payload for part in parts for payload in at_once.feed(part)] == by_the_byte
+    assert at_once.rest() == slowly.rest()
