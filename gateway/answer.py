@@ -7,6 +7,8 @@ returns; nothing is logged or counted here.
 
 from dataclasses import dataclass, field, replace
 
+from msgspec import Struct
+
 from gateway.errors import (
     GatewayError,
     UpstreamBusy,
@@ -90,8 +92,7 @@ class Cascade:
         return known if self.route is Route.AUTO else replace(known, route=self.route)
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """What the client gets, who wrote it and why.  ``draft`` is None where there was none."""
 
     completion: Completion

@@ -29,10 +29,11 @@ from routing.cascade import (
     settle,
 )
 from routing.handover import Seam, hand_over, obstacle_of
-from routing.streaming import Doubt, Gate, Hold, Release
+from routing.streaming import Doubt, Gate, Hold
 from routing.vocabulary import Degraded, Denied, Handover, NoDraft, Obstacle, Reason, Role, Route
 
 Chunks = Sequence[Chunk]
+_HELD_BACK = (Hold, Defer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +169,7 @@ class AnswerStream:
         """The draft is enough: it goes out from here on."""
         self.course.is_unfinished = False
         self._legs.verdict = verdict
-        self.course.served_by, self._step = Role.STUDENT, self._flow
+        self.course.served_by, self._step = Role.STUDENT, self._let_go
         return ()
 
     def _defer(self, verdict: Verdict) -> Chunks:
@@ -215,16 +216,19 @@ class AnswerStream:
             if self._is_pinned and isinstance(failure, UpstreamRefused):
                 raise
             raise self._legs.nothing_to_serve() from None
-        self.course.served_by, self._step = Role.STUDENT, self._flow
+        self.course.served_by, self._step = Role.STUDENT, self._let_go
         return ()
+
+    async def _let_go(self) -> Chunks:
+        """What was held back goes out, and from here on the rest."""
+        self._step = self._flow
+        return self._released(self._draft)
 
     async def _flow(self) -> Chunks:
         """The draft goes out at the student's pace."""
-        draft, decision = self._draft, self._decision
-        if isinstance(decision, Release | Doubt) and (part := draft.take(decision.tokens)):
-            return part
-        if isinstance(decision, Doubt):
-            return await self._doubt(decision)
+        draft = self._draft
+        if isinstance(self._decision, Doubt):
+            return await self._doubt(self._decision)
         if draft.is_over:
             if isinstance(draft.gate.verdict, Keep):  # a tool call may have been the weakest part
                 self._legs.verdict = draft.gate.verdict
@@ -236,7 +240,12 @@ class AnswerStream:
             if part := await self._take_over():
                 return part
             raise
-        return ()
+        return self._released(draft)
+
+    def _released(self, draft: Drafting) -> Chunks:
+        """What the gate has released and is not out yet."""
+        decision = self._decision
+        return () if isinstance(decision, _HELD_BACK) else draft.take(decision.tokens)
 
     async def _doubt(self, doubt: Doubt) -> Chunks:
         """Half is out, and it is in doubt: the teacher takes over, or the draft goes on."""
@@ -244,7 +253,7 @@ class AnswerStream:
         if part := await self._take_over():
             return part
         self._decision = self._draft.gate.carry_on()
-        return ()
+        return self._released(self._draft)
 
     async def _take_over(self) -> Chunks:
         """The teacher goes on with what is out, or starts again; nothing where it does neither."""

@@ -33,6 +33,7 @@ from gateway.key_entries import doubts_about_keys
 from gateway.key_sources import Places, sources_at
 from gateway.key_watch import KeyWatch
 from gateway.keys import Keys
+from gateway.lag import LagWatch
 from gateway.ledger import Ledger, posting
 from gateway.legs import Model
 from gateway.named_models import LoadedModel
@@ -99,7 +100,9 @@ class Gateway:
     async def running(self) -> AsyncIterator[None]:
         """Ask servers and ship pairs in the background; at the end flush, close everything."""
         observer = self.context.observer
+        lag = LagWatch(self.context.clock, time.thread_time, observer.metrics.loop.looked)
         async with (
+            lag.running(),
             self.pairs.running(),
             posting(observer.ledger, self.pairs, observer.shipping_ended),
             self.keys.running(),
@@ -111,6 +114,8 @@ class Gateway:
             ask_servers(self.context)
             yield
             await self._end_background()
+            self.context.aside.close()
+            self.context.keeping.close()
             await self.stored.close()
             last_spans = asyncio.create_task(self.context.tracing.close())
         await last_spans
@@ -288,15 +293,19 @@ def create_app(gateway: Gateway) -> ASGIApp:
     app.add_route("/v1/models", models.every, methods=["GET"])
     app.add_route("/v1/models/{model:path}", models.one, methods=["GET"])
     if gateway.is_metrics_on_main_port:
-        app.add_route("/metrics", MetricsPage(context).__call__, methods=["GET"])
+        app.add_route("/metrics", _metrics_page(context).__call__, methods=["GET"])
     return _Front(context, app, routes)
 
 
 def create_ops_app(gateway: Gateway) -> FastAPI:
     """What operators and Prometheus ask, on a port of its own.  It has no lifespan to manage."""
     app = _bare_app(gateway, None)
-    app.add_route("/metrics", MetricsPage(gateway.context).__call__, methods=["GET"])
+    app.add_route("/metrics", _metrics_page(gateway.context).__call__, methods=["GET"])
     return app
+
+
+def _metrics_page(context: Context) -> MetricsPage:
+    return MetricsPage(context.observer.metrics.parts, context.clock)
 
 
 def _bare_app(gateway: Gateway, lifespan: Callable[[FastAPI], object] | None) -> FastAPI:

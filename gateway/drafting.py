@@ -22,6 +22,8 @@ _WHOLE = frozenset({"stop", "length", "tool_calls", "function_call", "content_fi
 MAX_WORD_CHUNKS = 16
 
 Decision = Hold | Release | Defer | Doubt
+_HOLD = Hold()
+_REJECTIONS = (Defer, Doubt)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,7 @@ class Drafting:
         self._has_tool_call = False
         self._may_call = Need.TOOLS in chat.needs
         self._unclear: list[Token] = []
-        self._unread: deque[Chunk] = deque()
+        self._unread: Sequence[Chunk] = ()
         self._held: deque[tuple[int, Chunk]] = deque()
         self._released: list[str] = []
         self._released_tokens = 0
@@ -75,16 +77,17 @@ class Drafting:
 
         A student that has not said anything when the window's time is over has failed.
         """
-        if not self._unread:
-            chunks = await self.leg.read(self._until)
-            if chunks is None:
-                return self._expire()
-            if not chunks:
-                return self._end()
-            self._unread.extend(chunks)
-        decision: Decision = Hold()
-        while self._unread and isinstance(decision, Hold | Release):
-            decision = self._take_in(self._unread.popleft())
+        chunks = self._unread or await self.leg.read(self._until)
+        if chunks is None:
+            return self._expire()
+        if not chunks:
+            return self._end()
+        decision: Decision = _HOLD
+        read = 0
+        while read < len(chunks) and not isinstance(decision, _REJECTIONS):
+            decision = self._take_in(chunks[read])
+            read += 1
+        self._unread = chunks[read:]
         if isinstance(decision, Hold) and self.releasable:
             return Release(self.releasable)  # a tool call holds back no text that came before it
         return decision
@@ -93,22 +96,16 @@ class Drafting:
         """Have the gate judge no more: the draft is served whatever it is, however slowly."""
         self._is_gated = False
         self._until = None
-        return Release(self._tokens)
+        return Release(self.gate.tokens)
 
     def take(self, tokens: int) -> Sequence[Chunk]:
         """What may go out now that so many tokens are released, and is not out yet."""
-        ready = []
-        while self._held and self._held[0][0] <= tokens:
-            ready.append(self._held.popleft())
-        if self._handover is Handover.CONTINUE and not self.is_over:
-            seam = _seam([chunk.content for _, chunk in ready])
-            self._held.extendleft(reversed(ready[seam:]))
-            del ready[seam:]
+        held, ready = self._held, []
         if self._handover is not Handover.NEVER:
-            self._released += [chunk.content for _, chunk in ready]
-        if ready:
-            self._released_tokens = ready[-1][0]
-        return [chunk for _, chunk in ready]
+            return self._take_to_seam(tokens)
+        while held and held[0][0] <= tokens:
+            ready.append(held.popleft()[1])
+        return ready
 
     def take_reasoning(self) -> Sequence[Chunk]:
         """What has come of reasoning before the first word of the answer, and is not out yet."""
@@ -133,7 +130,7 @@ class Drafting:
     @property
     def releasable(self) -> int:
         """How many tokens may be out by now: half a tool call is none of them."""
-        return self.gate.released if self._is_gated else self._tokens
+        return self.gate.released if self._is_gated else self.gate.tokens
 
     @property
     def is_whole(self) -> bool:
@@ -145,25 +142,40 @@ class Drafting:
         """Whether the student was stopped before it was through."""
         return self.leg.is_closed and not self.is_over
 
-    @property
-    def _tokens(self) -> int:
-        return self.gate.tokens
+    def _take_to_seam(self, tokens: int) -> Sequence[Chunk]:
+        """The same where the teacher may take over: as far as it could go on; noted as out."""
+        ready = []
+        while self._held and self._held[0][0] <= tokens:
+            ready.append(self._held.popleft())
+        if self._handover is Handover.CONTINUE and not self.is_over:
+            seam = _seam([chunk.content for _, chunk in ready])
+            self._held.extendleft(reversed(ready[seam:]))
+            del ready[seam:]
+        self._released += [chunk.content for _, chunk in ready]
+        if ready:
+            self._released_tokens = ready[-1][0]
+        return [chunk for _, chunk in ready]
 
     def _take_in(self, chunk: Chunk) -> Decision:
         is_out = isinstance(self.gate.verdict, Keep) and not self._is_held_out
         if not is_out or chunk.is_tool_call or self._handover is not Handover.NEVER:
             self.assembly.add(chunk)
+        if chunk.cut is None:  # else it is text, and there is nothing else to it
+            self._note(chunk)
+        self._text.append(chunk.content)
+        self.has_begun = self.has_begun or chunk.says_something
+        decision = self._judge(chunk) if self._is_gated else Release(self.gate.tokens)
+        self._held.append((self.gate.tokens, chunk))
+        return decision
+
+    def _note(self, chunk: Chunk) -> None:
+        """What there is to a chunk besides text."""
         self._finish_reason = chunk.finish_reason or self._finish_reason
         if chunk.end_logprob is not None:
             self._end_logprob = chunk.end_logprob
-        self._text.append(chunk.content)
         self._has_tool_call |= chunk.is_tool_call
-        self.has_begun = self.has_begun or chunk.says_something
         if chunk.is_tool_call or chunk.reasoning or chunk.has_unread_text:
             self.beyond_text = self.beyond_text or _form_of(chunk)
-        decision = self._judge(chunk) if self._is_gated else Release(self._tokens)
-        self._held.append((self._tokens, chunk))
-        return decision
 
     def _judge(self, chunk: Chunk) -> Decision:
         """What the gate says to the chunk's tokens.
@@ -174,8 +186,10 @@ class Drafting:
         if self._may_call and not chunk.is_answer:
             self._unclear.extend(chunk.tokens)
             return self.gate.feed(())
-        tokens = [*self._unclear, *chunk.tokens]
-        self._unclear.clear()
+        tokens = chunk.tokens
+        if self._unclear:
+            tokens = [*self._unclear, *tokens]
+            self._unclear.clear()
         if chunk.is_tool_call or (self._has_tool_call and not chunk.content):
             return self.gate.tool_call(tokens)
         return self.gate.feed(tokens)
@@ -194,7 +208,7 @@ class Drafting:
         self.is_over = True
         self.leg.close()
         if not self._is_gated:
-            return Release(self._tokens)
+            return Release(self.gate.tokens)
         return self.gate.end(
             Ending(
                 structure=self._structure(),

@@ -1,9 +1,12 @@
 """Frozen facts about what happened.  Whoever counts, logs or bills reads these and nothing else."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from math import inf
+
+from msgspec import Struct
+from msgspec.structs import force_setattr
 
 from routing.baseline import Correction, Estimate
 from routing.bill import Entry
@@ -49,8 +52,9 @@ ANSWERED = frozenset({Ending.KEPT, Ending.ESCALATED, Ending.DEGRADED})
 KEEPING = frozenset({None, Reason.CONFIDENT, Reason.VALID_STRUCTURE, Reason.LATE_DOUBT})
 
 
-@dataclass(frozen=True, slots=True)
-class Leg:
+# These two are made for every request: a struct is, in a fifth of the time that a frozen dataclass
+# takes.
+class Leg(Struct, frozen=True):
     """One call to a model.
 
     ``usage`` is None where nobody knows what the server did, ``cost_pico`` also where it has no
@@ -83,8 +87,7 @@ class Denial:
     cause: NotAsked
 
 
-@dataclass(frozen=True, slots=True)
-class RequestSettled:
+class RequestSettled(Struct, frozen=True):
     """One request from its first byte to its last.
 
     ``cascade`` is None where the request named none of ours; ``reason`` where no verdict was
@@ -123,11 +126,10 @@ class RequestSettled:
     body_seconds: float = 0.0
     first_tokens: int = 0
     trace_id: str | None = None
-    entries: Sequence[Entry] = field(init=False)
+    entries: Sequence[Entry] = ()
 
     def __post_init__(self) -> None:
-        entries = [leg.entry(self.kind_of(leg)) for leg in self.legs]
-        object.__setattr__(self, "entries", entries)
+        force_setattr(self, "entries", [leg.entry(self.kind_of(leg)) for leg in self.legs])
 
     @property
     def is_answered(self) -> bool:

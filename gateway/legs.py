@@ -4,6 +4,8 @@ from asyncio import CancelledError
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from msgspec import Struct, structs
+
 from gateway.errors import (
     BudgetSpent,
     GatewayError,
@@ -65,8 +67,7 @@ class Model:
         return not is_too_long(room, asked, self.habits)
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(Struct, frozen=True):
     """What came of a call: ``error`` is None where it went well."""
 
     usage: Usage | None
@@ -214,10 +215,8 @@ class Legs:
         if model.is_by_time and whole.cost_pico is not None:
             cost = share_of(whole.cost_pico, one.output, others.output)
             rest = whole.cost_pico - cost
-        self.made += [
-            replace(whole, usage=one, cost_pico=cost),
-            replace(whole, usage=others, cost_pico=rest, error=SPARE),
-        ]
+        spare = structs.replace(whole, usage=others, cost_pico=rest, error=SPARE)
+        self.made += [structs.replace(whole, usage=one, cost_pico=cost), spare]
 
     def note(self, charge: Charge, outcome: Outcome) -> None:
         """Note one call that is over."""
@@ -397,4 +396,4 @@ def _rest_of(whole: Outcome, before: Outcome | None) -> Outcome:
         return whole
     is_estimated = whole.is_estimated or before.is_estimated
     rest = less(whole.usage, before.usage, is_exact=not is_estimated)
-    return replace(whole, usage=rest, is_estimated=is_estimated and rest is not None)
+    return structs.replace(whole, usage=rest, is_estimated=is_estimated and rest is not None)

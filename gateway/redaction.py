@@ -15,7 +15,7 @@ import msgspec
 from gateway.config_file import ConfigError
 
 GROUP = "understudy.redactors"
-REDACTOR_SECONDS = 1.0  # for one pair: other requests wait meanwhile
+REDACTOR_SECONDS = 1.0  # for one pair: other requests may wait meanwhile
 MAX_TEXT_CHARACTERS = 2**20  # of one text: it cannot be interrupted
 REMOVED = "[removed: not text]"
 

@@ -41,6 +41,11 @@ class Safekeeping:
     redactor: Redactor | None = None
     sealer: Seal | None = None
 
+    @property
+    def is_quick(self) -> bool:
+        """Whether nothing is done to the content."""
+        return self.redactor is None and self.sealer is None
+
     def keep(self, content: bytes) -> Kept:
         """The content, an object of JSON, as it may be written.  Never raises."""
         name = None

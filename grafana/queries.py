@@ -97,6 +97,12 @@ def everywhere(metric: str, *matchers: str) -> str:
     return f"{metric}{{{', '.join((FROM, *matchers))}}}"
 
 
+def quantile_everywhere(of: float, histogram: str) -> str:
+    """A quantile of what is not told apart by cascade, over all replicas."""
+    buckets = everywhere(f"{histogram}_bucket")
+    return f"histogram_quantile({of}, sum by (le) (rate({buckets}[{PACE}])))"
+
+
 def expected_disagreement() -> str:
     """What fitted policies themselves expect to be wrong among kept drafts, by cascade; the
     confidence of others is no probability."""

@@ -9,6 +9,7 @@ from grafana.queries import (
     everywhere,
     increase,
     quantile,
+    quantile_everywhere,
     rate,
     seen,
     share,
@@ -367,7 +368,7 @@ KEYS_AGE = Panel(
     title="Age of the clients' keys",
     shape=Shape.LINES,
     unit="s",
-    width=24,
+    width=12,
     height=6,
     lowest=0,
     runbook=("KeysNotRead",),
@@ -383,6 +384,32 @@ KEYS_AGE = Panel(
     ),
 )
 
+LOOP_LAG = Panel(
+    id=218,
+    title="Lag of the event loop",
+    shape=Shape.LINES,
+    unit="s",
+    width=12,
+    height=6,
+    lowest=0,
+    meaning=Meaning(
+        reads="The 99th percentile of how late a timer comes that is due 50 times a second: for so "
+        "long everything waits. *computing* is the part of it in which the gateway had a "
+        "processor.",
+        act="Both above 20 ms: too much load for one core, prompts of many megabytes, or a slow "
+        "redactor; add replicas, or lower `UNDERSTUDY_MAX_BODY_BYTES`. The lag alone: the CPU "
+        "limit, a crowded node, or a slow disk under the journal.",
+        empty="No gateway is scraped",
+    ),
+    queries=tuple(
+        Query(quantile_everywhere(0.99, histogram), name)
+        for histogram, name in (
+            ("understudy_loop_lag_seconds", "lag"),
+            ("understudy_loop_computing_seconds", "computing"),
+        )
+    ),
+)
+
 BOARD = Board(
     uid="understudy-serving",
     title="Understudy / Serving",
@@ -394,6 +421,6 @@ BOARD = Board(
         Section("How fast, to the client", (LATENCY, LATENCY_BY_OUTCOME, FIRST_TOKEN)),
         Section("Where the time goes", (PER_TOKEN, OWN_TIME, UPSTREAM_TIME)),
         Section("Room", (QUEUES, OPEN)),
-        Section("The gateways", (REPLICAS, LOST_LINES, COST_UNKNOWN, KEYS_AGE)),
+        Section("The gateways", (REPLICAS, LOST_LINES, COST_UNKNOWN, KEYS_AGE, LOOP_LAG)),
     ),
 )

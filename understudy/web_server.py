@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import urllib.parse
 from typing import Any, cast
 
 import httptools
@@ -10,11 +11,11 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from gateway.errors import RequestError
 from gateway.wire.errors import error_body
+from understudy.replying import LAST_REPLY, Cycle
 from understudy.upgrades import BodyReader
 
 KEEP_ALIVE_SECONDS = 75
 LINGER_SECONDS = 5  # for a client that was not told to ask for its next answer
-LAST_REPLY = (b"connection", b"close")
 # Of what is no body: a request's line and headers, or what stands between and behind its chunks.
 # Nobody's key is known by then.  What comes in one piece is looked at as a whole.
 MAX_HEAD_BYTES = 64 * 2**10
@@ -33,17 +34,16 @@ class Connection(HttpToolsProtocol):
     _body: BodyReader | None = None
     _head_bytes = 0
     _head_since: float | None = None
+    _idle_until: float | None = None  # when it is closed unless another request comes
+    _answering: RequestResponseCycle | None = None  # others that were asked wait behind it
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
         """Take in a client, which may not stay silent for longer than between two requests."""
         super().connection_made(transport)
-        self.timeout_keep_alive_task = self.loop.call_later(
-            self.timeout_keep_alive, self.timeout_keep_alive_handler
-        )
+        self._idle_until = self.loop.time() + self.timeout_keep_alive
 
     def data_received(self, data: bytes) -> None:
         """Take in what came: uvicorn's own, but for offers to go on in another protocol."""
-        self._unset_keepalive_if_required()
         self._head_bytes += len(data)
         try:
             if self._body is None:
@@ -65,20 +65,72 @@ class Connection(HttpToolsProtocol):
         if len(self.pipeline) >= MAX_WAITING:
             raise RuntimeError("too many wait already")  # to the parser, which then reads no more
         super().on_message_begin()
-        self._head_since = self.loop.time()
+        self._head_since, self._idle_until = self.loop.time(), None
 
     def on_headers_complete(self) -> None:
         """It is whole."""
-        self._head_bytes, self._head_since = 0, None
-        super().on_headers_complete()
+        # It may have begun before the last answer ended, behind which the connection seemed idle.
+        self._head_bytes, self._head_since, self._idle_until = 0, None, None
+        url, version = httptools.parse_url(self.url), self.parser.get_http_version()
+        scope = cast("dict[str, Any]", self.scope)
+        scope["method"] = self.parser.get_method().decode("ascii")
+        scope["http_version"] = version
+        scope["raw_path"], scope["query_string"] = url.path, url.query or b""
+        path = url.path.decode("ascii")
+        scope["path"] = urllib.parse.unquote(path) if "%" in path else path
+        before = self._asked
+        self.cycle = Cycle(
+            scope,
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=False,
+            default_headers=self.server_state.default_headers,
+            message_event=asyncio.Event(),
+            expect_100_continue=self.expect_100_continue,
+            keep_alive=version != "1.0" and self.parser.should_keep_alive(),
+            on_response=self.on_response_complete,
+        )
+        if before is None or before.response_complete:
+            self._start_asgi_task(self.cycle, self.app)
+        else:  # it has not had its last answer yet
+            self.flow.pause_reading()
+            self.pipeline.appendleft((self.cycle, self.app))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client has left."""
+        super().connection_lost(exc)  # which knows of the last request alone
+        answering = self._answering
+        if isinstance(answering, Cycle) and not answering.response_complete:
+            answering.disconnected = True
+            answering.message_event.set()
+            answering.left()
 
     def on_body(self, body: bytes) -> None:
         """A piece of the body has come, of which the exchange knows how much it may be."""
         self._head_bytes = 0
         super().on_body(body)
 
-    def end_slow_head(self) -> None:
-        """Close where a head has begun and is not whole after so long."""
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._answering = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def on_response_complete(self) -> None:
+        """Go on to a request that waits, or wait for one; no timer of its own for each."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        else:
+            self._idle_until = self.loop.time() + self.timeout_keep_alive
+
+    def end_overdue(self) -> None:
+        """Close where a head has begun and is not whole after so long, or nothing has come."""
+        if self._idle_until is not None and self.loop.time() >= self._idle_until:
+            self.timeout_keep_alive_handler()
         since = self._head_since
         if since is not None and self.loop.time() - since >= HEAD_SECONDS:
             self._refuse(
@@ -105,8 +157,8 @@ class Connection(HttpToolsProtocol):
 
     def _refuse(self, status: str, message: str) -> None:
         """Say in OpenAI's form what is wrong, unless that would be inside an answer, and close."""
-        asked = self._asked
-        is_inside = asked is not None and asked.response_started and not asked.response_complete
+        answer = self._answering
+        is_inside = answer is not None and answer.response_started and not answer.response_complete
         if is_inside or self.transport.is_closing():
             self.transport.close()
             return
@@ -134,9 +186,9 @@ class Connection(HttpToolsProtocol):
 
     def shutdown(self) -> None:
         """Close at once, but for what is being answered, or was until a moment ago."""
-        asked, timer, linger = self._asked, self.timeout_keep_alive_task, self._linger_seconds
+        asked, until, linger = self._asked, self._idle_until, self._linger_seconds
         is_answering = asked is not None and not asked.response_complete
-        is_lingering = timer is not None and timer.when() - self.loop.time() <= linger
+        is_lingering = until is not None and until - self.loop.time() <= linger
         if not (linger and (is_answering or is_lingering)):
             super().shutdown()
 
@@ -154,7 +206,7 @@ class Server(uvicorn.Server):
         if counter % _TICKS == 0:
             for connection in list(self.server_state.connections):
                 if isinstance(connection, Connection):
-                    connection.end_slow_head()
+                    connection.end_overdue()
         return await super().on_tick(counter)
 
     def end_connections(self, delay_seconds: int) -> None:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import partial
 
 from gateway.answer import Answer
 from gateway.answer_stream import Course
@@ -21,6 +22,7 @@ from routing.rollout import Arm
 from routing.vocabulary import Basis, Handover, Reason, Role, Route
 
 ALWAYS = Fraction(1)
+NOTHING_LEARNT = Ratios()
 
 
 @dataclass(slots=True)
@@ -49,7 +51,7 @@ class Account:
     first_tokens: int = 0
     is_settled: bool = False
     fact: RequestSettled | None = None
-    ratios: Ratios = field(default_factory=Ratios)
+    ratios: Ratios = NOTHING_LEARNT
     holdout: Fraction = Fraction(0)
     trial: Trial | None = None
     arm: Arm = Arm.INCUMBENT
@@ -139,8 +141,11 @@ class Account:
             self.ratios = self.served.learner.ratios
             self.legs.is_drawn = bool(self.holdout) and self.context.dice() < self.holdout
 
-    def log_pair(self, rescue: Rescue) -> str | None:
-        """Write a pair to the journal, where that is allowed; its id, None where there is none."""
+    async def log_pair(self, rescue: Rescue) -> str | None:
+        """Write a pair to the journal, where that is allowed; its id, None where there is none.
+
+        Much content is redacted and sealed in a thread; anything else happens at once.
+        """
         chat, served = self.chat, self.served
         if chat is None or served is None or not self.is_storing:
             return None
@@ -154,7 +159,10 @@ class Account:
             tenant=None if tenant is None else tenant.name,
             tenant_may_train=tenant is None or tenant.may_train,
         )
-        kept = served.safekeeping.keep(content_of(chat, rescue))
+        content = content_of(chat, rescue)
+        keep = partial(served.safekeeping.keep, content)
+        is_quick = served.safekeeping.is_quick
+        kept = keep() if is_quick else await self.context.keeping.for_body(content, keep)
         if kept.dropped is not None:
             fact = ContentDropped(
                 cascade=served.cascade.name,

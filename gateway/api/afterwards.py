@@ -43,7 +43,7 @@ async def _finish_draft(account: Account, draft: Drafting, legs: Legs, rescue: R
     else:
         if draft.is_whole:
             usage, body = draft.leg.usage, draft.assembly.body()
-            account.log_pair(replace(rescue, draft=body, is_draft_complete=True))
+            await account.log_pair(replace(rescue, draft=body, is_draft_complete=True))
     finally:
         draft.leg.close()
         _bill(account, legs)

@@ -5,6 +5,7 @@ The facts are told, and the pair is in the journal, before the last byte of the 
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from starlette.types import Receive, Scope, Send
 
@@ -13,17 +14,18 @@ from gateway.answer_stream import AnswerStream, Wishes
 from gateway.api.account import Account
 from gateway.api.arms import assign, leave
 from gateway.api.context import Context, Served
-from gateway.api.entering import enter, json_body, tenant_of
+from gateway.api.entering import enter, json_body, tenant_of, understood
 from gateway.api.exchange import (
     ClientGone,
     Departure,
     header,
+    passing_on,
+    reply,
     request_id,
     send_error,
-    send_response,
 )
 from gateway.api.limited import reserve, settle_permit
-from gateway.api.live import STATUS, EventSender, LiveAnswer, collect, tell
+from gateway.api.live import STATUS, EventSender, LiveAnswer, Ways, collect, tell
 from gateway.api.shadows import conclude
 from gateway.api.storing import recorded
 from gateway.api.wishes import find_cascade, refuse_foreign_ids, wish_of
@@ -37,7 +39,6 @@ from gateway.errors import (
 from gateway.facts import Ending
 from gateway.legs import Legs
 from gateway.pairs import Rescue
-from gateway.wire.bounds import refuse_crowd
 from gateway.wire.chat import GROUP_HEADER, group_of
 from gateway.wire.completion import Completion, read_completion
 from gateway.wire.errors import status_of
@@ -123,22 +124,24 @@ class _Exchange:
             settle_permit(account)
             context.keys.end(account.tenant)
             conclude(account)
+            self._events = None  # it leads back here: nothing is to wait for the collector
 
     async def _admitted(self) -> tuple[Asked, Served]:
         context, scope, account = self._context, self._scope, self._account
         account.tenant = tenant_of(context, scope)
         enter(context, account.tenant)
-        limits, waiting_since = context.limits, context.clock()
+        waiting_since = context.clock()
         body = await json_body(context, scope, self._receive)
         account.body_seconds = context.clock() - waiting_since
         group = group_of(header(scope, GROUP_HEADER.encode()))
-        refuse_crowd(body, limits.body_members, limits.body_entries)
-        asked = self._asked = self._wire.read(body, group)
+        read = partial(self._wire.read, group=group)
+        asked = self._asked = await understood(context, body, read)
         chat = account.chat = asked.chat
         incumbent, named = find_cascade(context, account.tenant, chat)
         wish = wish_of(scope, chat, named, account.tenant)
         refuse_foreign_ids(chat, incumbent, wish)
-        incumbent.admission.check(chat)
+        await context.aside.for_body(body, partial(incumbent.admission.check, chat))
+        incumbent, _ = find_cascade(context, account.tenant, chat)  # another by now, perhaps
         served = assign(account, chat, incumbent, scope, wish)
         asked = recorded(asked, account)
         await reserve(account, chat, served)
@@ -169,9 +172,9 @@ class _Exchange:
         if asked.chat.is_stream:
             await self._send_stream(served, lambda _: self._replayed(asked, served))
             return
-        with Departure(self._receive):
+        with Departure(self._scope, self._receive):
             given = await answer(asked.chat, served.cascade, self._account.legs)
-        completion = self._record(given, served)
+        completion = await self._record(given, served)
         headers, body = self._whole_headers(), asked.whole(completion)
         self._account.settle(self._account.ending, STATUS)
         await self._send_whole(headers, body)
@@ -191,11 +194,11 @@ class _Exchange:
             if chat.is_stream:
                 await self._send_stream(served, LiveAnswer(account, asked, stream).relay)
             else:
-                with Departure(self._receive):
+                with Departure(self._scope, self._receive):
                     whole = await collect(stream)
                 body = asked.whole(read_completion(whole.body()))
                 try:
-                    tell(account, stream)
+                    await tell(account, stream)
                 except NotRecorded as loss:
                     draft = self._draft_instead(_whole_draft(stream), served, loss)
                     body = asked.whole(draft)
@@ -209,14 +212,13 @@ class _Exchange:
     ) -> None:
         """Send what ``write`` sends, and then the end, which it returns, while the client stays."""
         seconds = served.cascade.streaming.keepalive_seconds
-        departure = Departure(self._receive)
-        events = self._events = EventSender(
-            self._send, self._stream_headers, seconds, departure.give_up
-        )
+        departure = Departure(self._scope, self._receive)
+        ways = Ways(self._send, passing_on(self._scope, self._send))
+        events = self._events = EventSender(ways, self._stream_headers, seconds, departure.give_up)
         try:
             with departure:
                 last = await write(events)
-                await events.write(last, is_last=True)
+                await events.send(last, is_last=True)
         finally:
             events.close()
 
@@ -224,19 +226,19 @@ class _Exchange:
         """The whole answer as events.  Meanwhile comments may go out, and with them the headers."""
         account = self._account
         given = await answer(asked.chat, served.cascade, account.legs)
-        completion = self._record(given, served)
+        completion = await self._record(given, served)
         events = b"".join(asked.replay(completion, account.trailer()))
         account.settle(account.ending, STATUS)
         return events
 
-    def _record(self, given: Answer, served: Served) -> Completion:
+    async def _record(self, given: Answer, served: Served) -> Completion:
         """Note who answered, and write the pair; gives what is to be served."""
         account, course = self._account, self._account.course
         account.given = given
         course.served_by, course.degraded = given.served_by, given.degraded
         if given.served_by is Role.TEACHER:
             try:
-                account.insist_on(account.log_pair(_rescue(given, account)))
+                account.insist_on(await account.log_pair(_rescue(given, account)))
             except NotRecorded as loss:
                 return self._draft_instead(given.draft, served, loss)
         return given.completion
@@ -258,7 +260,7 @@ class _Exchange:
 
     async def _send_whole(self, headers: dict[str, str], body: bytes) -> None:
         self._account.add_cost(headers)
-        await send_response(self._send, STATUS, headers, body)
+        await reply(self._scope, self._send, STATUS, headers, body)
 
     def _whole_headers(self) -> dict[str, str]:
         return {"content-type": "application/json", **self._account.headers()}

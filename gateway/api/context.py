@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 from gateway.answer import Cascade
+from gateway.aside import Aside
 from gateway.keys import Keys
 from gateway.limiting import Limiter
 from gateway.pairs import Source
@@ -106,6 +107,8 @@ class Context:
     ``named`` are the models that clients ask past any cascade.
     ``is_pair_due``: where a pair cannot be written, its answer may not be delivered.
     ``clock`` is steady; ``epoch`` is seconds since 1970; ``dice`` falls evenly in [0, 1).
+    ``aside`` is for bodies that take long to understand, ``keeping`` for content that takes long to
+    redact and seal: an operator's redactor that hangs holds up no bodies.
     ``background`` holds what goes on after its request was answered; ``cut_requests`` counts those
     that were still open when the drain was over.  ``is_starting``: it is not known yet which
     students are in force.
@@ -125,6 +128,8 @@ class Context:
     named: Mapping[str, NamedModel] = field(default_factory=dict)
     is_pair_due: bool = False
     tracing: Tracing = field(default_factory=PassingOn)
+    aside: Aside = field(default_factory=Aside)
+    keeping: Aside = field(default_factory=Aside)
     background: set[asyncio.Task[None]] = field(default_factory=set)
     is_starting: bool = False
     is_draining: bool = False

@@ -4,16 +4,17 @@ Nothing is written, so nothing is billed; what one request, those of one key and
 take holds here as well.  It is told of as a request that passes to a tokenizer.
 """
 
+from functools import partial
+
 from starlette.types import Receive, Scope, Send
 
 from gateway.api.context import Context
-from gateway.api.entering import enter, json_body, tenant_of
+from gateway.api.entering import enter, json_body, tenant_of, understood
 from gateway.api.exchange import Departure
 from gateway.api.limited import reserve_passed
 from gateway.api.passed import PassedExchange
 from gateway.api.wishes import find_cascade, wish_of
 from gateway.errors import GatewayError
-from gateway.wire.bounds import refuse_crowd
 from gateway.wire.messages.counting import count_body
 from gateway.wire.messages.request import parse_request
 from gateway.wire.passing import PassedRoute
@@ -35,12 +36,12 @@ class CountTokens:
 
 
 async def _count(told: PassedExchange, receive: Receive) -> bytes:
-    context, limits = told.context, told.context.limits
+    context = told.context
     tenant = told.tenant = tenant_of(context, told.scope)
     enter(context, tenant)
     body = await json_body(context, told.scope, receive)
-    refuse_crowd(body, limits.body_members, limits.body_entries)
-    request = parse_request(body, None, is_count=True)
+    read = partial(parse_request, group=None, is_count=True)
+    request = await understood(context, body, read)
     served, named = find_cascade(context, tenant, request.chat)
     told.model = served.cascade.name
     wish = wish_of(told.scope, request.chat, named, tenant)
@@ -48,7 +49,7 @@ async def _count(told: PassedExchange, receive: Receive) -> bytes:
     try:
         served.admission.check(request.chat)
         told.permit = await reserve_passed(context, tenant, body, None, is_free=True)
-        with Departure(receive):
+        with Departure(told.scope, receive):
             return count_body(await served.counters[role].count(request))
     except GatewayError as error:
         if error.param is not None:

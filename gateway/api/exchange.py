@@ -5,8 +5,9 @@ Written against ASGI itself: a framework's request object costs more than the wh
 
 import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from typing import Protocol
 
 from starlette.types import Message, Receive, Scope, Send
 
@@ -14,6 +15,9 @@ from gateway.errors import BodyTooLarge, GatewayError, RequestTimeout, Unsupport
 from gateway.wire.errors import error_headers, status_of
 from gateway.wire.protocol import Wire
 
+# The ASGI extension by which our own server offers its side of an exchange.
+EXCHANGE = "understudy.exchange"
+_HEADERS = "understudy.headers"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 
@@ -21,13 +25,60 @@ class ClientGone(Exception):
     """The client left before it had an answer."""
 
 
+class ServerExchange(Protocol):
+    """What a server that knows us can do for a request, for less than ASGI's messages take.
+
+    Whoever stands between it and a route reads or changes messages: then there have to be some.
+    """
+
+    async def receive(self) -> Message:
+        """ASGI's own."""
+
+    async def send(self, message: Message) -> None:
+        """ASGI's own."""
+
+    def arrived_body(self) -> bytes | None:
+        """The whole body, where it is there already and nobody has read of it."""
+
+    def on_departure(self, told: Callable[[], None] | None) -> None:
+        """Have that called when the client leaves, at once where it has left; None: no more."""
+
+    async def reply(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+        """Send a whole reply, whose length is added to the headers."""
+
+    def pass_on(self, part: bytes) -> bool:
+        """Write a part of a stream at once; False where it has to be sent, and perhaps waited for.
+
+        That is so before the first part, and while the client reads slowly.
+        """
+
+
+def passing_on(scope: Scope, send: Send) -> Callable[[bytes], bool]:
+    """How a part of a stream is written at once: ``ServerExchange.pass_on``."""
+    exchange = exchange_of(scope, send)
+    return _never if exchange is None else exchange.pass_on
+
+
+def _never(_: bytes) -> bool:
+    return False
+
+
+def exchange_of(scope: Scope, way: Receive | Send) -> ServerExchange | None:
+    """The server's side of an exchange, where ``way`` leads there and to nobody before."""
+    extension = scope.get("extensions", {}).get(EXCHANGE)
+    if extension is None:
+        return None
+    exchange: ServerExchange = extension["exchange"]
+    return exchange if way in (exchange.receive, exchange.send) else None
+
+
 def header(scope: Scope, name: bytes) -> str | None:
     """The first header of that lower-case name."""
-    for key, value in scope["headers"]:
-        if key == name:
-            text: str = value.decode("latin-1")
-            return text
-    return None
+    headers = scope.get(_HEADERS)
+    if headers is None:  # the first question of several
+        headers = scope[_HEADERS] = dict(reversed(scope["headers"]))
+    value: bytes | None = headers.get(name)
+    return None if value is None else value.decode("latin-1")
 
 
 def request_id(scope: Scope, fresh: str) -> str:
@@ -54,6 +105,11 @@ async def read_body(scope: Scope, receive: Receive, *, most: int, seconds: float
         raise UnsupportedMediaType("The body must be sent without a transfer coding but 'chunked'.")
     if declared is not None and declared.isdigit() and int(declared) > most:
         raise BodyTooLarge(f"The body has {declared} bytes; {most} are allowed.")
+    exchange = exchange_of(scope, receive)
+    if exchange is not None and (arrived := exchange.arrived_body()) is not None:
+        if len(arrived) > most:
+            raise BodyTooLarge(f"The body has more than the {most} bytes allowed.")
+        return arrived
     body = bytearray()
     try:
         async with asyncio.timeout(seconds):
@@ -73,8 +129,10 @@ async def read_body(scope: Scope, receive: Receive, *, most: int, seconds: float
 class Departure:
     """Cancels the current task once the client has left, so that no model works for nobody."""
 
-    def __init__(self, receive: Receive) -> None:
+    def __init__(self, scope: Scope, receive: Receive) -> None:
+        self._exchange = exchange_of(scope, receive)
         self._receive = receive
+        self._watcher: asyncio.Task[None] | None = None
         self._has_left = False
 
     def __enter__(self) -> None:
@@ -82,12 +140,16 @@ class Departure:
         if task is None:
             raise RuntimeError("needs a running task")
         self._task = task
-        self._watcher = asyncio.create_task(self._watch())
+        if self._exchange is None:
+            self._watcher = asyncio.create_task(self._watch())
+        else:
+            self._exchange.on_departure(self.give_up)
 
     def give_up(self) -> None:
         """Take the client as gone."""
-        self._has_left = True
-        self._task.cancel()
+        if not self._has_left:
+            self._has_left = True
+            self._task.cancel()
 
     async def _watch(self) -> None:
         message: Message = {"type": ""}
@@ -96,7 +158,10 @@ class Departure:
         self.give_up()
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self._watcher.cancel()
+        if self._watcher is not None:
+            self._watcher.cancel()
+        if self._exchange is not None:
+            self._exchange.on_departure(None)
         if self._has_left:
             self._task.uncancel()
             if kind is not None and issubclass(kind, asyncio.CancelledError):
@@ -108,8 +173,20 @@ def encoded_headers(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
     return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
 
 
-async def send_response(send: Send, status: int, headers: Mapping[str, str], body: bytes) -> None:
+async def reply(
+    scope: Scope, send: Send, status: int, headers: Mapping[str, str], body: bytes
+) -> None:
     """A whole response at once."""
+    exchange = exchange_of(scope, send)
+    if exchange is None:
+        await send_response(send, status, headers, body)
+        return
+    with suppress(RuntimeError):  # uvloop's word for a client that left this very moment
+        await exchange.reply(status, headers, body)
+
+
+async def send_response(send: Send, status: int, headers: Mapping[str, str], body: bytes) -> None:
+    """The same in ASGI's messages."""
     length = (b"content-length", str(len(body)).encode())
     all_headers = [*encoded_headers(headers), length]
     start = {"type": "http.response.start", "status": status, "headers": all_headers}

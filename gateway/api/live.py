@@ -8,7 +8,7 @@ then stands in the last chunk, and a failure is one event and the end.
 import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import msgspec
 from starlette.types import Send
@@ -30,6 +30,14 @@ STALL_SECONDS = 60.0
 _COMMENT = b": waiting for the model\n\n"
 
 
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """How a stream reaches its client: ASGI's, and one that does not wait, where it may be gone."""
+
+    send: Send
+    pass_on: Callable[[bytes], bool]
+
+
 class EventSender:
     """The response of one stream.
 
@@ -39,14 +47,15 @@ class EventSender:
 
     def __init__(
         self,
-        send: Send,
+        ways: Ways,
         headers: Callable[[], Mapping[str, str]],
         keepalive_seconds: float,
         on_stall: Callable[[], None],
     ) -> None:
         self.is_started = False
         self._on_stall = on_stall
-        self._send = send
+        self._send = ways.send
+        self._pass_on = ways.pass_on
         self._headers = headers
         self._keepalive_seconds = keepalive_seconds
         self._loop = asyncio.get_running_loop()
@@ -55,19 +64,30 @@ class EventSender:
         self._comment: asyncio.Task[None] | None = None
         self._timer = self._loop.call_later(keepalive_seconds, self._look)
 
-    async def write(self, events: bytes, *, is_last: bool = False) -> None:
+    def write(self, events: bytes) -> bool:
+        """Have some events leave at once; False where they are to be sent."""
+        try:
+            has_left = self._pass_on(events)
+        except RuntimeError:  # uvloop's word for a client that left this very moment
+            has_left = True
+        if has_left:
+            self._last = self._loop.time()
+        return has_left
+
+    async def send(self, events: bytes, *, is_last: bool = False) -> None:
         """Send some events; waits while the client reads slowly."""
         self._is_busy = True
         self._last = self._loop.time()
         try:
-            with suppress(RuntimeError):  # uvloop's word for a client that left this very moment
-                if not self.is_started:
-                    self.is_started = True
-                    headers = encoded_headers(self._headers())
-                    start = {"type": "http.response.start", "status": STATUS, "headers": headers}
-                    await self._send(start)
-                body = {"type": "http.response.body", "body": events, "more_body": not is_last}
-                await self._send(body)
+            if not self.is_started:
+                self.is_started = True
+                headers = encoded_headers(self._headers())
+                start = {"type": "http.response.start", "status": STATUS, "headers": headers}
+                await self._send(start)
+            body = {"type": "http.response.body", "body": events, "more_body": not is_last}
+            await self._send(body)
+        except RuntimeError:
+            pass  # as above
         finally:
             self._is_busy = False
             self._last = self._loop.time()
@@ -76,7 +96,7 @@ class EventSender:
         """Send the end, after ``close``: nobody waits longer for the client than STALL_SECONDS."""
         with suppress(TimeoutError):
             async with asyncio.timeout(STALL_SECONDS):
-                await self.write(events, is_last=True)
+                await self.send(events, is_last=True)
 
     def close(self) -> None:
         """Send no more comments, and look no more after the client."""
@@ -92,7 +112,7 @@ class EventSender:
                 self._on_stall()
             idle_seconds = 0.0
         elif idle_seconds >= self._keepalive_seconds:
-            self._comment = asyncio.create_task(self.write(_COMMENT))
+            self._comment = asyncio.create_task(self.send(_COMMENT))
             idle_seconds = 0.0
         wait = max(self._keepalive_seconds - idle_seconds, 0.01)
         self._timer = self._loop.call_later(wait, self._look)
@@ -121,24 +141,25 @@ class LiveAnswer:
                     account.first_byte_seconds = account.context.clock() - account.started
                     account.first_tokens = _tokens_of(part)
                 del part  # not to be kept for as long as a slow reader takes
-                await sender.write(events)
-        tell(account, self._stream)
+                if not sender.write(events):
+                    await sender.send(events)
+        await tell(account, self._stream)
         return self._end()
 
     def _events(self, part: Chunks) -> bytes:
         """What goes out at once; the chunk that ends the answer waits until the bill is known."""
-        events = []
-        splice = self._stream.course.splice
+        events, course = [], self._stream.course
+        splice = course.splice
         if splice is not None and self._handover is None:
             self._handover, self._seam = splice.handover, splice.prefix.seam
             self._last.clear()
             if splice.handover is Handover.RESTART:
                 events.append(self._editor.restart_event(len(splice.prefix.text)))
-        if self._author is not self._stream.course.served_by:
-            self._author, self._usage = self._stream.course.served_by, None
+        if self._author is not course.served_by:
+            self._author, self._usage = course.served_by, None
         is_continuation = self._handover is Handover.CONTINUE
         for chunk in part:
-            if chunk.usage is not None and self._chat.is_usage_wanted:
+            if self._chat.is_usage_wanted and chunk.counts is not None:
                 self._usage = chunk.usage_as_sent() or self._usage
             if chunk.finish_reason is not None or self._last:
                 self._last.append(chunk)
@@ -214,7 +235,7 @@ async def collect(stream: AnswerStream) -> Assembly:
     return whole
 
 
-def tell(account: Account, stream: AnswerStream) -> None:
+async def tell(account: Account, stream: AnswerStream) -> None:
     """Tell the facts and write the pair: the answer is whole, and its end has not left yet.
 
     Raises NotRecorded where it may not be delivered, for want of its pair; then nothing is told.
@@ -232,7 +253,12 @@ def tell(account: Account, stream: AnswerStream) -> None:
             splice=course.splice,
             propensity=account.propensity(is_draft_had=True),
         )
-        pair_id = account.log_pair(rescue)
+        try:
+            pair_id = await account.log_pair(rescue)
+        except BaseException:  # the client left meanwhile, and nobody else ends the draft
+            if unfinished is not None:
+                abandon_draft(account, unfinished, afterwards)
+            raise
         if unfinished is not None and account.is_worth_finishing(pair_id):
             propensity = account.propensity(is_draft_had=False)
             later = replace(rescue, completes=pair_id, propensity=propensity)

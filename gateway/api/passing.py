@@ -2,10 +2,12 @@
 of like all others, and judged by nobody.
 """
 
+from functools import partial
+
 from starlette.types import Receive, Scope, Send
 
 from gateway.api.context import Context, NamedModel
-from gateway.api.entering import enter, json_body, tenant_of
+from gateway.api.entering import enter, json_body, tenant_of, understood
 from gateway.api.exchange import Departure
 from gateway.api.limited import reserve_passed
 from gateway.api.passed import PassedExchange
@@ -21,7 +23,6 @@ from gateway.facts import CANCELLED
 from gateway.keys import Tenant, may_use
 from gateway.passage import PassedCall
 from gateway.trace_context import context_of
-from gateway.wire.bounds import refuse_crowd
 from gateway.wire.chat_wire import ChatWire
 from gateway.wire.passing import Passed, PassedReply, PassedRoute, read_passed, read_reply
 from routing.money import NOTHING_USED, Usage, cost_of, usd
@@ -46,7 +47,7 @@ class PassThrough:
 
 async def _pass_on(told: PassedExchange, receive: Receive) -> bytes:
     passed, target = await _admitted(told, receive)
-    with Departure(receive):
+    with Departure(told.scope, receive):
         reply = await _ask(told, passed, target)
     call = told.call
     if call is not None and call.cost_pico is not None and not told.route.is_free:
@@ -55,15 +56,15 @@ async def _pass_on(told: PassedExchange, receive: Receive) -> bytes:
 
 
 async def _admitted(told: PassedExchange, receive: Receive) -> tuple[Passed, NamedModel]:
-    context, limits = told.context, told.context.limits
+    context = told.context
     tenant = told.tenant = tenant_of(context, told.scope)
     enter(context, tenant)
     body = await json_body(context, told.scope, receive)
-    refuse_crowd(body, limits.body_members, limits.body_entries)
-    passed = read_passed(body)
+    passed = await understood(context, body, read_passed)
     target = find_model(context, tenant, passed.model, told.route)
     told.model = target.name
-    passed.refuse_media(target.media)
+    refuse = partial(passed.refuse_media, target.media)
+    await context.aside.for_body(body, refuse)
     told.permit = await reserve_passed(
         context, tenant, body, target.price, is_free=told.route.is_free
     )

@@ -11,7 +11,8 @@ from gateway.errors import GatewayError
 from gateway.wire.assemble import Assembly
 from gateway.wire.chat import Chat
 from gateway.wire.chat_wire import AskedChat
-from gateway.wire.chunk import Chunk, ChunkEditor
+from gateway.wire.chunk import Chunk
+from gateway.wire.chunk_editor import ChunkEditor
 from gateway.wire.completion import Completion
 
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])

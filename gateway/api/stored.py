@@ -8,11 +8,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from gateway.api.context import Context
-from gateway.api.entering import enter, json_body, tenant_of
+from gateway.api.entering import enter, json_body, tenant_of, understood
 from gateway.errors import NotFound
 from gateway.keys import may_use
 from gateway.stored_reading import Owner, StoredReader
-from gateway.wire.bounds import refuse_crowd
 from gateway.wire.stored import (
     Listing,
     Objects,
@@ -83,13 +82,12 @@ class StoredRoutes:
 
     async def _update(self, request: Request, owner: Owner) -> bytes:
         context, completion_id = self._context, request.path_params["completion_id"]
-        limits = context.limits
         body = await json_body(context, request.scope, request.receive)
-        refuse_crowd(body, limits.body_members, limits.body_entries)
+        update = await understood(context, body, read_update)
         await self._reader.attach(
             owner,
             completion_id,
-            read_update(body),
+            update,
             lambda cascade: context.served[cascade].safekeeping,
         )
         return bytes(await self._reader.completion(owner, completion_id))

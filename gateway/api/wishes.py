@@ -12,6 +12,7 @@ from gateway.wire.chat import Chat
 from gateway.wire.controls import (
     CONFIDENCE_HEADER,
     FIELD,
+    NO_WISH,
     ROUTE_HEADER,
     Wish,
     agreed,
@@ -28,7 +29,7 @@ def find_cascade(context: Context, tenant: Tenant | None, chat: Chat) -> tuple[S
 
     Raises ModelNotFound, also for one that does not exist for this key.
     """
-    name, wish = chat.model, Wish()
+    name, wish = chat.model, NO_WISH
     if name not in context.served:
         name, wish = named_wish(name)
     found = context.served.get(name)

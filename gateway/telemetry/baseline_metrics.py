@@ -5,12 +5,12 @@ They are in docs/metrics.md with all the others.
 
 from collections.abc import Collection, Iterator, Mapping
 
-from prometheus_client import CollectorRegistry, Counter
+from prometheus_client import CollectorRegistry
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from gateway.facts import BothAnswered, RequestSettled
-from gateway.telemetry.family import Family
+from gateway.telemetry.counter import CounterFamily
 from gateway.telemetry.money_metrics import PicoCounter
 from routing.baseline import Direction, Learner, Missing
 from routing.money import PICO_PER_USD
@@ -102,8 +102,8 @@ class BaselineMetrics:
         elif fact.basis is Basis.SAMPLE:
             self._unknown.labels(fact.cascade, NO_OBSERVATION).inc()
 
-    def _counter(self, name: str, documentation: str, *labels: str) -> Family[Counter]:
-        return Family(Counter(name, documentation, labels, registry=self._registry))
+    def _counter(self, name: str, documentation: str, *labels: str) -> CounterFamily:
+        return CounterFamily(name, documentation, labels, self._registry)
 
 
 class _SquareCounter(PicoCounter):

@@ -98,6 +98,8 @@ class HistogramFamily(Collector):
     def _heads_of(self, labels: tuple[str, ...]) -> Sequence[str]:
         """The lines of one histogram up to their numbers: buckets, count, sum."""
         pairs = zip(self._labels, labels, strict=True)
-        told = ",".join(f'{name}="{value.translate(_ESCAPES)}"' for name, value in pairs if value)
-        buckets = (f'{self._name}_bucket{{{told},le="{end}"}} ' for end in self._ends)
-        return (*buckets, f"{self._name}_count{{{told}}} ", f"{self._name}_sum{{{told}}} ")
+        told = [f'{name}="{value.translate(_ESCAPES)}"' for name, value in pairs if value]
+        ends = (",".join([*told, f'le="{end}"']) for end in self._ends)
+        braced = f"{{{','.join(told)}}}" if told else ""
+        buckets = (f"{self._name}_bucket{{{end}}} " for end in ends)
+        return (*buckets, f"{self._name}_count{braced} ", f"{self._name}_sum{braced} ")

@@ -3,7 +3,7 @@
 Labels come from closed sets: cascades and models as configured, the rest from enumerations.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from prometheus_client import Counter, Gauge, PlatformCollector, ProcessCollector
 
@@ -20,12 +20,13 @@ from gateway.facts import (
 from gateway.server_facts import CachedTokensAsked, TeacherProbed
 from gateway.telemetry.baseline_metrics import BaselineMetrics
 from gateway.telemetry.call_metrics import SECONDS, CallMetrics
-from gateway.telemetry.family import Family
+from gateway.telemetry.counter import CounterFamily
 from gateway.telemetry.gen_ai_metrics import GenAiMetrics
 from gateway.telemetry.histogram import HistogramFamily
 from gateway.telemetry.key_metrics import KeyMetrics
 from gateway.telemetry.ledger_metrics import LedgerMetrics
 from gateway.telemetry.limit_metrics import LimitMetrics
+from gateway.telemetry.loop_metrics import LoopMetrics
 from gateway.telemetry.money_metrics import MoneyMetrics
 from gateway.telemetry.pair_metrics import OTHER, PairMetrics
 from gateway.telemetry.passed_metrics import PassedMetrics
@@ -75,14 +76,15 @@ class Metrics:
         self.policies = PolicyMetrics(self.registry, calibrated)
         self.ledger = LedgerMetrics(self.registry)
         self.limits = LimitMetrics(self.registry)
+        self.loop = LoopMetrics(self.registry)
         self.rollouts = RolloutMetrics(self.registry)
         self.keys = KeyMetrics(self.registry)
         build = self._gauge("understudy_build_info", "Always 1.", "version")
         build.labels(version).set(1)
         self._begin_at_zero()
 
-    def _counter(self, name: str, documentation: str, *labels: str) -> Family[Counter]:
-        return Family(Counter(name, documentation, labels, registry=self.registry))
+    def _counter(self, name: str, documentation: str, *labels: str) -> CounterFamily:
+        return CounterFamily(name, documentation, labels, self.registry)
 
     def _gauge(self, name: str, documentation: str, *labels: str) -> Gauge:
         return Gauge(name, documentation, labels, registry=self.registry)
@@ -288,6 +290,10 @@ class Metrics:
     def exposition(self) -> bytes:
         """All of it in Prometheus' text format."""
         return self.registry.exposition()
+
+    def parts(self) -> Iterator[bytes]:
+        """The same in pieces, for who has something else to do in between."""
+        return self.registry.parts()
 
 
 def _flowing_as(fact: RequestSettled) -> Ending:

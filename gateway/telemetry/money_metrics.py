@@ -8,12 +8,12 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import product
 
-from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client import CollectorRegistry, Gauge
 from prometheus_client.core import CounterMetricFamily
 from prometheus_client.registry import Collector
 
 from gateway.facts import RequestSettled
-from gateway.telemetry.family import Family
+from gateway.telemetry.counter import CounterFamily
 from routing.baseline import Missing
 from routing.bill import Entry
 from routing.money import PICO_PER_USD
@@ -180,5 +180,5 @@ class MoneyMetrics:
                 if tokens := getattr(entry.usage, name):
                     self._tokens.labels(cascade, entry.role, name).inc(tokens)
 
-    def _counter(self, name: str, documentation: str, *labels: str) -> Family[Counter]:
-        return Family(Counter(name, documentation, labels, registry=self._registry))
+    def _counter(self, name: str, documentation: str, *labels: str) -> CounterFamily:
+        return CounterFamily(name, documentation, labels, self._registry)

@@ -15,17 +15,16 @@ class _Plain(Collector):
     These would double the number of series.  Counters whose first step matters begin at 0 instead.
     """
 
-    def __init__(self) -> None:
-        self.collectors: list[Collector] = []
+    def __init__(self, collector: Collector) -> None:
+        self._collector = collector
 
     def collect(self) -> Iterator[Metric]:
-        """All of them, one after the other."""
-        for collector in self.collectors:
-            for metric in collector.collect():
-                metric.samples = [
-                    sample for sample in metric.samples if not sample.name.endswith("_created")
-                ]
-                yield metric
+        """Its metrics, one after the other."""
+        for metric in self._collector.collect():
+            metric.samples = [
+                sample for sample in metric.samples if not sample.name.endswith("_created")
+            ]
+            yield metric
 
 
 class Registry(CollectorRegistry):
@@ -33,7 +32,7 @@ class Registry(CollectorRegistry):
 
     def __init__(self) -> None:
         super().__init__()
-        self._plain = _Plain()
+        self._plain: list[_Plain] = []
         self._histograms: list[HistogramFamily] = []
 
     def register(self, collector: Collector) -> None:
@@ -42,9 +41,18 @@ class Registry(CollectorRegistry):
         if isinstance(collector, HistogramFamily):
             self._histograms.append(collector)
         else:
-            self._plain.collectors.append(collector)
+            self._plain.append(_Plain(collector))
 
     def exposition(self) -> bytes:
         """All of it in Prometheus' text format."""
-        histograms = "".join(each.text() for each in self._histograms)
-        return generate_latest(self._plain) + histograms.encode()
+        return b"".join(self.parts())
+
+    def parts(self) -> Iterator[bytes]:
+        """The same in pieces, each of whole metrics as they stand when it is made.
+
+        All of them together take longer than an event loop should have to wait.
+        """
+        for plain in self._plain:
+            yield generate_latest(plain)
+        for histogram in self._histograms:
+            yield histogram.text().encode()

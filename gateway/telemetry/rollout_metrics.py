@@ -7,7 +7,7 @@ those without one do not fill the page.
 import time
 from collections.abc import Callable
 
-from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client import CollectorRegistry, Gauge
 
 from gateway.facts import (
     SHADOW_ARM,
@@ -17,7 +17,7 @@ from gateway.facts import (
     GenerationsTaken,
 )
 from gateway.ports import Clock
-from gateway.telemetry.family import Family
+from gateway.telemetry.counter import CounterFamily
 from routing.rollout import Action, Arm, Rollout, Stage
 from routing.tally import Compared, Drafted
 
@@ -140,6 +140,6 @@ class RolloutMetrics:
     def _gauge(self, name: str, documentation: str, *labels: str) -> Gauge:
         return Gauge(name, documentation, ("cascade", *labels), registry=self._registry)
 
-    def _counter(self, name: str, documentation: str, *labels: str) -> Family[Counter]:
+    def _counter(self, name: str, documentation: str, *labels: str) -> CounterFamily:
         labels = ("cascade", *labels)
-        return Family(Counter(name, documentation, labels, registry=self._registry))
+        return CounterFamily(name, documentation, labels, self._registry)

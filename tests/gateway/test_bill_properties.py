@@ -8,11 +8,12 @@ import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from gateway.errors import UpstreamError, UpstreamTimeout, UpstreamUnavailable
 from gateway.facts import ABORTED, CANCELLED, DraftCompleted, Ending, Leg, RequestSettled
@@ -128,7 +129,7 @@ class History:
         def answer() -> Completion:
             if failure is not None:
                 raise failure
-            return replace(read_completion(msgspec.json.encode(completion())), usage=usage)
+            return structs.replace(read_completion(msgspec.json.encode(completion())), usage=usage)
 
         self.server.does, self.server.seconds = answer, seconds
         is_unknown = not isinstance(failure, UpstreamError) or failure.is_usage_unknown

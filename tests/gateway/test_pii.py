@@ -3,6 +3,7 @@
 import socket
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,10 @@ from tests.fakes.serving import stage
 from tests.fakes.upstream import UNSURE, Reply, completion
 
 pytest.importorskip("datafog_core", reason="the extra `redact` is not installed: pii is not tested")
+
+from datafog_core import scan_and_transform
+
+from gateway.pii import PIECE_CHARACTERS
 
 
 def redact(text: str) -> str:
@@ -67,6 +72,29 @@ def test_no_text_makes_it_slow(piece: str) -> None:
     started = time.process_time()
     redact(piece * (100_000 // len(piece)))
     assert time.process_time() - started < 2.0
+
+
+def test_a_long_text_is_scanned_in_pieces_and_nothing_is_missed_between_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    scanned: list[int] = []
+
+    def noting(text: str, *, config: Any) -> Any:
+        scanned.append(len(text))
+        return scan_and_transform(text, config=config)
+
+    monkeypatch.setattr("gateway.pii.scan_and_transform", noting)
+    said = "Write to john.doe@example.com. Then call +49 170 1234567! Or Ann does? Yes.\n"
+    kept = "Write to [EMAIL]. Then call [PHONE]! Or Ann does? Yes.\n"
+    count = 5 * PIECE_CHARACTERS // len(said)
+    assert redact(said * count) == kept * count
+    assert len(scanned) > 4
+    assert max(scanned) <= PIECE_CHARACTERS
+
+
+def test_a_long_text_without_sentences_is_scanned_at_once() -> None:
+    said = "a.b@c.org 1.2.3.4. 5 " * PIECE_CHARACTERS
+    assert redact(said) == "[EMAIL] [IP_ADDRESS]. 5 " * PIECE_CHARACTERS
 
 
 def test_a_cascade_that_names_it_keeps_no_mail_address(tmp_path: Path) -> None:

@@ -7,13 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
+from gateway.aside import LARGE_BODY_BYTES
 from gateway.redaction import Redactor
 from gateway.safekeeping import Kept, Safekeeping
 from gateway.telemetry.log import new_log
 from tests.fakes.pair_schema import valid_pair
-from tests.fakes.serving import Stage, stage
+from tests.fakes.serving import PLAIN_HTTP, Stage, stage
 from tests.fakes.trial import UNSURE, words
 from tests.fakes.upstream import saying
 
@@ -108,6 +110,26 @@ def test_where_the_redactor_fails_the_count_is_kept_and_the_content_is_not(
         assert dropped["redactor"] == "mine"
         assert b"Ann" not in log.read_bytes()
         assert b"France" not in log.read_bytes()
+
+
+@pytest.mark.parametrize("is_stream", [False, True], ids=["plain", "stream"])
+def test_others_are_answered_while_much_is_redacted(tmp_path: Path, is_stream: bool) -> None:
+    urls: list[str] = []
+
+    def asking(text: str) -> str:
+        if len(text) > LARGE_BODY_BYTES:
+            large = {"model": "nobody", "messages": [{"role": "user", "content": text}]}
+            with httpx.Client(base_url=urls[0], trust_env=False, verify=PLAIN_HTTP) as client:
+                assert client.post("/v1/chat/completions", json=large).status_code == 404
+        return hide(text)
+
+    with redacting(tmp_path, asking) as (scene, _):
+        urls.append(scene.url)
+        said = [{"role": "user", "content": "Ann " * LARGE_BODY_BYTES}]
+        assert scene.ask(messages=said, stream=is_stream).status_code == 200
+        pair = valid_pair(scene.pairs()[0])
+        assert pair["dropped"] is None
+        assert pair["content"]["request"]["messages"][0]["content"].startswith("[NAME] [NAME]")
 
 
 def test_a_slow_redactor_costs_the_content_and_not_the_answer(tmp_path: Path) -> None:

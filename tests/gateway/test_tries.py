@@ -4,10 +4,11 @@ import contextlib
 import json
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from gateway.building import build_model
 from gateway.cascades import load_cascades
@@ -107,7 +108,7 @@ async def test_a_failed_call_is_answered_by_another_server(
         failed, answered = legs.made
         assert (failed.cost_pico, answered.cost_pico) == (0 if is_known else None, 84_000_000)
         fact = RequestSettled("r", Ending.ESCALATED, 200, 1.0, legs=legs.made)
-        settled = replace(fact, served_by=Role.TEACHER)
+        settled = structs.replace(fact, served_by=Role.TEACHER)
         assert [entry.kind for entry in settled.entries] == [Kind.RETRY, Kind.SERVED]
 
 

@@ -35,29 +35,35 @@ class Observed:
 
 
 @dataclass
+class Seen:
+    """Requests that both models answered: how many, and their tokens, each weighed."""
+
+    count: int = 0
+    read: Fraction = Fraction(0)
+    written: Fraction = Fraction(0)
+    of_input: Fraction = Fraction(0)
+    of_output: Fraction = Fraction(0)
+
+    def add(self, student: Tokens, teacher: Tokens, weight: Fraction) -> None:
+        self.count += 1
+        self.read += teacher.input * weight
+        self.written += teacher.output * weight
+        self.of_input += student.input * weight
+        self.of_output += student.output * weight
+
+
+@dataclass
 class Knowledge:
     """What one gateway has learnt of one cascade: the tokens of both models, by basis."""
 
-    seen: dict[str, list[tuple[Tokens, Tokens, Fraction]]] = field(
-        default_factory=lambda: {"sample": [], "escalations": []}
-    )
+    seen: dict[str, Seen] = field(default_factory=lambda: {"sample": Seen(), "escalations": Seen()})
 
     def ratios(self) -> tuple[str, Fraction, Fraction]:
         """On what predictions rest, and how much more the teacher reads and writes."""
         for basis, seen in self.seen.items():
-            if len(seen) >= LEAST_OBSERVATIONS:
-                students = [(student, weight) for student, _, weight in seen]
-                teachers = [(teacher, weight) for _, teacher, weight in seen]
-                read = _weighed([(tokens.input, weight) for tokens, weight in teachers])
-                written = _weighed([(tokens.output, weight) for tokens, weight in teachers])
-                of_input = _weighed([(tokens.input, weight) for tokens, weight in students])
-                of_output = _weighed([(tokens.output, weight) for tokens, weight in students])
-                return basis, read / of_input, written / of_output
+            if seen.count >= LEAST_OBSERVATIONS:
+                return basis, seen.read / seen.of_input, seen.written / seen.of_output
         return "prices", Fraction(1), Fraction(1)
-
-
-def _weighed(counts: Sequence[tuple[int, Fraction]]) -> Fraction:
-    return sum((count * weight for count, weight in counts), Fraction(0))
 
 
 def alone_of(
@@ -96,7 +102,7 @@ def _observed(
     student, teacher = seen
     basis = "sample" if act.reason == "holdout" else "escalations"
     share = Fraction(setup.holdout) if act.reason == "holdout" else Fraction(1)
-    known.seen[basis].append((student, teacher, 1 / share))
+    known.seen[basis].add(student, teacher, 1 / share)
     price = setup.token_price(TEACHER)
     if act.reason != "holdout" or predicted is None or price is None:
         return Observed(setup.name, basis)

@@ -56,5 +56,7 @@ SERVING_PANELS: Mapping[tuple[int, str], Expected] = {
     (212, "A"): empty("the log is a file on a disk with room"),
     (217, "A"): empty("no model has a name of its own"),
     (216, "A"): lambda shown: shown.gauge("understudy_keys_read_age_seconds", "source"),
+    (218, "A"): _quantile(0.99, "understudy_loop_lag_seconds"),
+    (218, "B"): _quantile(0.99, "understudy_loop_computing_seconds"),
     (213, "A"): lambda shown: shown.range.grew(UNKNOWN),
 }

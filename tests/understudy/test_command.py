@@ -4,6 +4,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -38,11 +39,12 @@ def test_a_demo_told_to_end_leaves_no_process(tmp_path: Path) -> None:
     assert not alive
 
 
-def test_a_second_demo_in_the_same_directory_is_refused(tmp_path: Path) -> None:
+def test_a_second_demo_in_the_same_directory_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with hold_state(tmp_path):
-        done = run_demo("--requests", "1", "--state-dir", str(tmp_path))
-    assert done.returncode == endings.FAILED
-    assert "in use by another demo" in done.stdout
+        assert command.demo(requests=1, state_dir=tmp_path) == endings.FAILED
+    assert "in use by another demo" in capsys.readouterr().out
 
 
 def test_the_state_directory_is_private_and_free_again_afterwards(tmp_path: Path) -> None:
@@ -62,17 +64,16 @@ def test_the_state_directory_is_private_and_free_again_afterwards(tmp_path: Path
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--teacher-url", "http://127.0.0.1:1/v1"], "belong together"),
-        (["--teacher-model", "big"], "belong together"),
-        (["--teacher-url", "ftp://x", "--teacher-model", "big"], "must start with http"),
+        ({"teacher_url": "http://127.0.0.1:1/v1"}, "belong together"),
+        ({"teacher_model": "big"}, "belong together"),
+        ({"teacher_url": "ftp://x", "teacher_model": "big"}, "must start with http"),
     ],
 )
 def test_half_a_teacher_is_refused_before_anything_starts(
-    tmp_path: Path, options: list[str], words: str
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], options: dict[str, Any], words: str
 ) -> None:
-    done = run_demo("--state-dir", str(tmp_path / "state"), *options)
-    assert done.returncode == endings.CANNOT_START
-    assert words in done.stdout
+    assert command.demo(state_dir=tmp_path / "state", **options) == endings.CANNOT_START
+    assert words in capsys.readouterr().out
     assert not (tmp_path / "state").exists()
 
 

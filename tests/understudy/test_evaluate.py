@@ -35,7 +35,7 @@ def test_the_same_seed_gives_the_same_numbers(
 ) -> None:
     said = []
     for seed in (1, 1, 2):
-        assert evaluate(records, json=True, rounds=3, folds=2, seed=seed) == 0
+        assert evaluate(records, json=True, rounds=2, folds=2, seed=seed) == 0
         said.append(capsys.readouterr().out)
     assert said[0] == said[1] != said[2]
 

@@ -9,7 +9,14 @@ from typing import Any
 
 import pytest
 
-from understudy.web_server import MAX_HEAD_BYTES, MAX_WAITING, Connection, Server, web_server
+from understudy.web_server import (
+    KEEP_ALIVE_SECONDS,
+    MAX_HEAD_BYTES,
+    MAX_WAITING,
+    Connection,
+    Server,
+    web_server,
+)
 
 REQUEST = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"
 
@@ -41,9 +48,11 @@ async def echo(scope: Any, receive: Any, send: Any) -> None:
 
 @asynccontextmanager
 async def connected(
-    app: Any = nothing,
+    app: Any = nothing, idle_seconds: int = KEEP_ALIVE_SECONDS
 ) -> AsyncIterator[tuple[Server, Connection, asyncio.StreamWriter, Any]]:
     server = web_server(app)
+    assert server.config.timeout_keep_alive == KEEP_ALIVE_SECONDS
+    server.config.timeout_keep_alive = idle_seconds
     server.config.load()
     server.lifespan = server.config.lifespan_class(server.config)
     ours, theirs = socket.socketpair()
@@ -227,12 +236,19 @@ async def test_a_head_that_does_not_end_ends_its_connection(
         assert (await reader.read()).startswith(b"HTTP/1.1 408 ")
 
 
-async def test_a_client_that_says_nothing_is_not_waited_for_without_end() -> None:
-    async with connected() as (_, connection, _, reader):
-        timer = connection.timeout_keep_alive_task
-        assert timer is not None
-        connection.timeout_keep_alive_handler()
-        assert await reader.read() == b""
+@pytest.mark.parametrize("seconds", [0, KEEP_ALIVE_SECONDS])
+@pytest.mark.parametrize("sent", [b"", b"\r\n", REQUEST])
+async def test_a_client_that_asks_nothing_more_is_not_waited_for_without_end(
+    sent: bytes, seconds: int
+) -> None:
+    async with connected(idle_seconds=seconds) as (server, connection, writer, reader):
+        writer.write(sent)
+        if sent == REQUEST:
+            await reader.readuntil(b"\r\n\r\n")
+        for _ in range(5):
+            await asyncio.sleep(0)
+        await server.on_tick(10)
+        assert connection.transport.is_closing() is (seconds == 0)
 
 
 async def test_requests_that_are_sent_ahead_are_answered_in_their_order() -> None:
@@ -245,3 +261,44 @@ async def test_requests_are_not_taken_in_without_end_before_they_are_answered() 
     answer = await said_to(REQUEST * (MAX_WAITING + 2))
     assert answer.startswith(b"HTTP/1.1 400 ")
     assert answer.count(b"HTTP/1.1 ") == 1
+
+
+class Stream:
+    """An application that answers with a part of a stream, and with the rest once it may."""
+
+    def __init__(self) -> None:
+        self.may_end = asyncio.Event()
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"begun", "more_body": True})
+        await self.may_end.wait()
+        await send({"type": "http.response.body", "body": b"ended"})
+
+
+@pytest.mark.parametrize("ahead", [b"NO HTTP\r\n\r\n", REQUEST * (MAX_WAITING + 1)])
+async def test_no_refusal_is_written_into_an_answer_behind_which_others_wait(ahead: bytes) -> None:
+    async with connected(Stream()) as (_, _, writer, reader):
+        writer.write(REQUEST)
+        await reader.readuntil(b"begun\r\n")
+        writer.write(REQUEST + ahead)
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+
+
+async def test_a_request_that_began_before_the_last_answer_ended_may_take_its_time() -> None:
+    stream = Stream()
+    async with connected(stream, idle_seconds=0) as (server, connection, writer, reader):
+        begun, rest = b"GET /next HTTP/1.1\r\n", b"host: x\r\n\r\n"
+        writer.write(REQUEST)
+        await reader.readuntil(b"begun\r\n")
+        writer.write(begun)
+        async with asyncio.timeout(5):
+            while connection.url != b"/next":  # noqa: ASYNC110  # what it waits for sets no event
+                await asyncio.sleep(0)
+        stream.may_end.set()
+        await reader.readuntil(b"0\r\n\r\n")
+        stream.may_end.clear()
+        writer.write(rest)
+        await reader.readuntil(b"begun\r\n")
+        await server.on_tick(10)
+        assert not connection.transport.is_closing()

@@ -61,6 +61,13 @@ def test_an_empty_label_is_none() -> None:
     assert (f"{NAME}_count", frozenset({("who", "a")})) in samples(registry.exposition().decode())
 
 
+def test_one_without_labels_is_as_the_client_librarys_own() -> None:
+    ours, theirs = Registry(), CollectorRegistry()
+    HistogramFamily(NAME, "Some.", (), BOUNDS, ours).labels().observe(2)
+    Histogram(NAME, "Some.", buckets=BOUNDS, registry=theirs).observe(2)
+    assert samples(ours.exposition().decode()) == collected(ours) == collected(theirs)
+
+
 def test_there_is_one_metric_of_a_name() -> None:
     registry = Registry()
     HistogramFamily(NAME, "Some.", ("who",), BOUNDS, registry)

@@ -44,7 +44,7 @@ from routing.vocabulary import Basis, Confidence, Degraded, Handover, Kind, Reas
 
 CASCADES = tuple(f"cascade-with-a-long-name-{number}" for number in range(5))
 MODELS = tuple(f"model-with-a-long-name-{number}" for number in range(3))
-MOST_SERIES = 3250
+MOST_SERIES = 3270
 MOST_SECONDS = 0.020
 USAGE = Usage(input=1000, output=100, cached_input=400, reasoning=0)
 ANY = {"request_id": "r", "status": 200, "is_stream": True, "first_byte_seconds": 0.2}

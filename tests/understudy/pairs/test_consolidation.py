@@ -157,7 +157,10 @@ def test_the_newest_that_can_be_learnt_from_stays(place: Place) -> None:
 
 
 @pytest.mark.timeout(600)  # with --full there are ten times the examples
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    max_examples=settings().max_examples // 3,  # each of them is files, and DuckDB
+)
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 4)), min_size=1, max_size=30))
 def test_every_id_and_every_prompt_is_there_once_however_often_they_were_exported(
     tmp_path_factory: pytest.TempPathFactory, drawn: list[tuple[int, int]]
@@ -178,7 +181,10 @@ def test_every_id_and_every_prompt_is_there_once_however_often_they_were_exporte
     assert told["formats"]["sft"]["steps"][-1]["out"] == len(kept)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=10)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    max_examples=settings().max_examples // 5,
+)
 @given(st.lists(st.text("ab \t", max_size=6), min_size=1, max_size=40), st.integers(0, 40))
 def test_adding_pairs_moves_no_prompt_to_the_other_side(
     tmp_path_factory: pytest.TempPathFactory, prompts: list[str], first: int

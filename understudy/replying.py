@@ -1,0 +1,199 @@
+"""One request at the server, and its reply: uvicorn's, with less to do for each.
+
+A reply's head waits for the first bytes of its body, as ASGI wants it, and both leave in one write:
+a system call costs as much as judging a draft.  The application may ask for a body that is there
+already, and be told when the client leaves, without a task that waits for either.
+"""
+
+import asyncio
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from starlette.types import Message
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
+
+from gateway.api.exchange import EXCHANGE
+
+LAST_REPLY = (b"connection", b"close")
+# A client that reads nothing for so long has left without a word, and holds what others wait for.
+UNREAD_SECONDS = 60.0
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_CONTROLS = bytes({*range(0x20), 0x7F} - set(b"\t\r\n"))
+_WITHOUT_BODY = (204, 304)
+
+
+class Cycle(RequestResponseCycle):
+    """One request and its reply."""
+
+    _head = b""
+    _on_departure: Callable[[], None] | None = None
+    _ends_with_connection = False  # for a client that knows no chunks
+
+    def __init__(self, scope: Any, **given: Any) -> None:
+        super().__init__(scope=scope, **given)
+        scope["extensions"] = {EXCHANGE: {"exchange": self}}
+
+    def arrived_body(self) -> bytes | None:
+        """The whole body, once, where it is there; None where ``receive`` has to wait for it."""
+        if self.more_body or self.disconnected or self.waiting_for_100_continue:
+            return None
+        body, self.body = bytes(self.body), bytearray()
+        self.message_event.clear()
+        return body
+
+    def on_departure(self, told: Callable[[], None] | None) -> None:
+        """Have that called when the client leaves before its reply is whole, now if it has left."""
+        self._on_departure = told
+        if told is not None:
+            self.flow.resume_reading()  # a large body has stopped it, and nobody would see it leave
+            if self.disconnected:
+                told()
+
+    def left(self) -> None:
+        """The client has left."""
+        if self._on_departure is not None and not self.response_complete:
+            self._on_departure()
+
+    async def reply(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+        """Send a whole reply, for a third of what it costs in messages.
+
+        Raises RuntimeError where one has begun.
+        """
+        while self.flow.write_paused and not self.disconnected:
+            await self._wait_for_reader()
+        if self.disconnected:
+            return
+        if self.response_started:
+            raise RuntimeError("a reply is sent where one has begun")
+        self._start()
+        lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
+        _check(list(headers), head := lines.encode("latin-1"))
+        always = _Always.of(self.default_headers)
+        if always.has_close:
+            self.keep_alive = False
+        elif not self.keep_alive:
+            head += b"connection: close\r\n"
+        length = b"content-length: %d\r\n\r\n" % len(body)
+        self.transport.write(b"".join((STATUS_LINE[status], always.lines, head, length, body)))
+        self._finish()
+
+    def pass_on(self, part: bytes) -> bool:
+        """Write a part of a stream that has begun; False where that would have to wait."""
+        is_begun = self.response_started and not (self._head or self.response_complete)
+        if self.flow.write_paused or self.disconnected or not (is_begun and self.chunked_encoding):
+            return False
+        self.transport.write(b"%x\r\n%b\r\n" % (len(part), part))
+        return True
+
+    async def send(self, message: Message) -> None:  # type: ignore[override]  # uvicorn's types
+        """Send a part of the reply.  Raises RuntimeError for one that is none now."""
+        while self.flow.write_paused and not self.disconnected:
+            await self._wait_for_reader()
+        if self.disconnected:
+            return
+        expected = "http.response.body" if self.response_started else "http.response.start"
+        if self.response_complete or message["type"] != expected:
+            raise RuntimeError(f"{message['type']!r} is sent where {expected!r} would be")
+        if self.response_started:
+            self._write(message.get("body", b""), is_last=not message.get("more_body", False))
+        else:
+            self._begin(message)
+
+    def _start(self) -> None:
+        """Have a client that was not asked for its body go: what it sends next could be either."""
+        self.keep_alive &= not (self.waiting_for_100_continue and self.more_body)
+        self.response_started, self.waiting_for_100_continue = True, False
+
+    async def _wait_for_reader(self) -> None:
+        unread = self.transport.get_write_buffer_size()
+        try:
+            async with asyncio.timeout(UNREAD_SECONDS):
+                await self.flow.drain()
+        except TimeoutError:
+            if self.transport.get_write_buffer_size() >= unread:
+                self.disconnected = True
+                self.transport.abort()
+
+    def _begin(self, message: Mapping[str, Any]) -> None:
+        self._start()
+        status, has_close = message["status"], False
+        headers = (*self.default_headers, *message.get("headers", ()))
+        lines: list[bytes] = []
+        for name, value in headers:
+            name = name.lower()
+            if name == b"content-length" and self.chunked_encoding is None:
+                self.expected_content_length, self.chunked_encoding = int(value), False
+            elif name == b"transfer-encoding" and value.lower() == b"chunked":
+                self.expected_content_length, self.chunked_encoding = 0, True
+            elif name == b"connection" and b"close" in value.lower():
+                self.keep_alive, has_close = False, True
+            lines += (name, b": ", value, b"\r\n")
+        _check([name.decode("latin-1") for name, _ in headers], head := b"".join(lines))
+        if not (self.keep_alive or has_close):
+            head += b"connection: close\r\n"
+        if self.chunked_encoding is None and not self._is_bodiless(status):
+            self._ends_with_connection = self.scope["http_version"] == "1.0"
+            self.chunked_encoding = not self._ends_with_connection
+            head += b"transfer-encoding: chunked\r\n" if self.chunked_encoding else b""
+        self._head = STATUS_LINE[status] + head + b"\r\n"
+
+    def _is_bodiless(self, status: int) -> bool:
+        return self.scope["method"] == "HEAD" or status in _WITHOUT_BODY
+
+    def _write(self, body: bytes, *, is_last: bool) -> None:
+        """Write a part of the body, with the head where it is the first."""
+        head, self._head = self._head, b""
+        if self.scope["method"] == "HEAD":
+            self.expected_content_length, body = 0, b""
+        elif self.chunked_encoding:
+            body = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
+            body += b"0\r\n\r\n" if is_last else b""
+        elif not self._ends_with_connection:
+            self.expected_content_length -= len(body)
+            if self.expected_content_length < 0 or (is_last and self.expected_content_length):
+                raise RuntimeError("the body has another length than its head says")
+        if head or body:
+            self.transport.write(head + body)
+        if is_last:
+            self._finish()
+
+    def _finish(self) -> None:
+        self.response_complete = True
+        self.message_event.set()
+        # It leads back here, and what goes in a circle waits for the garbage collector.
+        self.scope.pop("extensions", None)
+        if not self.keep_alive:
+            self.transport.close()
+        self.on_response()
+
+
+@dataclass(frozen=True, slots=True)
+class _Always:
+    """The headers of every reply, as lines: the server makes a new list of them each second."""
+
+    headers: Sequence[tuple[bytes, bytes]]
+    lines: bytes
+    has_close: bool
+
+    _last: ClassVar["_Always | None"] = None
+
+    @classmethod
+    def of(cls, headers: Sequence[tuple[bytes, bytes]]) -> "_Always":
+        """These headers, made to lines once."""
+        last = cls._last
+        if last is None or last.headers is not headers:
+            lines = b"".join([b"%b: %b\r\n" % header for header in headers])
+            has_close = any(header == LAST_REPLY for header in headers)
+            last = cls._last = cls(headers, lines, has_close)
+        return last
+
+
+def _check(names: Sequence[str], head: bytes) -> None:
+    """Raise RuntimeError where a header is not what it says, or more than one."""
+    if not all(map(_NAME.fullmatch, names)):
+        raise RuntimeError("a header's name has characters that it may not have")
+    ends = {head.count(b"\r\n"), head.count(b"\n"), head.count(b"\r")}
+    if ends != {len(names)} or len(head.translate(None, _CONTROLS)) < len(head):
+        raise RuntimeError("a header's value has characters that it may not have")
