@@ -9,44 +9,52 @@ from pathlib import Path
 import msgspec
 from rich.console import Console
 
-from bench.export import PAIRS, time_export
+from bench.export import time_export
+from bench.growth import measure_growth
 from bench.measure import Plan, measure
+from bench.options import (
+    CONCURRENCIES,
+    EXPORT,
+    GROWTH,
+    OUTAGE,
+    PEERS,
+    SCORE,
+    STALLS,
+    STREAM,
+    STREAM_CONCURRENCIES,
+    SYNTHETIC,
+    TOKENS,
+    parser_of,
+)
 from bench.outage import time_outage
-from bench.processes import StartFailed
-from bench.scenarios import MOST_CONCURRENT, SCENARIOS, Scenario
+from bench.processes import StartFailed, cores
+from bench.scenarios import SCENARIOS, Scenario
 from bench.scores import time_score
+from bench.side_by_side import CONCURRENCIES as SIDE_CONCURRENCIES
+from bench.side_by_side import SidePlan
+from bench.stalls import SECONDS as STALL_SECONDS
 from bench.stand import WrongReplies
 from bench.streams import StreamPlan
-from bench.synthetic import ROWS, SEEDS, STEPS, SyntheticPlan, compare_synthetic
+from bench.synthetic import SyntheticPlan, compare_synthetic
 from bench.tables import AnyReport, tables
+from bench.token_costs import TokenPlan
 from bench.whole import Measurement, WholePlan
 
-# With these, whole replies take a minute on 2 cores and streams six.
-REQUESTS = 3000
-CONCURRENCIES = (1, 16, 32)
-STREAMS = 80
-STREAM_CONCURRENCIES = (1, 32)
-# A model of 125 tokens a second: 32 of them leave a gateway on one core some air.
-PAUSE_MS = 8
-OPEN_STREAMS = 1000
-STREAM = "stream"
-SCORE = "score"
-OUTAGE = "outage"
-EXPORT = "export"
-SYNTHETIC = "synthetic"
 FAILED_EXIT_CODE = 1
+MISSED_EXIT_CODE = 3
 INTERRUPTED_EXIT_CODE = 130
 
 
 def main(arguments: Sequence[str] | None = None, known: Sequence[Scenario] = SCENARIOS) -> int:
     """Measure as told by the arguments; the exit status."""
-    parser = _parser(known)
+    parser = parser_of(known)
     options = parser.parse_args(arguments)
     if options.scenario == SCORE:
         return _score(options)
     plan = _plan(options, known)
-    if options.at_most_us is not None and not plan.whole.scenarios:
-        parser.error(f"--at-most-us is about requests: leave out --scenario {options.scenario}")
+    if options.at_most_us is not None and plan.whole is None:
+        names = ", ".join([*(each.name for each in known), SCORE])
+        parser.error(f"--at-most-us needs one --scenario of {names}")
     if options.scenario == EXPORT:
         return _export(options)
     console = Console(stderr=True)
@@ -66,6 +74,10 @@ def main(arguments: Sequence[str] | None = None, known: Sequence[Scenario] = SCE
                 times = time_outage(options.requests, progress)
                 _show(times, is_json=options.json, out=options.out)
                 return 0
+            if options.scenario == GROWTH:
+                grown = measure_growth(options.requests, cores(), progress)
+                _show(grown, is_json=options.json, out=options.out)
+                return 0
             report = measure(plan, progress)
     except (StartFailed, WrongReplies) as error:
         console.print(f"[bold red]No measurement:[/] {error}", highlight=False, soft_wrap=True)
@@ -76,127 +88,36 @@ def main(arguments: Sequence[str] | None = None, known: Sequence[Scenario] = SCE
     finally:
         signal.signal(signal.SIGTERM, before)
     _show(report, is_json=options.json, out=options.out)
-    return _verdict(report.measurements, options.at_most_us, console)
+    if options.strict and not all(each.is_met for each in report.verdicts):
+        return MISSED_EXIT_CODE
+    return _verdict(report.found.measurements, options.at_most_us, console)
 
 
 def _plan(options: argparse.Namespace, known: Sequence[Scenario]) -> Plan:
-    chosen = [each for each in known if options.scenario in (None, each.name)]
+    wanted = options.scenario
     streams = StreamPlan(
         concurrencies=options.concurrency or STREAM_CONCURRENCIES,
         streams=options.streams,
         pause_ms=options.pause_ms,
         open_streams=options.open_streams,
     )
+    chosen = [each for each in known if wanted == each.name]
+    whole = WholePlan(chosen, options.concurrency or CONCURRENCIES, options.requests)
     return Plan(
-        WholePlan(chosen, options.concurrency or CONCURRENCIES, options.requests),
-        streams if options.scenario in (None, STREAM) else None,
-        options.redis_url,
+        whole if chosen else None,
+        sides=SidePlan(options.concurrency or SIDE_CONCURRENCIES, options.rounds)
+        if wanted in (None, PEERS)
+        else None,
+        tokens=TokenPlan() if wanted in (None, TOKENS) else None,
+        streams=streams if wanted in (None, STREAM) else None,
+        stall_seconds=STALL_SECONDS if wanted in (None, STALLS) else 0.0,
+        redis_url=options.redis_url,
     )
 
 
 def _stop(*_: object) -> None:
     """End as Ctrl-C does, so that the other processes and the temporary files go too."""
     raise KeyboardInterrupt
-
-
-def _parser(known: Sequence[Scenario]) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="bench",
-        description="Measure the processor time that one request costs the gateway, with "
-        "authentication, metrics and pair log on, between a static upstream (64 tokens of "
-        "log-probabilities) and a load generator that checks every reply; and of streams the time "
-        "to the first token, the processor time a token, and the memory of many at once.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    parser.add_argument(
-        "--requests", type=_whole, default=REQUESTS, help="measured requests for each line"
-    )
-    parser.add_argument(
-        "--concurrency",
-        type=_concurrency,
-        nargs="+",
-        metavar="N",
-        help=f"requests that are open at once; without it {_listed(CONCURRENCIES)}, "
-        f"and {_listed(STREAM_CONCURRENCIES)} streams",
-    )
-    parser.add_argument(
-        "--scenario",
-        choices=[*(each.name for each in known), STREAM, SCORE, OUTAGE, EXPORT, SYNTHETIC],
-        help="measure this alone: keep (the student's answer is served), escalate, stream, score "
-        "(judging a draft of 256 tokens by a learnt policy, without any server), outage "
-        "(escalations while the store is up, away and hung), export (pairs out of a Valkey into "
-        "Parquet and a training set), or synthetic (rows that a teacher wrote where the student "
-        "fails, against as many pairs of the traffic; trains for many minutes, and needs what "
-        "`./dev distill train` installs); the last three only where they are asked for",
-    )
-    parser.add_argument(
-        "--streams", type=_whole, default=STREAMS, help="measured streams for each line, at least"
-    )
-    parser.add_argument(
-        "--pause-ms", type=_whole, default=PAUSE_MS, help="what a model takes for a streamed token"
-    )
-    parser.add_argument(
-        "--open-streams",
-        type=_open_streams,
-        default=OPEN_STREAMS,
-        metavar="N",
-        help="streams that are open at once while memory is read; 0 reads none",
-    )
-    parser.add_argument(
-        "--pairs", type=_whole, default=PAIRS, help="how many pairs --scenario export puts in"
-    )
-    parser.add_argument(
-        "--work-dir",
-        type=Path,
-        metavar="DIR",
-        help="where --scenario export and synthetic have their files; synthetic leaves them there, "
-        "and goes on where it stopped",
-    )
-    _add_synthetic(parser)
-    parser.add_argument("--redis-url", help="ship pairs to this Redis while measuring")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="write the JSON there as well")
-    parser.add_argument(
-        "--at-most-us",
-        type=float,
-        metavar="N",
-        help="fail when the first line costs the gateway more microseconds a request; with "
-        "--scenario score, when judging a draft takes more",
-    )
-    return parser
-
-
-def _add_synthetic(parser: argparse.ArgumentParser) -> None:
-    """What ``--scenario synthetic`` alone reads."""
-    options = (
-        ("--rows", ROWS, "rows that --scenario synthetic adds"),
-        ("--seeds", SEEDS, "how often --scenario synthetic trains both students"),
-        ("--steps", STEPS, "steps of each training of --scenario synthetic"),
-    )
-    for name, default, told in options:
-        parser.add_argument(name, type=_whole, default=default, metavar="N", help=told)
-
-
-def _listed(numbers: Sequence[int]) -> str:
-    return ", ".join(map(str, numbers))
-
-
-def _whole(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("must be at least 1")
-    return number
-
-
-def _concurrency(text: str) -> int:
-    number = _whole(text)
-    if number > MOST_CONCURRENT:
-        raise argparse.ArgumentTypeError(f"must be at most {MOST_CONCURRENT}")
-    return number
-
-
-def _open_streams(text: str) -> int:
-    return 0 if text == "0" else _concurrency(text)
 
 
 def _score(options: argparse.Namespace) -> int:

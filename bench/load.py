@@ -1,21 +1,26 @@
 """The load generator: keep-alive connections that each send their next request when answered.
 
-A process of its own, ``python -m bench.load``: a job a line on standard input, its result a line
-on standard output.  Every reply is checked, because a fast wrong answer is worth nothing.
+Or when the next one is due, where a job says how many a second there are to be.  A process of its
+own, ``python -m bench.load``: a job a line on standard input, its result a line on standard output.
+Every reply is checked, because a fast wrong answer is worth nothing.
 """
 
 import asyncio
 import sys
 import time
+from collections import deque
 from dataclasses import dataclass, field
 from typing import cast
 
 import msgspec
 import uvloop
 
+from bench.schedule import Schedule
 from understudy.demo.lifeline import follow_parent
 
 SERVED_BY = b"x-understudy-served-by"
+# uvicorn closes a connection after 5 idle seconds: be the first.
+IDLE_SECONDS = 4.0
 _LINE_END = b"\r\n"
 _HEAD_END = b"\r\n\r\n"
 _LAST_CHUNK = b"\r\n0\r\n\r\n"
@@ -44,13 +49,15 @@ class Target:
 class Job:
     """So many requests in all, over so many connections at once; both at least 1.
 
-    ``ramp_seconds`` is the time over which the first requests of all connections are spread.
+    ``ramp_seconds`` is the time over which the first requests of all connections are spread.  With
+    a ``rate`` requests are due so many a second, and their latency counts from then.
     """
 
     target: Target
     concurrency: int
     requests: int
     ramp_seconds: float = 0.0
+    rate: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,13 +106,38 @@ class Run:
         self._served_by = None if target.served_by is None else target.served_by.encode()
         self._text = target.text.encode()
         self._never = None if target.never is None else target.never.encode()
+        self._is_scheduled = job.rate is not None
+        self._connections = job.concurrency
+        self._due: deque[int] = deque()
+        self._idle: list[Connection] = []
         self._unsent = job.requests
         self._unanswered = job.requests
 
-    def take(self) -> bool:
-        """Claim one of the requests that are left; False where none is."""
-        self._unsent -= 1
-        return self._unsent >= 0
+    def next(self, connection: "Connection") -> None:
+        """Have a connection send the next request, now or when one is due, if one is left."""
+        if not self._is_scheduled:
+            self._unsent -= 1
+            if self._unsent >= 0:
+                connection.send(time.perf_counter_ns())
+        elif self._due:
+            connection.send(self._due.popleft())
+        else:
+            self._idle.append(connection)
+
+    def is_due(self, at: int) -> None:
+        """Send a request that is due, or have it wait for the next connection that is free."""
+        if self._idle:
+            self._idle.pop().send(at)
+        else:
+            self._due.append(at)
+
+    def lost(self, connection: "Connection") -> None:
+        """Do without a connection that had nothing to do, if there are others."""
+        if connection in self._idle:
+            self._idle.remove(connection)
+        self._connections -= 1
+        if not self._connections:
+            self.failed(WrongReply("the server closed every connection"))
 
     def replied(self, head: bytes, body: bytes, first_token_ms: float, latency_ms: float) -> bool:
         """Note one reply; False where the run is over because of it."""
@@ -150,6 +182,8 @@ class Connection(asyncio.Protocol):
 
     def __init__(self) -> None:
         self._run: Run | None = None
+        self._is_asked = False
+        self._idle_since = time.monotonic()
         self._received = bytearray()
         self._sent_at = 0
         self._first_token_at = 0
@@ -158,13 +192,27 @@ class Connection(asyncio.Protocol):
         """Keep the transport to write to."""
         self.transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass
 
-    def send(self, run: Run) -> None:
-        """Send the run's next request, if one is left."""
+    @property
+    def is_usable(self) -> bool:
+        """Whether the server surely has it open, too."""
+        is_fresh = time.monotonic() - self._idle_since < IDLE_SECONDS
+        return is_fresh and not self._is_asked and not self.transport.is_closing()
+
+    def join(self, run: Run) -> None:
+        """Take part in a run, if the server has not closed already."""
         self._run = run
-        if run.take():
-            self._first_token_at = 0
-            self._sent_at = time.perf_counter_ns()
-            self.transport.write(run.request)
+        if self.transport.is_closing():
+            run.lost(self)
+        else:
+            run.next(self)
+
+    def send(self, at: int) -> None:
+        """Send the run's request, whose latency counts from then."""
+        assert self._run is not None
+        self._first_token_at = 0
+        self._sent_at = at
+        self._is_asked = True
+        self.transport.write(self._run.request)
 
     def data_received(self, data: bytes) -> None:
         """Hand a complete reply to the run, and send the next request."""
@@ -183,9 +231,11 @@ class Connection(asyncio.Protocol):
             return
         body = bytes(self._received[end + len(_HEAD_END) :])
         self._received.clear()
+        self._is_asked = False
+        self._idle_since = time.monotonic()
         first_token_ms = ((self._first_token_at or now) - self._sent_at) / 1e6
         if run.replied(head, body, first_token_ms, (now - self._sent_at) / 1e6):
-            self.send(run)
+            run.next(self)
 
     def _is_complete(self, head: bytes, start: int) -> bool:
         if _header(head, b"transfer-encoding") == b"chunked":
@@ -193,9 +243,13 @@ class Connection(asyncio.Protocol):
         return len(self._received) - start >= int(_header(head, b"content-length") or b"0")
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """A server that hangs up has answered wrongly."""
-        if self._run is not None:
+        """A server that hangs up has answered wrongly, unless it was not asked."""
+        if self._run is None:
+            return
+        if self._is_asked:
             self._run.failed(WrongReply(f"the server closed a connection: {exc}"))
+        else:
+            self._run.lost(self)
 
 
 class Load:
@@ -211,18 +265,38 @@ class Load:
             run = Run(job)
             started = time.perf_counter()
             for connection in connections:
-                connection.send(run)
+                connection.join(run)
                 if job.ramp_seconds:
                     await asyncio.sleep(job.ramp_seconds / job.concurrency)
-            await run.done
+            await self._end(run, job)
             seconds = time.perf_counter() - started
             return Outcome(seconds, run.latencies_ms, run.first_token_ms)
         except (OSError, WrongReply) as error:
             return Outcome(fault=str(error))
 
+    def close(self) -> None:
+        """Close all connections."""
+        for connections in self._connections.values():
+            for each in connections:
+                each.transport.close()
+
+    async def _end(self, run: Run, job: Job) -> None:
+        if job.rate is None:
+            await run.done
+            return
+        schedule = Schedule(job.rate, job.requests, run.is_due)
+        schedule.start()
+        try:
+            await run.done
+        finally:
+            schedule.end()
+
     async def _connect(self, port: int, count: int) -> list[Connection]:
         loop = asyncio.get_running_loop()
-        kept = [each for each in self._connections.get(port, []) if not each.transport.is_closing()]
+        known = self._connections.get(port, [])
+        kept = [each for each in known if each.is_usable]
+        for each in set(known) - set(kept):
+            each.transport.close()
         while len(kept) < count:
             _, connection = await loop.create_connection(Connection, "127.0.0.1", port)
             kept.append(connection)

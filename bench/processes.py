@@ -1,6 +1,6 @@
-"""The three processes of a run: started each on its cores, watched, and ended with this one.
+"""The processes of a run: started each on its cores, watched, and ended with this one.
 
-What the gateway costs is read from its process, all threads together, never from a clock.
+What a gateway costs is read from its process, all threads together, never from a clock.
 """
 
 import contextlib
@@ -27,6 +27,8 @@ STOP_SECONDS = 10.0
 POLL_SECONDS = 0.02
 LOG_TAIL_BYTES = 2000
 WANTED_DESCRIPTORS = 8192
+# Twice what is asked at once: who has its answer may ask again before the gateway has noted it.
+MOST_OPEN = 2048
 
 
 Progress = Callable[[str], None]
@@ -172,7 +174,10 @@ def load_generator(allowed: frozenset[int] | None) -> Iterator[LoadProcess]:
 
 
 class GatewayProcess:
-    """The gateway, as this process sees it: its port, its time on the processor, its memory."""
+    """A gateway, as this process sees it: its port, its time on the processor, its memory.
+
+    Ours, or another that is measured beside it.
+    """
 
     def __init__(self, process: subprocess.Popen[bytes], port: int, log: Path) -> None:
         self.port = port
@@ -197,12 +202,12 @@ class GatewayProcess:
             response = connection.getresponse()
             return response.status, response.read()
 
-    def wait_ready(self) -> None:
-        """Wait until it takes requests.  Raises StartFailed."""
-        end = time.monotonic() + START_SECONDS
+    def wait_ready(self, path: str, seconds: float) -> None:
+        """Wait until it says at ``path`` that it takes requests.  Raises StartFailed."""
+        end = time.monotonic() + seconds
         while time.monotonic() < end and self._process.poll() is None:
             with contextlib.suppress(OSError, http.client.HTTPException):
-                if self.get("/readyz")[0] == 200:
+                if self.get(path)[0] == 200:
                     return
             time.sleep(POLL_SECONDS)
         raise StartFailed(f"the gateway did not start:\n{self.log_tail()}")
@@ -219,19 +224,42 @@ class GatewayProcess:
 def gateway(
     folder: Path, options: Sequence[str], allowed: frozenset[int] | None
 ) -> Iterator[GatewayProcess]:
-    """``understudy serve`` with these options and no other settings; yields it when it is ready.
+    """``understudy serve`` with these options and room for all; yields it when it is ready.
 
     Its log goes to a file in ``folder``.  Raises StartFailed.
     """
     (port,) = free_ports(1)
     serve = [sys.executable, "-m", "understudy", "serve", "--port", str(port), *options]
-    tie = [sys.executable, "-m", "understudy.demo.lifeline", "--parent", str(os.getpid()), "--"]
     env = {key: value for key, value in os.environ.items() if not key.startswith("UNDERSTUDY_")}
-    log = folder / "gateway.log"
-    with (
-        log.open("wb") as written,
-        child([*tie, *serve], allowed, Pipes(stderr=written.fileno()), env) as process,
-    ):
-        running = GatewayProcess(process, port, log)
-        running.wait_ready()
+    env["UNDERSTUDY_MAX_OPEN_REQUESTS"] = str(MOST_OPEN)
+    start = Start("gateway", serve, port, "/readyz", env)
+    with started(start, folder, allowed) as running:
         yield running
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """How a gateway is started on ``port``, and at which path it says that it is ready."""
+
+    name: str
+    command: Sequence[str]
+    port: int
+    ready_path: str
+    env: Mapping[str, str]
+    seconds: float = START_SECONDS
+
+
+@contextmanager
+def started(start: Start, folder: Path, allowed: frozenset[int] | None) -> Iterator[GatewayProcess]:
+    """A gateway that ends with the block; yields it when it is ready.
+
+    What it writes goes to a file in ``folder``.  Raises StartFailed.
+    """
+    tie = [sys.executable, "-m", "understudy.demo.lifeline", "--parent", str(os.getpid()), "--"]
+    log = folder / f"{start.name}.log"
+    with log.open("wb") as written:
+        pipes = Pipes(stdout=written.fileno(), stderr=written.fileno())
+        with child([*tie, *start.command], allowed, pipes, start.env) as process:
+            running = GatewayProcess(process, start.port, log)
+            running.wait_ready(start.ready_path, start.seconds)
+            yield running

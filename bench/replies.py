@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from string import ascii_lowercase
 
 TOKENS = 64
+LONG_TOKENS = 512  # of streams that tell what one token more costs
 PROMPT_TOKENS = 42
 END_OF_TURN = "<|im_end|>"
 SEED = 20
@@ -21,9 +22,9 @@ SEED = 20
 DIGITS = 6
 
 
-def text_of(role: str) -> str:
+def text_of(role: str, tokens: int = TOKENS) -> str:
     """The answer's text, which names who wrote it; each word is one token."""
-    letters = [ascii_lowercase[place % 26] for place in range(TOKENS - 2)]
+    letters = [ascii_lowercase[place % 26] for place in range(tokens - 2)]
     return " ".join([role, *letters])
 
 
@@ -37,12 +38,12 @@ def lesson() -> bytes:
     return _completion(text_of("teacher"), None)
 
 
-def draft_events(*, probability: float) -> list[bytes]:
+def draft_events(*, probability: float, tokens: int = TOKENS) -> list[bytes]:
     """The draft as a stream: its role, then an event for each token, then the end.
 
     Each event has the usage so far, because the gateway asks students for that.
     """
-    evidence = _evidence("student", probability)
+    evidence = _evidence("student", probability, tokens)
     return _events("student", [{"content": [each]} for each in evidence], has_running_usage=True)
 
 
@@ -53,12 +54,13 @@ def lesson_events() -> list[bytes]:
 
 def _events(role: str, logprobs: Sequence[object], *, has_running_usage: bool) -> list[bytes]:
     usage = _usage if has_running_usage else lambda _: None
+    count = len(logprobs)
     events = [_chunk({"role": "assistant", "content": ""}, None, usage(0))]
-    for place, (token, evidence) in enumerate(zip(_tokens(role), logprobs, strict=True), 1):
-        is_last = place == TOKENS
+    for place, (token, evidence) in enumerate(zip(_tokens(role, count), logprobs, strict=True), 1):
+        is_last = place == count
         delta = {"content": "" if is_last else token}
         events.append(_chunk(delta, evidence, usage(place), is_last=is_last))
-    report = {**_envelope("chat.completion.chunk"), "choices": [], "usage": _usage(TOKENS)}
+    report = {**_envelope("chat.completion.chunk"), "choices": [], "usage": _usage(count)}
     return [*events, _event(report) + b"data: [DONE]\n\n"]
 
 
@@ -78,14 +80,14 @@ def _event(fields: object) -> bytes:
     return b"data: " + _json(fields) + b"\n\n"
 
 
-def _tokens(role: str) -> list[str]:
-    first, *others = text_of(role).split(" ")
+def _tokens(role: str, count: int) -> list[str]:
+    first, *others = text_of(role, count).split(" ")
     return [first, *(f" {word}" for word in others), END_OF_TURN]
 
 
-def _evidence(role: str, probability: float) -> list[dict[str, object]]:
+def _evidence(role: str, probability: float, count: int = TOKENS) -> list[dict[str, object]]:
     dice = random.Random(SEED)
-    return [_token(token, probability * dice.uniform(0.98, 1.0)) for token in _tokens(role)]
+    return [_token(token, probability * dice.uniform(0.98, 1.0)) for token in _tokens(role, count)]
 
 
 def _token(token: str, probability: float) -> dict[str, object]:

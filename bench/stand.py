@@ -37,12 +37,21 @@ class Stand:
 
     def check_count(self, scenario: Scenario, sent: int) -> None:
         """The gateway's own books must agree with what was sent.  Raises WrongReplies."""
-        labels = f'{{cascade="{scenario.name}",outcome="{scenario.outcome}"}}'
-        counted = self.metric(f"understudy_requests_total{labels}")
-        if counted != sent:
+        if (counted := self._counted(scenario)) != sent:
             raise WrongReplies(
                 f"/metrics counts {counted:g} requests as {scenario.outcome}, sent: {sent}"
             )
+
+    def check_count_least(self, scenario: Scenario, answered: int) -> None:
+        """The same where the load does not say how much it sent.  Raises WrongReplies."""
+        if (counted := self._counted(scenario)) < answered:
+            raise WrongReplies(
+                f"/metrics counts {counted:g} requests as {scenario.outcome}, answered: {answered}"
+            )
+
+    def _counted(self, scenario: Scenario) -> float:
+        labels = f'{{cascade="{scenario.name}",outcome="{scenario.outcome}"}}'
+        return self.metric(f"understudy_requests_total{labels}")
 
     def metric(self, sample: str) -> float:
         """One sample of ``/metrics``, named with its labels; 0 where there is none."""

@@ -17,6 +17,7 @@ from bench import replies
 from understudy.demo.lifeline import follow_parent
 
 SURE, UNSURE, TEACHER, WRONG = "sure", "unsure", "teacher", "wrong"
+LONG = "long"  # as sure, and its streams have LONG_TOKENS
 SURE_PROBABILITY = 0.995
 UNSURE_PROBABILITY = 0.55
 LARGEST_REQUEST = 2**20
@@ -31,7 +32,12 @@ _STREAM_HEAD = (
     b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\n"
     b"transfer-encoding: chunked\r\n\r\n"
 )
-_STREAM_WANTED = b'"stream":true'
+STREAM_WANTED = b'"stream":true'
+# Some of those that pass requests on ask first what there is.
+_MODELS_WANTED = b"/v1/models"
+_MODELS = (
+    b'{"object":"list","data":[{"id":"static","object":"model","created":0,"owned_by":"bench"}]}'
+)
 
 
 def base_path(kind: str, pause_ms: int = 0) -> str:
@@ -54,6 +60,9 @@ def static_replies() -> dict[bytes, Reply]:
     unsure, unsure_events = _student(UNSURE_PROBABILITY)
     return {
         SURE.encode(): _reply(sure, sure_events),
+        LONG.encode(): _reply(
+            sure, replies.draft_events(probability=SURE_PROBABILITY, tokens=replies.LONG_TOKENS)
+        ),
         UNSURE.encode(): _reply(unsure, unsure_events),
         TEACHER.encode(): _reply(replies.lesson(), replies.lesson_events()),
         WRONG.encode(): _reply(
@@ -127,12 +136,15 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
 
     def _answer(self, request: bytes) -> None:
-        _, kind, pause, *_ = request.split(b" ", 2)[1].split(b"/")
+        path = request.split(b" ", 2)[1]
+        _, kind, pause, *_ = path.split(b"/")
         reply = self._answers.get(kind)
         pause_seconds = int(pause.removeprefix(PAUSE)) / 1e3 if pause.startswith(PAUSE) else 0.0
         if reply is None:
             self._transport.write(_response(b"404 Not Found", b"{}"))
-        elif _STREAM_WANTED in request:
+        elif path.endswith(_MODELS_WANTED):
+            self._transport.write(_response(b"200 OK", _MODELS))
+        elif STREAM_WANTED in request:
             self._transport.write(reply.head)
             self._play(reply.pieces, pause_seconds)
         elif pause_seconds:

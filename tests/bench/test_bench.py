@@ -16,46 +16,54 @@ import pytest
 
 from bench import processes, upstream
 from bench.__main__ import main
+from bench.large import large_bodies
 from bench.load import Job, stream_text
+from bench.machine import Machine
+from bench.measure import Found, Report
 from bench.processes import ROOT, load_generator
 from bench.replies import text_of
 from bench.scenarios import ESCALATE, KEEP, Scenario, direct_target
 from bench.stand import p99
 from bench.upstream import request_end, static_replies
+from bench.verdict import at_most
+from gateway.settings import Settings
+from gateway.wire.bounds import Bounds, refuse_crowd
+from gateway.wire.chat import parse_chat
 
 REQUESTS = 50
 SHORT = ["--requests", "20"]
 
 
 @pytest.mark.full
-def test_small_run_reports_every_path_at_every_concurrency(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path
+@pytest.mark.parametrize("scenario", [KEEP.name, ESCALATE.name])
+def test_a_path_of_ours_alone_is_reported_at_every_concurrency(
+    scenario: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     out = tmp_path / "bench.json"
-    status = main(
-        [
-            *("--requests", str(REQUESTS), "--concurrency", "1", "4", "--json", "--out", str(out)),
-            *("--streams", "5", "--pause-ms", "1", "--open-streams", "8"),
-        ]
-    )
+    arguments = ["--scenario", scenario, "--requests", str(REQUESTS), "--concurrency", "1", "4"]
+    status = main([*arguments, "--json", "--out", str(out)])
     printed = capsys.readouterr()
     assert status == 0, printed.err
     report = json.loads(printed.out)
     assert report == json.loads(out.read_text())
     assert str(out) in printed.err.replace("\n", "")
-    lines = report["measurements"]
+    lines = report["found"]["measurements"]
     assert [(each["scenario"], each["concurrency"]) for each in lines] == [
-        (KEEP.name, 1),
-        (KEEP.name, 4),
-        (ESCALATE.name, 1),
-        (ESCALATE.name, 4),
+        (scenario, 1),
+        (scenario, 4),
     ]
     assert {each["requests"] for each in lines} == {REQUESTS}
     assert all(each["gateway_cpu_us_per_request"] > 0 for each in lines)
     assert all(each["latency_ms_p99"] >= each["latency_ms_median"] > 0 for each in lines)
     assert report["versions"]["understudy"]
-    assert report["cpu_count"] >= 1
-    check_streams(report["streams"])
+    assert report["machine"]["cores"] >= 1
+
+
+@pytest.mark.full
+def test_streams_of_every_path_are_reported(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--scenario", "stream", "--streams", "5", "--pause-ms", "1", "--open-streams", "8"]
+    assert main([*arguments, "--concurrency", "1", "4", "--json"]) == 0
+    check_streams(json.loads(capsys.readouterr().out)["found"]["streams"])
 
 
 def check_streams(report: Any) -> None:
@@ -95,6 +103,51 @@ def test_streams_can_be_measured_alone(capsys: pytest.CaptureFixture[str]) -> No
 
 
 @pytest.mark.full
+def test_stalls_can_be_measured_alone(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench.__main__.STALL_SECONDS", 4.0)
+    assert main(["--scenario", "stalls", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["found"]["sides"] is None
+    stalls = report["found"]["stalls"]
+    assert stalls["requests"] > 100
+    assert set(stalls["large"]) == {"prose", "code", "many messages", "many tools"}
+    assert stalls["scrapes"] >= 4
+    assert stalls["series"] > 1000
+    for what in ("lag", "computing"):
+        line = stalls[what]
+        assert line["looks"] > 4.0 / 0.02 / 4
+        assert list(line["over_ms"].values()) == sorted(line["over_ms"].values(), reverse=True)
+
+
+def test_a_missed_target_fails_a_run_only_where_it_is_strict(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits = [at_most("this", 1.0, 2.0, "ms"), at_most("that", 3.0, 2.0, "ms")]
+    machine = Machine("Linux", "6.1", "x86_64", "a processor", 2)
+    made = Report("2026-11-28", 1.0, machine, True, False, {}, Found(), limits)
+    monkeypatch.setattr("bench.__main__.measure", lambda plan, progress: made)
+    assert main([]) == 0
+    printed = capsys.readouterr().out
+    assert re.search(r"this +1 ms +2 ms +met", printed)
+    assert re.search(r"that +3 ms +2 ms +missed", printed)
+    assert main(["--strict"]) == 3
+    del limits[1]
+    assert main(["--strict"]) == 0
+
+
+def test_large_requests_are_a_megabyte_and_within_limits() -> None:
+    fields = Settings.model_fields
+    limits = [fields[name].default for name in ("max_body_members", "max_body_entries")]
+    for body in large_bodies("a-cascade").values():
+        sent = body.encode()
+        assert 800_000 < len(sent) < upstream.LARGEST_REQUEST
+        refuse_crowd(sent, *limits)
+        Bounds().check(parse_chat(sent).size, 1)
+
+
+@pytest.mark.full
 def test_an_outage_of_the_store_is_measured_and_loses_no_pair(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -128,7 +181,7 @@ def test_limit_and_table(capsys: pytest.CaptureFixture[str]) -> None:
 def test_wrong_replies_are_no_measurement(
     wrong: Scenario, complaint: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main([*SHORT, "--concurrency", "2"], known=[wrong]) == 1
+    assert main([*SHORT, "--scenario", "keep", "--concurrency", "2"], known=[wrong]) == 1
     printed = capsys.readouterr()
     assert complaint in printed.err
     assert printed.out == ""
@@ -214,7 +267,8 @@ def test_p99_is_the_nearest_rank() -> None:
 
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_run_leaves_nothing_behind(ending: signal.Signals, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "bench", "--requests", "1000000", "--concurrency", "1"]
+    command = [sys.executable, "-m", "bench", "--scenario", "keep"]
+    command += ["--requests", "1000000", "--concurrency", "1"]
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
     with subprocess.Popen(command, cwd=ROOT, env=environment) as process:
         started = wait_children(psutil.Process(process.pid), 3)
