@@ -14,10 +14,6 @@ from hypothesis import settings
 pytest.register_assert_rewrite("tests.contract.openai_calls", "tests.contract.anthropic_calls")
 
 EXAMPLES, EXAMPLES_IN_FULL = 25, 250
-HERE = Path(__file__).parent
-# Coverage doubles the time of a test.  In a run without --full it is counted of those that are
-# there for the code whose coverage has a floor then.
-COUNTED = ("routing",)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -58,8 +54,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         return
     skip = pytest.mark.skip(reason="long; runs with --full")
     for item in items:
-        if not any(item.path.is_relative_to(HERE / counted) for counted in COUNTED):
-            item.add_marker(pytest.mark.no_cover)
         if item.get_closest_marker("full"):
             item.add_marker(skip)
 

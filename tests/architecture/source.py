@@ -4,7 +4,7 @@ import ast
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -14,11 +14,10 @@ PACKAGES = ("bench", "deploy", "distill", "evaluation", "gateway", "routing", "u
 
 @dataclass(frozen=True)
 class Module:
-    """One parsed .py file; ``path`` is relative to the root, with forward slashes."""
+    """One .py file; ``path`` is relative to the root, with forward slashes."""
 
     path: str
     text: str
-    tree: ast.Module
 
     @property
     def name(self) -> str:
@@ -29,6 +28,16 @@ class Module:
     def package(self) -> str:
         """The top-level package it belongs to."""
         return self.name.partition(".")[0]
+
+    @cached_property
+    def tree(self) -> ast.Module:
+        """Its text parsed, once somebody looks at it."""
+        return ast.parse(self.text, self.path)
+
+    @cached_property
+    def nodes(self) -> tuple[ast.AST, ...]:
+        """All of the tree, which takes long to walk and is looked at by many rules."""
+        return tuple(ast.walk(self.tree))
 
 
 @dataclass(frozen=True)
@@ -45,7 +54,7 @@ class Import:
 
 
 def module(path: str, text: str) -> Module:
-    return Module(path, text, ast.parse(text, path))
+    return Module(path, text)
 
 
 @cache
@@ -61,7 +70,7 @@ def modules() -> tuple[Module, ...]:
 def imports(source: Module) -> Iterator[Import]:
     """All imports, those inside functions and `if TYPE_CHECKING` included."""
     top = set(map(id, source.tree.body))
-    for node in ast.walk(source.tree):
+    for node in source.nodes:
         if isinstance(node, ast.Import):
             targets = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):

@@ -22,7 +22,7 @@ def settings_of(source: Module) -> set[str]:
     """Environment variables of the classes that derive from BaseSettings."""
     return {
         SETTINGS_PREFIX + field.target.id.upper()
-        for node in ast.walk(source.tree)
+        for node in source.nodes
         if isinstance(node, ast.ClassDef)
         and any(isinstance(base, ast.Name) and base.id == "BaseSettings" for base in node.bases)
         for field in node.body
@@ -38,7 +38,7 @@ def metrics_of(source: Module) -> set[str]:
     """Names in string constants that are a metric's name and nothing else."""
     return {
         node.value
-        for node in ast.walk(source.tree)
+        for node in source.nodes
         if isinstance(node, ast.Constant)
         and isinstance(node.value, str)
         and METRIC.fullmatch(node.value)
@@ -134,7 +134,7 @@ def subjects_of(source: Module) -> set[str]:
     """What the doctor looks at: the values of the class ``Subject``."""
     return {
         line.value.value
-        for node in ast.walk(source.tree)
+        for node in source.nodes
         if isinstance(node, ast.ClassDef) and node.name == "Subject"
         for line in node.body
         if isinstance(line, ast.Assign)

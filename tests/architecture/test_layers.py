@@ -216,7 +216,7 @@ def impure_routing(source: Module) -> Iterator[str]:
                 f"{source.path}:{imported.line} imports {imported.target}: routing decides from "
                 "its arguments alone; clock, dice, files, logs and libraries stay outside"
             )
-    for node in ast.walk(source.tree):
+    for node in source.nodes:
         if (
             isinstance(node, ast.Call)
             and isinstance(node.func, ast.Name)
@@ -262,7 +262,7 @@ def environment_readers(source: Module) -> Iterator[str]:
     for imported in imports(source):
         if imported.target in {"os.environ", "os.environb", "os.getenv", "os.getenvb"}:
             yield f"{source.path}:{imported.line} imports {imported.target}: {reason}"
-    for node in ast.walk(source.tree):
+    for node in source.nodes:
         if (
             isinstance(node, ast.Attribute)
             and node.attr in {"environ", "environb", "getenv", "getenvb"}

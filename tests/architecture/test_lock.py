@@ -11,7 +11,8 @@ OF_IMAGES = tuple(
     f"requirements/{name}.txt" for name in ("build", "demo", "gateway", "gateway-extras", "jobs")
 )
 OF_TESTS = ("requirements/tools.txt", "requirements/clients.txt")
-LOCKS = ("requirements/lock.txt", *OF_TESTS, *OF_IMAGES)
+OF_BENCH = tuple(f"requirements/peer-{name}.txt" for name in ("litellm", "smg", "vllm-router"))
+LOCKS = ("requirements/lock.txt", *OF_TESTS, *OF_BENCH, *OF_IMAGES)
 COMPILES_OR_DEPENDS_ON_THE_MACHINE = ("llama-cpp-python", "llm", "torch", "transformers", "vllm")
 
 

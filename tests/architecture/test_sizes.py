@@ -21,7 +21,7 @@ def long_modules(source: Module) -> Iterator[str]:
 
 
 def functions(source: Module) -> Iterator[type_of_function]:
-    for node in ast.walk(source.tree):
+    for node in source.nodes:
         if isinstance(node, type_of_function):
             yield node
 
@@ -61,7 +61,7 @@ def commands_of(sources: Iterable[Module]) -> frozenset[str]:
         call.args[0].value
         for source in sources
         if source.path == "understudy/__main__.py"
-        for call in ast.walk(source.tree)
+        for call in source.nodes
         if isinstance(call, ast.Call)
         and isinstance(call.func, ast.Attribute)
         and call.func.attr == "command"

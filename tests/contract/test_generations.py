@@ -21,7 +21,7 @@ from tests.fakes.upstream import SURE, UNSURE, Reply, ScriptedModel, completion
 from tests.fakes.valkey import store_server
 
 READ_SECONDS = 0.01
-CHANGES = 60
+CHANGES = 24  # six of each kind
 CLIENTS = 6
 LENGTH = 30
 HARD, EASY = "hard", "easy"

@@ -104,7 +104,7 @@ def test_datasets_reads_every_row_as_it_stands(
     assert done["differing"] == []
 
 
-@pytest.mark.parametrize("form", [Format.SFT, Format.OPENAI])
+@pytest.mark.parametrize("form", [Format.SFT, pytest.param(Format.OPENAI, marks=pytest.mark.full)])
 def test_datasets_reads_what_comes_up_late_in_a_large_file(tmp_path: Path, form: Format) -> None:
     """It takes its types from the first 10 MiB; the kinds that are rare come after those."""
     place = place_at(str(tmp_path / "pairs"))

@@ -38,7 +38,7 @@ def document_of(documents: list[JsonRecord], threshold: float) -> JsonRecord:
     return found
 
 
-@pytest.mark.parametrize("teacher", [1.0, 0.8])
+@pytest.mark.parametrize("teacher", [pytest.param(1.0, marks=pytest.mark.full), 0.8])
 def test_a_policy_file_says_of_each_record_what_was_fitted(teacher: float) -> None:
     documents = list(answers(400, teacher=teacher))
     documents[7]["student"] = {"ok": False}

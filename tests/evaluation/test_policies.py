@@ -137,7 +137,7 @@ def is_released(policy: Policy, record: Record, hold_tokens: int) -> bool:
     return isinstance(gate.verdict, Keep)
 
 
-@pytest.mark.parametrize("hold_tokens", [8, 16])
+@pytest.mark.parametrize("hold_tokens", [pytest.param(8, marks=pytest.mark.full), 16])
 def test_streams_release_what_was_certified_and_nothing_else(
     quality: tuple[Path, Calibrated], hold_tokens: int
 ) -> None:

@@ -81,7 +81,7 @@ async def test_a_gateway_whose_clock_is_ahead_takes_nothing_for_old(server: Stor
 async def test_a_stream_beyond_its_size_loses_its_oldest_records(
     server: StoreServer, padding: int
 ) -> None:
-    count = 30_000 if padding == 10 else 1000
+    count = 12_000 if padding == 10 else 1000
     fill(server, "a", [1] * count, padding)
     bound = 500_000
     events = await enforced(server, {"a": Retention(max_bytes=bound)}, 10 * DAY)

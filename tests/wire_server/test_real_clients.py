@@ -1,4 +1,7 @@
-"""The official clients, against a gateway before a real small model: SmolLM2 behind llama.cpp."""
+"""The official clients, against a gateway before a real small model: SmolLM2 behind llama.cpp.
+
+tests/contract asks the same before what such servers said once, and before scripted models.
+"""
 
 from collections.abc import Callable, Iterator
 
@@ -8,6 +11,8 @@ from tests.contract import anthropic_calls, openai_calls
 from tests.fakes.drop_in import Endpoint, Server, drop_in
 from tests.fakes.other_clients import PROGRAMS, ask_by
 from tests.fakes.real_student import real_embedder, real_student
+
+pytestmark = pytest.mark.full
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +37,6 @@ def test_anthropics_client_gets_what_it_asks_for(
     call(endpoint)
 
 
-@pytest.mark.full
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_clients_of_other_makers_get_what_they_ask_for(endpoint: Endpoint, program: str) -> None:

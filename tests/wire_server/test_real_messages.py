@@ -1,4 +1,7 @@
-"""Anthropic's messages of a real small model, by the gateway and by llama.cpp's own route."""
+"""Anthropic's messages of a real small model, by the gateway and by llama.cpp's own route.
+
+tests/contract/test_anthropic_client.py has the same client ask scripted models.
+"""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,6 +19,8 @@ QUESTION: list[MessageParam] = [{"role": "user", "content": "What is the capital
 BEGUN: list[MessageParam] = [*QUESTION, {"role": "assistant", "content": "The capital of"}]
 ASKED: Any = {"model": "assistant", "max_tokens": 12, "extra_body": {"temperature": 0}}
 SURE = {"objective": {"kind": "confidence", "at_least": 0}}
+
+pytestmark = pytest.mark.full
 
 
 @pytest.fixture(scope="module")
