@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from routing.cascade import NOTHING_KNOWN, Defer, Keep, Prospect, Verdict, judge, weakest
 from routing.policy import Checkpoint, Rule, StreamedRules
-from routing.vocabulary import Confidence, Draft, Reason, Structure, Threshold
+from routing.vocabulary import Confidence, Draft, Merit, Reason, Structure, Threshold
 
 
 class Token(NamedTuple):
@@ -221,9 +221,11 @@ class Gate:
 
     def _judge_arguments(self, ending: Ending) -> Verdict:
         """Some servers say nothing of a streamed tool call: then its form decides alone."""
-        if ending.structure is Structure.VALID and self._arguments.is_silent():
-            return Keep(None, reason=Reason.VALID_STRUCTURE)
         rule = self._rules.arguments
+        if ending.structure is Structure.VALID and self._arguments.is_silent():
+            if rule.threshold.keeps_nothing:
+                return Defer(Reason.LOW_CONFIDENCE, has_draft=True, merit=Merit(1.0))
+            return Keep(None, reason=Reason.VALID_STRUCTURE)
         return self._judge(ending.of(self._arguments.draft()), rule, rule.threshold)
 
     def _judge(self, draft: Draft, rule: Rule, at_least: Threshold) -> Verdict:

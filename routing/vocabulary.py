@@ -4,6 +4,7 @@ Values that are limited to a range refuse anything else when they are built, so 
 downstream checks again.  This module knows no request, no model server and no rule.
 """
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -34,6 +35,7 @@ class Reason(StrEnum):
     STUDENT_FAILED = "student_failed"
     STUDENT_CANNOT = "student_cannot"
     PROMPT_SAYS_SO = "prompt_says_so"
+    STICKY = "sticky"
     HOLDOUT = "holdout"
     PINNED = "pinned"
 
@@ -142,6 +144,27 @@ class NotAsked(StrEnum):
     JOURNAL_FULL = "journal_full"
 
 
+class NotAudited(StrEnum):
+    """Why a kept draft that was drawn is not audited, each known before the teacher's answer.
+
+    ``no_consent``: nothing of it may be stored.  ``several_choices``: there is no one answer.
+    ``not_allowed``, ``key_budget_spent``: its key may not ask the teacher, or pay it, at all.
+    ``budget_spent``: that of audits.  ``no_room``: the teacher has none to spare, or so many audits
+    are open as may be.  ``left_alone``: the teacher failed too often of late.  ``journal_full``:
+    nothing could be recorded.  ``stopping``: the process ends.
+    """
+
+    NO_CONSENT = "no_consent"
+    SEVERAL_CHOICES = "several_choices"
+    NOT_ALLOWED = "not_allowed"
+    KEY_BUDGET_SPENT = "key_budget_spent"
+    BUDGET_SPENT = "budget_spent"
+    NO_ROOM = "no_room"
+    LEFT_ALONE = "left_alone"
+    JOURNAL_FULL = "journal_full"
+    STOPPING = "stopping"
+
+
 class Limit(StrEnum):
     """What a key may have so much of and no more: a minute's requests and tokens, a day's money."""
 
@@ -201,13 +224,19 @@ class Merit:
 class Threshold:
     """The least merit in [0, 1] with which a draft is kept; equality keeps.
 
-    Raises ValueError outside that range, and for NaN.
+    Infinity keeps nothing.  Raises ValueError for all else outside that range, and for NaN.
     """
 
     value: float
 
     def __post_init__(self) -> None:
-        _probability(self.value, "threshold")
+        if self.value != math.inf:
+            _probability(self.value, "threshold")
+
+    @property
+    def keeps_nothing(self) -> bool:
+        """Whether no merit reaches it."""
+        return self.value == math.inf
 
     def admits(self, merit: Confidence | Merit) -> bool:
         """Say whether a draft of this merit is enough."""

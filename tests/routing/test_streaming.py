@@ -356,6 +356,13 @@ def test_tool_call_that_is_not_enough_is_deferred(
     assert calling.released == 0
 
 
+def test_tool_call_is_deferred_with_all_else_where_nothing_is_to_be_kept() -> None:
+    calling = gate(rules=RULES.with_threshold(Threshold(math.inf)))
+    calling.tool_call([SILENT])
+    ended = calling.end(Ending(VALID))
+    assert ended == Defer(Reason.LOW_CONFIDENCE, has_draft=True, merit=Merit(1.0))
+
+
 @pytest.mark.parametrize("tokens", [[SILENT] * 3, []])
 def test_tool_call_of_which_nothing_is_said_is_kept_for_its_structure(tokens: list[Token]) -> None:
     calling = gate()

@@ -182,6 +182,15 @@ def test_client_reads_a_prefix_of_the_draft_once(stream: Stream, cuts: set[int])
         assert_is_shut(gate)
 
 
+@given(streams(), CUTS)
+def test_nothing_is_released_where_nothing_is_to_be_kept(stream: Stream, cuts: set[int]) -> None:
+    rules = stream.rules.with_threshold(Threshold(math.inf))
+    gate = Gate(rules, stream.hold_tokens)
+    last = driven(gate, stream, cuts)[-1]
+    assert isinstance(last.answers[-1], Defer)
+    assert last.released == 0
+
+
 def assert_is_shut(gate: Gate) -> None:
     before = gate.tokens, gate.released, gate.verdict, gate.doubt
     with pytest.raises(RuntimeError):

@@ -13,6 +13,7 @@ from routing.vocabulary import (
     Handover,
     Kind,
     Limit,
+    Merit,
     Named,
     Need,
     NotAsked,
@@ -49,6 +50,7 @@ NO_PROBABILITIES = [JUST_BELOW_0, JUST_ABOVE_1, -1.0, 100.0, math.inf, -math.inf
                 "student_failed",
                 "student_cannot",
                 "prompt_says_so",
+                "sticky",
                 "holdout",
                 "pinned",
             ],
@@ -103,7 +105,14 @@ def test_confidence_refuses_nan_and_whatever_lies_outside(value: float) -> None:
         Confidence(value)
 
 
-@pytest.mark.parametrize("value", NO_PROBABILITIES)
+def test_threshold_that_is_infinite_keeps_nothing() -> None:
+    nothing = Threshold(math.inf)
+    assert nothing.keeps_nothing
+    assert not nothing.admits(Merit(1.0))
+    assert not Threshold(1.0).keeps_nothing
+
+
+@pytest.mark.parametrize("value", [each for each in NO_PROBABILITIES if each != math.inf])
 def test_threshold_refuses_nan_and_whatever_lies_outside(value: float) -> None:
     with pytest.raises(ValueError, match=r"^threshold must lie in \[0, 1\], got "):
         Threshold(value)
