@@ -74,8 +74,12 @@ def items(values: object, path: str, most: int | None = None) -> Sequence[object
     return values
 
 
-def numbers(values: object, path: str, within: float = LARGEST) -> tuple[float, ...]:
-    """A list of finite numbers, each of at most ``within`` in size."""
+def numbers(
+    values: object, path: str, within: float = LARGEST, exactly: int | None = None
+) -> tuple[float, ...]:
+    """A list of finite numbers, each of at most ``within`` in size; ``exactly`` so many of them."""
     if not isinstance(values, Sequence) or isinstance(values, str):
         raise PolicyError(f"{path}: must be a list of numbers, got {values!r}")
+    if exactly is not None and len(values) != exactly:
+        raise PolicyError(f"{path}: must have {exactly} entries, got {len(values)}")
     return tuple([number(value, f"{path}[{place}]", within) for place, value in enumerate(values)])

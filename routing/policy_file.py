@@ -29,6 +29,8 @@ from routing.policy import (
     StreamedRules,
     uncalibrated_streamed,
 )
+from routing.promise.head_start import head_start_document, head_start_from_document
+from routing.promise.terms import HeadStart
 from routing.sampling import MAX_SAMPLES, SAMPLING_NAMES, Sampling, effective_sampling
 from routing.vocabulary import Threshold
 
@@ -40,7 +42,7 @@ _TOP_KEYS = _BASIS_KEYS | {
     "schema_version", "cascade", "student_version", "sampling", "rule", "threshold",
     "date", "data_sha256",
 }  # fmt: skip
-_OPTIONAL_KEYS = frozenset({"prompt", "samples", "streamed", "evidence"})
+_OPTIONAL_KEYS = frozenset({"prompt", "samples", "streamed", "head_start", "evidence"})
 _RULE_KEYS = frozenset({"calibration"})
 _RULE_OPTIONS = frozenset({"score", "model", "by_group", "gain"})
 
@@ -68,7 +70,8 @@ class Origin:
     """Where a policy comes from, as its file says; the gateway decides nothing by it.
 
     ``date`` is a day as in 2026-11-30, ``data_sha256`` names the records.  ``streamed`` is the
-    basis of the rules for streams, None where they are the default.  ``evidence`` is whatever else
+    basis of the rules for streams, None where they are the default.  ``head_start`` has what its
+    records prove of an objective of quality, where there is one.  ``evidence`` is whatever else
     ``understudy explain`` shows.
     """
 
@@ -79,6 +82,7 @@ class Origin:
     data_sha256: str
     streamed: Basis | None = None
     evidence: Mapping[str, object] = field(default_factory=dict)
+    head_start: HeadStart | None = None
 
 
 def policy_from_document(
@@ -152,6 +156,9 @@ def _read_origin(fields: Mapping[str, object]) -> Origin:
         basis=_basis(fields),
         streamed=_basis(streamed, "streamed.") if isinstance(streamed, Mapping) else None,
         evidence=named(fields.get("evidence", {}), "evidence"),
+        head_start=(
+            head_start_from_document(fields["head_start"]) if "head_start" in fields else None
+        ),
     )
 
 
@@ -299,6 +306,8 @@ def policy_document(policy: Policy, origin: Origin) -> dict[str, object]:
         raise PolicyError("streamed: rules and the basis they rest on go together")
     if origin.streamed is not None:
         document["streamed"] = _streamed_document(policy.streamed, origin.streamed)
+    if origin.head_start is not None:
+        document["head_start"] = head_start_document(origin.head_start)
     if origin.evidence:
         document["evidence"] = dict(origin.evidence)
     return document

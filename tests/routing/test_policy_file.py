@@ -775,6 +775,29 @@ def test_samples_that_cannot_be_asked_for_are_refused(said: object) -> None:
     assert complaint(document(samples=said)).startswith("samples: must be ")
 
 
+# --- a head start ---
+
+HEAD_START = {"thresholds": [0.9, 0.5], "losses": [[[0, 30], [16, 1]], [[4, 2]]], "below": 7}
+
+
+def test_head_start_is_for_those_who_hold_the_promise_and_no_part_of_the_policy() -> None:
+    parsed = document(head_start=HEAD_START)
+    assert read(parsed) == read(document())
+    found = origin_from_document(parsed).head_start
+    assert found is not None
+    assert (found.records, found.below) == (40, 7)
+    assert origin_from_document(document()).head_start is None
+
+
+@pytest.mark.parametrize(
+    ("path", "value"), [("thresholds", [1.5, 0.5]), ("losses", [[]]), ("below", -1)]
+)
+def test_head_start_that_is_damaged_is_refused_by_its_path(path: str, value: object) -> None:
+    damaged = {**HEAD_START, path: value}
+    assert complaint(document(head_start=damaged)).startswith(f"head_start.{path}: ")
+    assert complaint(document(head_start=None)).startswith("head_start: must be an object")
+
+
 # --- writing ---
 
 

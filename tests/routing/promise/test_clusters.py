@@ -1,0 +1,76 @@
+import pytest
+
+from routing.promise.clusters import (
+    MOST_OPEN,
+    MOST_TURNS,
+    Cluster,
+    Clusters,
+    Item,
+    closed,
+    graded,
+    turned,
+)
+
+IDLE = 600.0
+
+
+def item(place: int, loss: float, *, is_kept: bool = False) -> Item:
+    return Item(place, loss, loss - 0.1, is_kept)
+
+
+def test_turns_that_nobody_graded_count_in_the_mean() -> None:
+    clusters = turned({}, {"x": 4}, 0.0)
+    clusters = graded(clusters, [("x", item(2, 1.0), 1.0), ("x", item(2, 0.0), 1.0)], 1.0)
+    nu = 1.0 / (1.0 - 0.1)
+    assert clusters["x"].values(0.1) == {2: pytest.approx(nu * (0.9 - 0.1) / 4)}
+
+
+def test_each_bin_bets_its_own_part() -> None:
+    clusters = graded({}, [("x", item(1, 1.0), 1.0), ("x", item(3, 0.0), 1.0)], 0.0)
+    nu = 1.0 / (1.0 - 0.1)
+    assert clusters["x"].values(0.1) == pytest.approx({1: nu * 0.9 / 2, 3: nu * -0.1 / 2})
+
+
+def test_the_bet_is_scaled_to_the_least_likely_grade() -> None:
+    told = [("x", item(1, 0.0), 0.04), ("x", item(1, 0.0), 1.0)]
+    assert graded({}, told, 0.0)["x"].least == 0.04
+
+
+def test_a_conversation_of_nothing_but_losses_loses_no_more_than_its_stake() -> None:
+    audited = Item(0, 1.0, (1.0 - 0.1) / 0.04, is_kept=True)
+    cluster = graded({}, [("x", audited, 0.04)] * 20, 0.0)["x"]
+    assert cluster.values(0.1)[0] <= 1.0
+
+
+def test_losses_of_kept_and_deferred_turns_are_told_apart() -> None:
+    told = [item(0, 1.0, is_kept=True), item(0, 0.0, is_kept=True), item(3, 0.5)]
+    cluster = Cluster(0.0, 3, 1.0, tuple(told))
+    assert (cluster.kept_loss, cluster.deferred_loss) == (0.5, 0.5)
+    assert (Cluster(0.0).kept_loss, Cluster(0.0).deferred_loss) == (None, None)
+
+
+def test_a_conversation_is_over_after_some_silence_and_a_grade_breaks_it() -> None:
+    clusters = turned({}, {"x": 1, "y": 1}, 0.0)
+    clusters = graded(clusters, [("x", item(0, 0.0), 1.0)], 100.0)
+    going_on, over = closed(clusters, IDLE - 1.0, IDLE)
+    assert (going_on, over) == (clusters, ())
+    going_on, over = closed(clusters, IDLE, IDLE)
+    assert (list(going_on), len(over)) == (["x"], 1)
+    assert closed(clusters, IDLE + 100.0, IDLE)[0] == {}
+
+
+def test_a_long_conversation_is_over_without_silence() -> None:
+    clusters = turned(turned({}, {"x": MOST_TURNS - 1}, 0.0), {}, 1.0)
+    assert closed(clusters, 1.0, IDLE)[1] == ()
+    going_on, over = closed(turned(clusters, {"x": 1}, 1.0), 1.0, IDLE)
+    assert (going_on, [one.turns for one in over]) == ({}, [MOST_TURNS])
+
+
+def test_beyond_the_most_those_silent_for_longest_are_over() -> None:
+    clusters: Clusters = {str(place): Cluster(0.0, place) for place in range(3)}
+    clusters = {**clusters, **{f"more {place}": Cluster(0.0) for place in range(MOST_OPEN - 1)}}
+    clusters = turned(clusters, {"0": 1}, 1.0)
+    going_on, over = closed(clusters, 1.0, IDLE)
+    assert [one.turns for one in over] == [1, 2]
+    assert len(going_on) == MOST_OPEN
+    assert "0" in going_on

@@ -1,0 +1,116 @@
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from routing.promise import Promise, new_promise
+from routing.promise.state import Alarm
+from routing.promise.telling import told_e
+from tests.routing.promise.street import BATCH, TERMS, Street, merits
+
+
+def shown(promise: Promise) -> Mapping[str, Any]:
+    return promise.shown()
+
+
+def test_while_merits_are_gathered_it_says_how_many() -> None:
+    promise = new_promise(TERMS).advance([merits(120)], 1.0)
+    assert promise.standing.line == (
+        "quality: escalate all, to see 200 merits before anything is proven "
+        "(120 so far, epoch 1; at most 0.1 with probability 0.9)"
+    )
+    found = shown(promise)
+    assert (found["state"], found["gathered"], found["bound"]) == ("gathering", 120, None)
+    assert found["missing"] == "80 more judged requests, to make the levels"
+    assert found["evidence"] is found["detectors"] is None
+
+
+def test_while_all_is_held_it_says_what_the_next_level_needs() -> None:
+    promise = Street().runs(400)
+    assert promise.standing.line.startswith(
+        "quality: escalate all, at most 0.1 with probability 0.9 (epoch 2, level 5 of 50 next, e = "
+    )
+    assert promise.standing.line.endswith(" of 10.5 after 200 requests, 200 grades)")
+    found = shown(promise)
+    assert (found["state"], found["threshold"], found["bound"]) == ("holding", None, None)
+    assert found["missing"].startswith("about ")
+    assert found["evidence"]["needed_log10"] == pytest.approx(1.022, abs=1e-3)
+    assert [each["level"] for each in found["evidence"]["around"]] == [5, 6, 7, 8]
+
+
+def test_the_labels_that_are_missing_are_those_of_the_law() -> None:
+    epoch_of_none = new_promise(TERMS).advance([merits(200)], 1.0)
+    assert shown(epoch_of_none)["missing"] == "grades of the 10% of drafts with the highest merit"
+    found = shown(Street(risk=lambda merit: 0.0).runs(250))
+    # 2.8 / -log(1 - 0.1) = 26.6 grades of the upper tenth, of which few were seen so far.
+    assert found["missing"].startswith("about ")
+    count = int(found["missing"].split()[1].replace(",", ""))
+    assert 150 < count < 266
+
+
+def test_a_student_that_is_too_poor_is_called_so() -> None:
+    found = shown(Street(risk=lambda merit: 0.3).runs(800))
+    assert found["missing"].startswith("a better student: of the 10% of drafts with the highest")
+    assert "10.0% may" in found["missing"]
+
+
+def test_what_is_certified_and_held_back_says_why() -> None:
+    street = Street(promise=new_promise(replace(TERMS, release=1.0, hold_at_most=9_999)))
+    while (epoch := street.promise.state.epoch) is None or epoch.certified < 0:
+        street.runs(BATCH)
+        assert street.second < 60
+    found = shown(street.promise)
+    assert found["missing"].startswith("the certified level keeps much less than looks possible")
+    assert found["evidence"]["certified"] == epoch.certified + 1
+    assert found["evidence"]["level"] is None
+
+
+def test_a_released_promise_says_level_evidence_and_audits() -> None:
+    promise = Street().runs(3_000)
+    state = promise.state
+    assert state.epoch is not None
+    line = promise.standing.line
+    assert line.startswith(f"quality: keep from {promise.standing.threshold:.4g}, at most 0.1 with")
+    assert f"level {state.epoch.in_force + 1} of 50, e = " in line
+    assert line.endswith(f" >= 10.5 after 2,800 requests), audits {state.audit:.1%} of kept")
+    found = shown(promise)
+    assert (found["state"], found["bound"], found["missing"]) == ("released", 0.1, None)
+    assert found["threshold"] == promise.standing.threshold
+    assert found["evidence"]["level"] == state.epoch.in_force + 1
+    assert found["promise"] == (
+        "with probability 0.9, at most 0.1 of the kept drafts would have come out differently"
+    )
+    assert found["detectors"]["kept"]["reference"] == 0.1
+    assert found["detectors"]["deferred"] is None
+    assert found["evidence"]["looks_possible"] >= found["evidence"]["level"]
+
+
+def test_both_tests_are_shown_once_there_are_two() -> None:
+    street = Street(risk=lambda merit: 0.02 if merit > 0.7 else 0.4)
+    found = shown(street.runs(3_500))
+    assert found["detectors"]["deferred"]["reference"] == pytest.approx(0.42, abs=0.03)
+    assert found["detectors"]["is_boosted"] is False
+
+
+def test_where_nothing_looks_possible_it_says_none() -> None:
+    assert shown(Street(risk=lambda merit: 0.3).runs(800))["evidence"]["looks_possible"] is None
+
+
+def test_the_last_alarm_is_said_until_the_promise_is_earned_again() -> None:
+    state = Street().runs(400).state
+    alarm = Alarm(7.0, "deferred", 2, 0.5)
+    promise = Promise(replace(state, alarms=(alarm,), attempt=2))
+    assert "escalate all since the alarm of deferred drafts, " in promise.standing.line
+    assert shown(promise)["alarms"] == [
+        {"at": 7.0, "which": "deferred", "epoch": 2, "threshold": 0.5}
+    ]
+    assert shown(promise)["attempt"] == 2
+
+
+@pytest.mark.parametrize(
+    ("logarithm", "told"),
+    [(0.0, "1"), (3.45, "31.5"), (8.0, "2,981"), (900.0, "over a million")],
+)
+def test_evidence_is_a_number_that_people_read(logarithm: float, told: str) -> None:
+    assert told_e(logarithm) == told
