@@ -25,6 +25,12 @@ AGREEMENT_SETS = (
     "halu_dialogue",
     "halu_summarization",
 )
+# Student and teacher by set, as the study of the promise has them.
+OPTION_PAIRS = {
+    "emotion": ("emotion10k_option_logits.npz", "Qwen-1_8B__task", "Qwen-14B__task"),
+    "mmlu": ("lub_option_logits_Qwen.npz", "Qwen-7B__mmlu_10k", "Qwen-72B__mmlu_10k"),
+    "cosmosqa": ("lub_option_logits_Qwen.npz", "Qwen-7B__cosmosqa_10k", "Qwen-72B__cosmosqa_10k"),
+}
 RIGHT = ("mixtral_8x7b_correct", "gpt4_1106_correct")
 
 JsonRecord = dict[str, Any]
@@ -59,6 +65,13 @@ def agreement(folder: Path, task: str) -> Iterator[JsonRecord]:
             "student": _option(draft, is_ok=bool(draft.argmax() == answers[place])),
             "teacher": {"text": LETTERS[answers[place]], "ok": True},
         }
+
+
+def option_logits(folder: Path, name: str) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """The student's and the teacher's logits of one of ``OPTION_PAIRS``, a column an option."""
+    file, student, teacher = OPTION_PAIRS[name]
+    with np.load(folder / file) as logits:
+        return logits[student], logits[teacher]
 
 
 def routellm(folder: Path, name: str) -> Iterator[JsonRecord]:
