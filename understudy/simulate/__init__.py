@@ -1,0 +1,1 @@
+"""``understudy simulate``: what an objective would cost, and whether it would hold."""
