@@ -5,7 +5,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
@@ -17,7 +17,7 @@ _NULL = msgspec.Raw(b"null")
 
 
 class NoPair(ValueError):
-    """What is no record of a pair that this version can read; the message says why."""
+    """What is no record of a pair, or audit, that this version can read; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +113,27 @@ class Pair:
     written_version: Annotated[int, msgspec.Meta(ge=1, le=SCHEMA_VERSION)] = SCHEMA_VERSION
 
 
+@dataclass(frozen=True, slots=True)
+class Audit(Pair):
+    """One audit, in the words of docs/audits.md: a pair whose draft the client got.
+
+    ``content.answer`` is null where the teacher gave none.  ``score`` is None where nobody could
+    say how far the two agree, which is a ``loss`` of 1.
+    """
+
+    propensity: Annotated[float, msgspec.Meta(gt=0, le=1)] = 1.0
+    kind: str = "audit"
+    known: str = "audited"
+    degraded: str | None = None
+    epoch: int | None = None
+    known_with: float = 1.0
+    least: float = 1.0
+    score: float | None = None
+    loss: Annotated[float, msgspec.Meta(ge=0, le=1)] = 1.0
+    comparator: str = ""
+    at_least: float = 1.0
+
+
 class _Version(msgspec.Struct):
     schema_version: int
 
@@ -142,9 +163,12 @@ class Subject(msgspec.Struct, frozen=True):
     time: float = 0.0
 
 
+P = TypeVar("P", bound=Pair)
+
 _version = msgspec.json.Decoder(_Version)
 _subject = msgspec.json.Decoder(Subject)
 _pair = msgspec.json.Decoder(Pair)
+_audit = msgspec.json.Decoder(Audit)
 _one = msgspec.json.Decoder(_VersionOne)
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _content = msgspec.json.Decoder(Content)
@@ -153,12 +177,21 @@ _NEW_IN_TWO = ("request", "draft", "answer", "splice", "may_train")
 
 def read_pair(record: bytes) -> Pair:
     """Read a record of any version up to this one.  Raises NoPair."""
+    return _read(record, _pair)
+
+
+def read_audit(record: bytes) -> Audit:
+    """The same of an audit.  Raises NoPair."""
+    return _read(record, _audit)
+
+
+def _read(record: bytes, decoder: msgspec.json.Decoder[P]) -> P:
     try:
         record.decode()  # payloads are not decoded here, and must be text where they go
         version = _version.decode(record).schema_version
         if version > SCHEMA_VERSION:
             raise NoPair(f"has schema version {version}, and this is for {SCHEMA_VERSION} at most")
-        pair = _pair.decode(record if version == SCHEMA_VERSION else _from_one(record))
+        pair = decoder.decode(record if version == SCHEMA_VERSION else _from_one(record))
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise NoPair(f"is no pair: {error}") from None
     except RecursionError:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from evaluation.features import has_prompt, prompt_in
-from evaluation.records import Record, draft_of
+from evaluation.records import Record, draft_of, earlier_kept_in
 from routing.cascade import Prospect, judge
 from routing.policy import Policy
 from routing.sampling import is_greedy
@@ -95,7 +95,11 @@ def confidence_in(draft: Draft, record: Record, policy: Policy) -> float | None:
     """The policy's confidence in a draft of that question, None where it can have none."""
     prompt = prompt_in(record)
     is_known = has_prompt(record) or prompt.group
-    prospect = Prospect(group=prompt.group, promised=policy.promised(prompt) if is_known else None)
+    prospect = Prospect(
+        group=prompt.group,
+        promised=policy.promised(prompt) if is_known else None,
+        earlier_kept=earlier_kept_in(record.student),
+    )
     confidence = judge(draft, policy.whole, policy.threshold, prospect).confidence
     return None if confidence is None else confidence.value
 

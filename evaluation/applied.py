@@ -10,8 +10,9 @@ from evaluation.curves import Ranking, mean_quality
 from evaluation.errors import EvaluationError
 from evaluation.features import has_prompt, prompt_in
 from evaluation.outcomes import Booleans, Floats, Outcomes
-from evaluation.records import Record, draft_of, samples_in
+from evaluation.records import Record, draft_of, earlier_kept_in, samples_in
 from routing import Policy, PolicyError, policy_from_document, signals_of
+from routing.signals import with_past
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -96,7 +97,7 @@ def _judged(policy: Policy, records: Iterable[Record]) -> Iterator[tuple[float, 
         promised = policy.promised(prompt) if has_prompt(record) or prompt.group else None
         bar = policy.bar(promised)
         draft = draft_of(record.student)
-        signals = signals_of(draft)
+        signals = with_past(signals_of(draft), earlier_kept_in(record.student))
         features = rule.features(signals, draft.text, prompt.group, promised)
         opinion = rule.opinion(features, prompt.group)
         said = (np.nan, np.nan)

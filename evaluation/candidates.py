@@ -16,6 +16,7 @@ from threadpoolctl import threadpool_limits
 
 from evaluation.outcomes import Booleans, Floats, Integers
 from evaluation.records import EVIDENCE_PREFIX
+from routing.document import LARGEST
 from routing.model import LOGIT_EDGE, Average, Learnt, Linear, Tree, Trees, is_signal
 
 # In units of standardised features and summed squares: ten records' worth of doubt a feature.
@@ -202,9 +203,11 @@ def fit_trees(
 
 def _tree(nodes: Any) -> Tree:
     is_leaf = nodes["is_leaf"].astype(bool)
+    # Infinity parts what is absent from all else; no file holds it, and no feature exceeds this.
+    thresholds = np.minimum(nodes["num_threshold"], LARGEST)
     return Tree(
         feature=tuple(int(each) for each in np.where(is_leaf, 0, nodes["feature_idx"])),
-        threshold=tuple(float(each) for each in np.where(is_leaf, 0.0, nodes["num_threshold"])),
+        threshold=tuple(float(each) for each in np.where(is_leaf, 0.0, thresholds)),
         left=tuple(int(each) for each in np.where(is_leaf, -1, nodes["left"].astype(np.int64))),
         right=tuple(int(each) for each in np.where(is_leaf, -1, nodes["right"].astype(np.int64))),
         missing_left=tuple(bool(each) for each in nodes["missing_go_to_left"]),

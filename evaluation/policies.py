@@ -16,10 +16,11 @@ from evaluation.bounds import Certified, Refused, choose_threshold
 from evaluation.errors import EvaluationError
 from evaluation.features import has_prompt, prompt_in
 from evaluation.fit import INNER_FOLDS, Options, fit
+from evaluation.head_start import head_start
 from evaluation.needs import needs_at_least
 from evaluation.outcomes import Booleans, Floats
 from evaluation.plans import labelled_plan
-from evaluation.records import draft_of
+from evaluation.records import draft_of, earlier_kept_in
 from evaluation.rules import Fitted, Parts
 from evaluation.source import Source, one_of, read_source
 from evaluation.streams import (
@@ -110,7 +111,10 @@ def calibrate(source: Source, wanted: Wanted, progress: Progress) -> Calibrated 
         progress("certifying streams")
         rules, streamed = work.streamed(prefixes, policy.whole, merit)
         policy = replace(policy, streamed=rules)
+    start = head_start(source, half, merit, judged.whole)
     notes = dossier.notes(source, wanted.hold_tokens, streamed, prefixes)
+    if isinstance(start, str):
+        notes = (*notes, f"No head start for an objective of quality: {start}.")
     found = dossier.Findings(certified, streamed, fitted.rule.chosen, fitted.areas, notes)
     evidence = dossier.evidence(work.evidence(), found)
     origin = Origin(
@@ -121,6 +125,7 @@ def calibrate(source: Source, wanted: Wanted, progress: Progress) -> Calibrated 
         data_sha256=source.sha256,
         streamed=_basis(streamed) if isinstance(streamed, Certified) else None,
         evidence=evidence,
+        head_start=None if isinstance(start, str) else start,
     )
     return Calibrated(policy_document(policy, origin), certified, streamed, notes)
 
@@ -178,7 +183,8 @@ def judge(
         opinion = policy.whole.opinion(features, prompt.group)
         if opinion is not None:
             confidence[place], merit[place] = opinion.confidence.value, opinion.merit.value
-        prospect = Prospect(group=prompt.group, promised=promised)
+        earlier_kept = earlier_kept_in(record.student)
+        prospect = Prospect(group=prompt.group, promised=promised, earlier_kept=earlier_kept)
         for tokens, value in judged_prefixes(rules, record, prospect):
             begun[tokens][place] = value
     released = None

@@ -24,7 +24,7 @@ import numpy.typing as npt
 from evaluation.errors import RecordError
 from evaluation.outcomes import Floats, Integers, Outcomes
 from routing import Draft, signals_of
-from routing.signals import AGREEMENT, SIGNAL_NAMES
+from routing.signals import AGREEMENT, EARLIER_KEPT, SIGNAL_NAMES
 
 MAX_LINE_BYTES = 16 * 2**20  # a record of 100,000 tokens with top-20 log-probabilities fits
 # Squares and sums of so many of these are still numbers; servers' lowest float stands for "none".
@@ -84,8 +84,9 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     """One request with both answers.
 
     ``weight`` is the inverse of the probability with which the record was drawn; ``request`` is the
-    OpenAI request as it came, where there was one; ``cascade`` names who was asked.  ``made_with``
-    are digests of what the record depends on beside its question.
+    OpenAI request as it came, where there was one; ``cascade`` names who was asked.  ``ok_by`` says
+    who found the student's answer acceptable: ``teacher`` where its own answer was the measure.
+    ``made_with`` are digests of what the record depends on beside its question.
     """
 
     id: str
@@ -96,6 +97,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     prompt: str | None = None
     request: Any = None
     weight: float | None = None
+    ok_by: str | None = None
     made_with: dict[str, Any] | None = None
 
 
@@ -156,6 +158,15 @@ def _agreement(student: StudentPart) -> float | None:
     """The share of so many drafts that agree; of a number that nobody tells it is no evidence."""
     told = (student.signals or {}).get(AGREEMENT)
     return None if told is None or samples_in(student) == 1 else float(told)
+
+
+def earlier_kept_in(student: StudentPart) -> float | None:
+    """What earlier turns of its conversation came to; None where it was the first, or is not told.
+
+    No draft tells of that: it is what the gateway that wrote the record knew.
+    """
+    told = (student.signals or {}).get(EARLIER_KEPT)
+    return None if told is None or not 0.0 <= told <= 1.0 else float(told)
 
 
 def signals_in(record: Record) -> dict[str, float]:

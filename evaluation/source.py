@@ -16,20 +16,29 @@ import numpy as np
 from evaluation.errors import EvaluationError, RecordError
 from evaluation.features import Table, gather
 from evaluation.outcomes import Floats, Integers
-from evaluation.records import Record, draft_of, read_records, samples_in, signals_in
+from evaluation.records import (
+    Record,
+    draft_of,
+    earlier_kept_in,
+    read_records,
+    samples_in,
+    signals_in,
+)
 from routing.sampling import Sampling, effective_sampling
 from routing.signals import (
     AGREEMENT,
     CANDIDATE_SIGNALS,
+    EARLIER_KEPT,
     SIGNAL_NAMES,
     TOKEN_SIGNALS,
     Signals,
     signals_of,
+    with_past,
 )
 from routing.vocabulary import Draft
 
 # What the beginning of a draft can have: of its form nothing is known yet.
-_OF_PREFIX = tuple(sorted(TOKEN_SIGNALS | CANDIDATE_SIGNALS))
+_OF_PREFIX = tuple(sorted(TOKEN_SIGNALS | CANDIDATE_SIGNALS | {EARLIER_KEPT}))
 _CHUNK_BYTES = 2**20
 
 
@@ -41,7 +50,8 @@ class Source:
     of the first so many of them by name, of all where a draft has fewer.
     ``samplings`` are the different ways in which drafts were drawn, as far as records tell:
     ``untold`` of them do not.  ``samples`` are the numbers of drafts that one was chosen from.
-    ``assumed`` is how often nobody asked the teacher.
+    ``assumed`` is how often nobody asked the teacher, ``by_teacher`` how often its answer was what
+    the student's was held against.
     """
 
     path: Path
@@ -55,6 +65,7 @@ class Source:
     samples: frozenset[int]
     untold: int
     assumed: int
+    by_teacher: int
 
     @property
     def unseen(self) -> tuple[str, ...]:
@@ -134,6 +145,7 @@ def read_source(path: Path, checkpoints: Sequence[int]) -> Source:
         samples=frozenset(notes.samples),
         untold=notes.untold,
         assumed=notes.assumed,
+        by_teacher=notes.by_teacher,
     )
 
 
@@ -179,6 +191,7 @@ class _Notes:
     samples: set[int] = field(default_factory=set)
     untold: int = 0
     assumed: int = 0
+    by_teacher: int = 0
 
     def taking(self, records: Iterator[Record]) -> Iterator[Record]:
         self.prefixes = {
@@ -195,13 +208,15 @@ class _Notes:
         seen = 0
         for count, columns in self.prefixes.items():
             if seen < len(draft.token_logprobs):
-                signals, seen = signals_of(prefix_of(draft, count)), count
+                begun = signals_of(prefix_of(draft, count))
+                signals, seen = with_past(begun, earlier_kept_in(record.student)), count
             for name, column in columns.items():
                 column.append(signals.get(name, math.nan))
         if record.cascade is not None:
             self.cascades.add(record.cascade)
         self.samples.add(samples_in(record.student))
         self.assumed += record.teacher.ok_by == "assumed"
+        self.by_teacher += record.ok_by == "teacher"
         sampling = _sampling_of(record)
         if sampling is None:
             self.untold += 1

@@ -18,7 +18,7 @@ from evaluation.rules import Parts
 from evaluation.source import Source, prefix_of, with_signals
 from routing.cascade import Prospect
 from routing.policy import NEVER, Checkpoint, Rule, StreamedRules
-from routing.signals import EVIDENCE_NAMES, signals_of
+from routing.signals import EVIDENCE_NAMES, signals_of, with_past
 from routing.vocabulary import Threshold
 
 CHECKPOINTS = (8, 16, 32, 64)
@@ -128,7 +128,8 @@ def judged_prefixes(
         if len(draft.token_logprobs) < tokens:
             return
         begun = prefix_of(draft, tokens)
-        features = rule.features(signals_of(begun), "", prospect.group, prospect.promised)
+        signals = with_past(signals_of(begun), prospect.earlier_kept)
+        features = rule.features(signals, "", prospect.group, prospect.promised)
         merit = rule.merit(features, prospect.group)
         yield tokens, np.nan if merit is None else merit.value
 

@@ -32,6 +32,7 @@ from routing.cascade import (
     plan,
     settle,
 )
+from routing.conversation import NO_PAST, Past
 from routing.policy import Policy
 from routing.sampling import Sampling
 from routing.vocabulary import (
@@ -71,7 +72,8 @@ class Cascade:
 
     ``sampling`` is what the operator sets of the student's sampling, whatever clients ask for;
     ``samples`` is how many drafts are to agree.  ``is_one_tokenizer``: token ids mean the same to
-    both models.  ``route`` is whom one request wants, for which a cascade is made of its own.
+    both models.  ``route`` is whom one request wants, and ``past`` what its conversation says of
+    it, for which a cascade is made of its own.
     """
 
     name: str
@@ -85,11 +87,15 @@ class Cascade:
     sampling: Sampling = field(default_factory=dict)
     is_one_tokenizer: bool = False
     route: Route = Route.AUTO
+    past: Past = NO_PAST
 
     def prospect(self, chat: Chat, samples: int = 1) -> Prospect:
         """What is known of a request before anybody has answered it."""
         known = prospect_of(chat, self.policy, self.sampling, samples)
-        return known if self.route is Route.AUTO else replace(known, route=self.route)
+        if self.route is Route.AUTO and self.past is NO_PAST:
+            return known
+        past = self.past
+        return replace(known, route=self.route, is_sticky=past.is_sticky, earlier_kept=past.kept)
 
 
 class Answer(Struct, frozen=True):

@@ -332,7 +332,7 @@ class AnswerStream:
         window = Window(
             streaming.handover if self._wishes.is_live else Handover.NEVER,
             until if is_bounded and hold_tokens is not None else None,
-            self._legs.is_drawn,
+            self._legs.is_drawn or self._legs.is_audit_drawn,
         )
         leg = await self._legs.stream(student, self._chat, until=window.until)
         self.course.draft = Drafting(leg, gate, self._chat, window)

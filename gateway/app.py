@@ -15,6 +15,7 @@ from fastapi.telemetry import TelemetryConfig
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from gateway.api.admin import Admin
 from gateway.api.answering import Answering
 from gateway.api.context import Context, Limits
 from gateway.api.count_tokens import CountTokens
@@ -26,9 +27,11 @@ from gateway.api.passing import PassThrough
 from gateway.api.request_ids import WithRequestId
 from gateway.api.stored import StoredRoutes
 from gateway.api.wires import ANTHROPIC, MESSAGES_PATH, WIRES
+from gateway.audits.catching_up import CatchingUp
 from gateway.building import Workshop, build_limiter
 from gateway.cascades import LoadedCascade, PairsConfig
 from gateway.config_file import ConfigError
+from gateway.conversations.sharing import TurnSharing
 from gateway.key_entries import doubts_about_keys
 from gateway.key_sources import Places, sources_at
 from gateway.key_watch import KeyWatch
@@ -43,19 +46,28 @@ from gateway.renting import Rents
 from gateway.rooms import RoomWatch
 from gateway.settings import Settings, spelled
 from gateway.startup import ask_servers
+from gateway.steering.building import load_watch, steer
+from gateway.steering.link import Link
+from gateway.steering.load import LoadWatch
+from gateway.steering.loop import SteeringLoop
+from gateway.steering.ordering import Ordering
+from gateway.steering.steered import World
 from gateway.stored_config import StoredConfig
 from gateway.stored_reading import StoredReader, stored_reader
 from gateway.stores.generation_store import GenerationStore, SavedGenerations
 from gateway.stores.journal import JournalOptions
+from gateway.stores.objective_store import ObjectiveStore, SavedObjectives
 from gateway.stores.pair_store import PairStore, PairStoreOptions
 from gateway.stores.retention import Retention
 from gateway.stores.sealing import sealer_of
 from gateway.stores.shipper import Chances
 from gateway.stores.store_url import BadStoreUrl, StoreUrl, parse_store_url
+from gateway.stores.turn_store import TurnStore
 from gateway.succession import Succession
 from gateway.telemetry.log import new_log
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.observer import Observer
+from gateway.telemetry.steering_news import SteeringNews
 from gateway.tracing import tracing_of
 from gateway.upstream.openai import OpenAIModel
 from gateway.upstream.pool import ServerPool
@@ -77,8 +89,12 @@ class Gateway:
     pairs: PairStore
     successions: Mapping[str, Succession]
     registry: RegistryWatch
+    steering: SteeringLoop
+    loads: LoadWatch
+    ordering: Ordering
     stored: StoredReader
     keys: KeyWatch
+    turns: TurnSharing
     is_metrics_on_main_port: bool
 
     @property
@@ -107,7 +123,11 @@ class Gateway:
             posting(observer.ledger, self.pairs, observer.shipping_ended),
             self.keys.running(),
             self.registry.running(),
+            self.steering.running(),
+            self.loads.running(),
+            self.turns.running(),
             RoomWatch(self.context).running(),
+            CatchingUp(self.context).running(),
             self.context.limiter.drawing.running(),
         ):
             await self.keys.wait_known()
@@ -123,6 +143,8 @@ class Gateway:
             model.close()
         for passing in self._passed_to:
             passing.close()
+        for served in self.context.served.values():
+            served.audits.close()
 
     async def _end_background(self) -> None:
         """What is only to learn from is not waited for."""
@@ -175,27 +197,49 @@ def build_gateway(
     warn_at_start(observer, settings, cascades, models)
     for doubt in doubts_about_keys(keys.tenants.values(), context.names, time.time()):
         log.warning("doubtful_setting", message=doubt)
+    # Unlike any before it: what a process counted stays when it is gone.
+    replica = f"{socket.gethostname()}-{os.urandom(6).hex()}"
+    news = SteeringNews(log, metrics)
+    links = steer(
+        context, cascades, news, World(replica, time.time(), time.monotonic, random.random)
+    )
+    steering, ordering = _steering(settings, links, news)
     successions = {one.name: Succession(one, context, workshop) for one in cascades}
+    url = _store_url(settings)
     return Gateway(
         context=context,
         pairs=pairs,
         successions=successions,
-        registry=_registry(settings, context, successions),
+        registry=_registry(settings, context, successions, replica),
+        steering=steering,
+        loads=load_watch(context, cascades, links, news),
+        ordering=ordering,
         stored=stored_reader(_store_url(settings), sealer, observer.stored_unavailable),
         keys=_key_watch(settings, context),
+        turns=TurnSharing(context, None if url is None else TurnStore(url, replica)),
         is_metrics_on_main_port=settings.is_metrics_on_main_port,
     )
 
 
 def _registry(
-    settings: Settings, context: Context, successions: Mapping[str, Succession]
+    settings: Settings, context: Context, successions: Mapping[str, Succession], replica: str
 ) -> RegistryWatch:
     url = _store_url(settings)
     store = None if url is None else GenerationStore(url)
-    # Unlike any before it: what a process counted stays when it is gone.
-    replica = f"{socket.gethostname()}-{os.urandom(6).hex()}"
     saved = SavedGenerations(settings.state_dir)
     return RegistryWatch(context, successions, store, saved, replica)
+
+
+def _steering(
+    settings: Settings, links: Mapping[str, Link], news: SteeringNews
+) -> tuple[SteeringLoop, Ordering]:
+    url = _store_url(settings)
+    store = None if url is None else ObjectiveStore(url)
+    saved = SavedObjectives(settings.state_dir)
+    return (
+        SteeringLoop(links, store, saved, news, time.time),
+        Ordering(links, store, saved, time.time),
+    )
 
 
 def _key_watch(settings: Settings, context: Context) -> KeyWatch:
@@ -294,6 +338,7 @@ def create_app(gateway: Gateway) -> ASGIApp:
     app.add_route("/v1/models/{model:path}", models.one, methods=["GET"])
     if gateway.is_metrics_on_main_port:
         app.add_route("/metrics", _metrics_page(context).__call__, methods=["GET"])
+        app.router.routes.extend(Admin(context, gateway.ordering).routes())
     return _Front(context, app, routes)
 
 
@@ -301,6 +346,7 @@ def create_ops_app(gateway: Gateway) -> FastAPI:
     """What operators and Prometheus ask, on a port of its own.  It has no lifespan to manage."""
     app = _bare_app(gateway, None)
     app.add_route("/metrics", _metrics_page(gateway.context).__call__, methods=["GET"])
+    app.router.routes.extend(Admin(gateway.context, gateway.ordering).routes())
     return app
 
 

@@ -11,7 +11,13 @@ import msgspec
 
 from gateway.answer import Cascade, Streaming
 from gateway.api.context import NamedModel, Served, Standing
+from gateway.audits.debt import Debt
+from gateway.audits.purse import Purse
+from gateway.audits.state import Audits
 from gateway.cascades import LoadedCascade, ModelConfig
+from gateway.comparing import EmbeddingConfig, JudgeConfig
+from gateway.conversations.memory import Memory
+from gateway.conversations.talks import Talks
 from gateway.drawing import Drawing, OwnBooks
 from gateway.errors import UpstreamError
 from gateway.legs import Model
@@ -23,10 +29,12 @@ from gateway.renting import Rents
 from gateway.safekeeping import Safekeeping
 from gateway.sampled import Samples
 from gateway.server_facts import BreakerChanged
+from gateway.steering.config import QualityConfig
 from gateway.stores.lease_store import LeaseStore
 from gateway.stores.sealing import Sealer
 from gateway.stores.store_url import StoreUrl
 from gateway.telemetry.observer import Observer
+from gateway.upstream.embeddings import EmbeddingModel
 from gateway.upstream.openai import Endpoint, OpenAIModel
 from gateway.upstream.passing import PassingModel, Place
 from gateway.upstream.pool import ServerPool
@@ -35,6 +43,7 @@ from gateway.wire.admission import Admission
 from gateway.wire.chat import Dialect
 from gateway.wire.passing import PassedRoute
 from routing.baseline import Learner
+from routing.gpu_time import pico_per_hour
 from routing.vocabulary import Role, WhenStoreDown
 
 
@@ -88,6 +97,8 @@ class Workshop:
             admission=Admission(config.admission.bounds(), config.media.rules()),
             tokenizers={role: self._tokenizer(loaded, role) for role in Role},
             holdout=config.audit.holdout_share,
+            audits=audits_of(loaded),
+            talks=_talks(loaded),
         )
 
     def named(self, loaded: LoadedModel) -> NamedModel:
@@ -143,6 +154,16 @@ class Workshop:
         return build_model(loaded, Role.STUDENT, on_breaker, self.rents), standing
 
 
+def _talks(loaded: LoadedCascade) -> Talks:
+    """What knows a cascade's conversations, whatever the policy reads: where turns are to stick, or
+    where a promise counts them as one."""
+    wanted = loaded.config.conversation
+    is_promise = isinstance(loaded.config.objective, QualityConfig)
+    memory = Memory(wanted.idle_seconds)
+    is_wanted = is_promise or wanted.sticky_turns > 0
+    return Talks(loaded.name, wanted.sticky_turns, memory, is_wanted=is_wanted)
+
+
 def build_model(
     loaded: LoadedCascade,
     role: Role,
@@ -170,6 +191,26 @@ def build_model(
 
     pool = ServerPool([serving(each) for each in endpoints_of(loaded, role)], time.monotonic)
     return Model(role, pool, None if config.price is None else config.price.price(), place)
+
+
+def audits_of(loaded: LoadedCascade) -> Audits:
+    """What the cascade's audits are made with."""
+    config, comparator = loaded.config.audit, loaded.config.comparator
+    objective = loaded.config.objective
+    budget = config.usd_per_hour
+    embedder = None
+    if isinstance(comparator, EmbeddingConfig):
+        embedder = EmbeddingModel(
+            comparator.base_url, loaded.embedder_key, comparator.timeout_seconds
+        )
+    return Audits(
+        purse=Purse(None if budget is None else pico_per_hour(budget)),
+        share=config.share_under(None if objective is None else objective.kind),
+        priority=config.priority,
+        is_asking=isinstance(comparator, EmbeddingConfig | JudgeConfig),
+        embedder=embedder,
+        debt=Debt() if config.catch_up else None,
+    )
 
 
 def config_of(loaded: LoadedCascade, role: Role) -> ModelConfig:

@@ -2,21 +2,24 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, Strict, TypeAdapter, ValidationError, model_validator
 
 from gateway.admitting import AdmissionConfig, MediaConfig
 from gateway.api_keys import ReadSecret, find_key
+from gateway.audits.config import AuditConfig
 from gateway.comparing import ComparatorConfig, EmbeddingConfig, JudgeConfig, NormalisedConfig
 from gateway.config_file import ConfigError, explain, message_of, read_yaml
+from gateway.conversations.options import ConversationConfig
 from gateway.named_models import NAME, NAMED_BY, NamedModels
 from gateway.policies import policy_of, read_policy
 from gateway.prices import BudgetConfig, PriceConfig, conflicts
 from gateway.redaction import Redactor, find_redactor
 from gateway.sections import HttpUrl, HttpUrls, Section
+from gateway.steering.config import ConfidenceConfig, ObjectiveConfig, refuse_hopeless
+from gateway.steering.queue import QueueConfig
 from gateway.stored_config import StoredConfig
 from routing.policy import Policy, uncalibrated_default
 from routing.policy_file import Origin
@@ -73,13 +76,7 @@ class TeacherConfig(ModelConfig):
 
     version: Annotated[str, Field(min_length=1)] | None = None
     outputs_may_train: _Bool = False
-
-
-class ObjectiveConfig(Section):
-    """Keep a draft from this confidence on, whatever the policy's own threshold is."""
-
-    kind: Literal["confidence"]
-    at_least: Annotated[_Float, Field(ge=0, le=1)]
+    queue: QueueConfig | None = None
 
 
 class PairsConfig(Section):
@@ -105,22 +102,6 @@ class StreamingConfig(Section):
     release_reasoning: _Bool = False
 
 
-class AuditConfig(Section):
-    """What is learnt off the request path.
-
-    ``complete_drafts``: the share of abandoned drafts that the student finishes all the same.
-    ``holdout``: the share of drafts that would be kept which the teacher answers all the same.
-    """
-
-    complete_drafts: Annotated[_Float, Field(ge=0, le=1)] = 0.05
-    holdout: Annotated[_Float, Field(ge=0, le=0.5)] = 0.0
-
-    @property
-    def holdout_share(self) -> Fraction:
-        """The same exactly, as it is written: 0.05 is one in twenty."""
-        return Fraction(repr(self.holdout))
-
-
 class CascadeConfig(Section):
     """One student and one teacher under one model name.
 
@@ -143,6 +124,16 @@ class CascadeConfig(Section):
     same_tokenizer: _Bool = False
     admission: AdmissionConfig = AdmissionConfig()
     media: MediaConfig = MediaConfig()
+    conversation: ConversationConfig = ConversationConfig()
+
+    @model_validator(mode="after")
+    def _refuse_a_budget_that_nobody_can_keep(self) -> "CascadeConfig":
+        if self.audit.usd_per_hour and self.teacher.price is None:
+            raise ValueError(
+                "audit.usd_per_hour: nobody knows what audits cost without teacher.price: add it, "
+                "or remove the bound"
+            )
+        return self
 
     @property
     def sampling(self) -> Sampling:
@@ -265,6 +256,11 @@ def doubts_about(loaded: LoadedCascade) -> list[str]:
             "teacher.price: without a reference nobody knows what the teacher alone would have "
             "cost for answers that it did not write: add its throughput"
         )
+    if loaded.config.audit.share and not loaded.config.pairs.store:
+        doubts.append(
+            "audit.share: nothing is audited of what may not be recorded: set pairs.store to true, "
+            "or share to 0"
+        )
     return doubts
 
 
@@ -331,8 +327,9 @@ def of_generation(loaded: LoadedCascade, generation: Generation) -> LoadedCascad
 
 def _suited(name: str, config: CascadeConfig, policy: Policy) -> Policy:
     """The policy as the cascade is served by it.  Raises ConfigError where they do not suit."""
-    if config.objective is not None:
+    if isinstance(config.objective, ConfidenceConfig):
         policy = policy.with_threshold(Threshold(config.objective.at_least))
+    check_objective(config)
     _check_samples(name, config, policy)
     places = [checkpoint.tokens for checkpoint in policy.streamed.checkpoints]
     if config.streaming.hold_tokens not in places:
@@ -349,6 +346,16 @@ def _suited(name: str, config: CascadeConfig, policy: Policy) -> Policy:
             f"{config.streaming.hold_tokens} --target quality=0.99 --out policy.json`"
         )
     return policy
+
+
+def check_objective(config: CascadeConfig) -> None:
+    """Raise ConfigError for an objective that nothing could be learnt for, or counted."""
+    refuse_hopeless(
+        config.objective,
+        config.audit,
+        is_storing=config.pairs.store,
+        is_priced=config.teacher.price is not None,
+    )
 
 
 def _check_samples(name: str, config: CascadeConfig, policy: Policy) -> None:

@@ -2,7 +2,7 @@
 
 ``understudy record`` reads this, and with it whatever rests on its records.  Serving a request
 compares nothing but the drafts of one answer, where a cascade asks for several; while a candidate
-is tried some answers are compared once they are out.
+is tried some answers are compared once they are out, and so are those that are audited.
 """
 
 from fractions import Fraction

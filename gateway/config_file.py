@@ -141,7 +141,7 @@ def _explained(problem: ErrorDetails) -> str:
 
 def _place(steps: tuple[str | int, ...]) -> tuple[str | int, ...]:
     """The path as the file has it: pydantic puts a section's kind into it, which is no key."""
-    if steps[2:3] == ("comparator",):  # cascades.NAME.comparator
+    if steps[2:3] in (("comparator",), ("objective",)):  # cascades.NAME.comparator
         return steps[:3] + steps[4:]
     if steps[3:4] in (("price",), ("base_url",)):  # cascades.NAME.ROLE.price
         return steps[:4] + steps[5:]

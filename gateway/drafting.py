@@ -30,13 +30,13 @@ _REJECTIONS = (Defer, Doubt)
 class Window:
     """How long a draft is held back, and what may become of it later.
 
-    ``until`` is by the running loop's clock; None has no end.  ``is_held_out``: the whole draft is
-    wanted, although it is enough.
+    ``until`` is by the running loop's clock; None has no end.  ``is_all_wanted``: the whole draft
+    is, although it is enough.
     """
 
     handover: Handover
     until: float | None
-    is_held_out: bool = False
+    is_all_wanted: bool = False
 
 
 class Drafting:
@@ -59,7 +59,7 @@ class Drafting:
         self._chat = chat
         self._handover = window.handover
         self._until = window.until
-        self._is_held_out = window.is_held_out
+        self._is_all_wanted = window.is_all_wanted
         self._is_gated = True
         self._has_tool_call = False
         self._may_call = Need.TOOLS in chat.needs
@@ -157,7 +157,7 @@ class Drafting:
         return [chunk for _, chunk in ready]
 
     def _take_in(self, chunk: Chunk) -> Decision:
-        is_out = isinstance(self.gate.verdict, Keep) and not self._is_held_out
+        is_out = isinstance(self.gate.verdict, Keep) and not self._is_all_wanted
         if not is_out or chunk.is_tool_call or self._handover is not Handover.NEVER:
             self.assembly.add(chunk)
         if chunk.cut is None:  # else it is text, and there is nothing else to it

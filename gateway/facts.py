@@ -22,6 +22,7 @@ from routing.vocabulary import (
     Kind,
     Merit,
     NotAsked,
+    NotAudited,
     Obstacle,
     Reason,
     Role,
@@ -349,3 +350,34 @@ class ShadowDrafted:
     cascade: str
     legs: Sequence[Leg]
     tenant: str | None
+
+
+class AuditOutcome(StrEnum):
+    """What an audit found: the teacher says the same, something else, or gave no answer."""
+
+    AGREE = "agree"
+    DIFFER = "differ"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class AuditOver:
+    """The teacher was asked, off the path, about a draft; ``legs`` are all calls that took.
+
+    ``outcome`` is None where it is unknown because the process ended first, and of calls that only
+    compared two answers that were there.  ``tenant`` is the one whose request it was; None where it
+    needed no key.
+    """
+
+    cascade: str
+    tenant: str | None
+    legs: Sequence[Leg]
+    outcome: AuditOutcome | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AuditSkipped:
+    """A kept draft was drawn, and is not audited for this cause."""
+
+    cascade: str
+    cause: NotAudited

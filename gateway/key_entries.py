@@ -8,6 +8,7 @@ The file:
         sha256: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
         models: [assistant]          # all, unless said
         may_pin: true                # false unless said
+        may_administer: true         # false unless said
         dial: [0.5, 0.95]            # none unless said
         limits: {requests_per_minute: 60, tokens_per_minute: 90000, usd_per_day: 5,
                  max_open_requests: 8}
@@ -122,6 +123,7 @@ class KeyEntry(BaseModel):
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     models: Annotated[tuple[_Model, ...], Field(min_length=1)] | None = None
     may_pin: _Bool = False
+    may_administer: _Bool = False
     dial: tuple[_Share, _Share] | None = None
     limits: LimitsEntry = LimitsEntry()
     expires: _Moment | None = None
@@ -160,6 +162,7 @@ class KeyEntry(BaseModel):
             key=self.name,
             models=None if self.models is None else frozenset(self.models),
             may_pin=self.may_pin,
+            may_administer=self.may_administer,
             dial=self.dial,
             limits=self.limits.limits(),
             expires_at=None if self.expires is None else self.expires.timestamp(),

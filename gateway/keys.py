@@ -47,8 +47,9 @@ class Tenant:
     ``may_store``: pairs may be kept of their requests; ``may_train``: a student may learn from
     these; ``may_escalate``: the teacher may be asked for them.
     ``models`` are the cascades and other models that exist for this key, None: all of them.
-    ``may_pin``: it may say itself who answers.  ``dial`` holds the least and the greatest
-    confidence that a request may ask for, None: it may not.
+    ``may_pin``: it may say itself who answers; ``may_administer``: it may set objectives.
+    ``dial`` holds the least and the greatest confidence that a request may ask for, None: it may
+    not.
     ``expires_at`` is in seconds since 1970.
     """
 
@@ -59,6 +60,7 @@ class Tenant:
     key: str = ""
     models: frozenset[str] | None = None
     may_pin: bool = False
+    may_administer: bool = False
     dial: tuple[float, float] | None = None
     limits: KeyLimits = field(default=NO_LIMITS)
     expires_at: float | None = None

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from datetime import date
 from typing import Protocol
 
-from gateway.facts import BothAnswered, DraftCompleted, RequestSettled, ShadowDrafted
+from gateway.facts import AuditOver, BothAnswered, DraftCompleted, RequestSettled, ShadowDrafted
 from gateway.passage import PassedThrough
 from gateway.ports import Clock, PairLog, StreamKind
 from gateway.server_facts import CachedTokensAsked, TeacherProbed
@@ -82,6 +82,12 @@ class Ledger:
         for leg in fact.legs:
             sums = self._open(fact.cascade)
             sums.charge(fact.tenant or NOBODY, leg.entry(Kind.SHADOW))
+
+    def audit_over(self, fact: AuditOver) -> None:
+        """Add what an audit took; its request's tenant pays."""
+        for leg in fact.legs:
+            sums = self._open(fact.cascade)
+            sums.charge(fact.tenant or NOBODY, leg.entry(Kind.AUDIT))
 
     def both_answered(self, fact: BothAnswered) -> None:
         """Add what one held-out request says of the baseline."""

@@ -4,7 +4,7 @@ from asyncio import CancelledError
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from msgspec import Struct, structs
+from msgspec import structs
 
 from gateway.errors import (
     BudgetSpent,
@@ -14,7 +14,8 @@ from gateway.errors import (
     UpstreamRefused,
 )
 from gateway.facts import ABORTED, CANCELLED, SPARE, Denial, Leg
-from gateway.ports import CallSpan, ChatModel, ChatStream, Clock, PairLog, Trace
+from gateway.outcomes import LEFT, Outcome, failed, rest_of
+from gateway.ports import CallSpan, ChatModel, ChatStream, Clock, PairLog, Spending, Trace
 from gateway.renting import Rented, nanoseconds
 from gateway.trace_context import UNTRACED
 from gateway.tries import Tries
@@ -25,7 +26,7 @@ from gateway.wire.prospect import TRUNCATING
 from gateway.wire.received import characters_in
 from routing.cascade import Verdict, barred
 from routing.habits import Asked, Habits, Written
-from routing.money import NOTHING_USED, Price, Usage, cost_of, less, share_of
+from routing.money import NOTHING_USED, Price, Usage, cost_of, share_of
 from routing.room import is_too_long
 from routing.vocabulary import Degraded, Denied, Grant, Need, NotAsked, Reason, Role
 
@@ -65,18 +66,6 @@ class Model:
         if chat.form is not Form.CHAT:  # it may hold several prompts, each with room of its own
             asked = replace(asked, bytes=0)
         return not is_too_long(room, asked, self.habits)
-
-
-class Outcome(Struct, frozen=True):
-    """What came of a call: ``error`` is None where it went well."""
-
-    usage: Usage | None
-    error: str | None = None
-    detail: str | None = None
-    is_estimated: bool = False
-
-
-_LEFT = Outcome(None, CANCELLED)
 
 
 class Charge:
@@ -133,8 +122,10 @@ class Legs:
     ``may_escalate`` is what the tenant is allowed; ``due_in`` the log in which an escalation must
     have room, or it is not granted; None where a pair that is lost is only counted.
     ``budget_spent`` is the answer where nothing else can be served and the key may not spend what
-    the teacher costs; None where it may.  ``is_drawn`` is what the coin says: a draft that would
-    be kept is held out.
+    the teacher costs.  What coins say of a draft that would be kept: ``is_drawn``, that it is held
+    out; ``is_audit_drawn``, that it is audited.  ``spending`` says whether the cascade may
+    spend what an escalation costs; None: nothing limits that.  ``is_probe``: the teacher was left
+    alone when it was asked.
     """
 
     clock: Clock
@@ -146,15 +137,20 @@ class Legs:
     due_in: PairLog | None = None
     trace: Trace = UNTRACED
     is_drawn: bool = False
+    is_audit_drawn: bool = False
+    spending: Spending | None = None
+    is_probe: bool = False
 
     @property
     def is_held_out(self) -> bool:
         """Whether the teacher is to answer although the draft is enough: never where it may not."""
-        return self.is_drawn and self._bar() is None
+        return self.is_drawn and self.bar is None
 
     def reserve(self, model: Model) -> Grant:
         """Say whether a model may be asked now; a Granted must be followed by a call."""
-        bar = self._bar() if model.role is Role.TEACHER else None
+        bar = None
+        if model.role is Role.TEACHER:
+            bar, self.is_probe = self.bar or self._spent, model.chat.is_left_alone
         grant = bar or model.chat.reserve()
         if isinstance(grant, Denied):
             self.denied.append(Denial(model.role, _WHY_NOT[grant.degraded]))
@@ -179,7 +175,7 @@ class Legs:
                     raise
 
     async def _ask_once(self, model: Model, chat: Chat, tries: Tries) -> Completion:
-        charge, outcome = self.charge(model, tries), _LEFT
+        charge, outcome = self.charge(model, tries), LEFT
         try:
             completion = await tries.server.complete(chat, tries.this_one(charge.span.headers))
             outcome = Outcome(completion.usage)
@@ -190,7 +186,7 @@ class Legs:
                 model.habits.learn(completion.usage, len(chat.body), characters)
             return completion
         except (UpstreamError, UpstreamRefused) as failure:
-            outcome = _failed(failure)
+            outcome = failed(failure)
             raise
         finally:
             self.note(charge, outcome)
@@ -229,9 +225,15 @@ class Legs:
         span = self.trace.call(model.role)
         return Charge(model, tries.server.number, self.clock(), span)
 
-    def _bar(self) -> Denied | None:
-        has_room = self.due_in is None or self.due_in.has_room
-        has_budget = self.budget_spent is None
+    @property
+    def _spent(self) -> Denied | None:
+        may_spend = self.spending is None or self.spending.take()
+        return None if may_spend else Denied(Degraded.BUDGET_SPENT)
+
+    @property
+    def bar(self) -> Denied | None:
+        """Why the teacher is out of the question for this request; None: it has the next word."""
+        has_room, has_budget = self.due_in is None or self.due_in.has_room, not self.budget_spent
         return barred(may_escalate=self.may_escalate, has_room=has_room, has_budget=has_budget)
 
 
@@ -273,13 +275,13 @@ class Opening:
 
     async def _begin_once(self) -> tuple[Charge, ChatStream]:
         legs, tries = self._legs, self._tries
-        charge, outcome = legs.charge(self._model, tries), _LEFT
+        charge, outcome = legs.charge(self._model, tries), LEFT
         try:
             how = tries.this_one(charge.span.headers, self._until)
             return charge, await tries.server.stream(self._chat, self._prefix, how)
         except BaseException as failure:
             if isinstance(failure, UpstreamError | UpstreamRefused):
-                outcome = _failed(failure)
+                outcome = failed(failure)
             legs.note(charge, outcome)
             raise
 
@@ -355,7 +357,7 @@ class OpenLeg:
             outcome = self._used(code, detail)
             if self._stream.is_over:
                 self._learn()
-            self._legs.note(self._charge, _rest_of(outcome, self._before))
+            self._legs.note(self._charge, rest_of(outcome, self._before))
 
     def _used(self, code: str | None, detail: str | None = None) -> Outcome:
         """What the call has taken: in the server's word and, of text after that, by what came.
@@ -377,23 +379,9 @@ class OpenLeg:
             self._charge.model.habits.learn(said, asked.bytes, characters)
 
 
-def _failed(failure: UpstreamError | UpstreamRefused) -> Outcome:
-    usage = None if failure.is_usage_unknown else NOTHING_USED
-    return Outcome(usage, failure.code or CANCELLED, failure.detail())
-
-
 def _asked_for(chat: Chat, prefix: Prefix | None = None) -> Asked | None:
     """What tells of the tokens; None where the request holds pictures, whose bytes are no text."""
     if Need.VISION in chat.needs:
         return None
     stem = b"" if prefix is None else prefix.stem.encode()
     return Asked(len(chat.body) + len(stem), chat.most_tokens)
-
-
-def _rest_of(whole: Outcome, before: Outcome | None) -> Outcome:
-    """What has been used since; all of it where nobody knows what was before."""
-    if before is None or whole.usage is None or before.usage is None:
-        return whole
-    is_estimated = whole.is_estimated or before.is_estimated
-    rest = less(whole.usage, before.usage, is_exact=not is_estimated)
-    return structs.replace(whole, usage=rest, is_estimated=is_estimated and rest is not None)

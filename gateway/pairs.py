@@ -5,7 +5,7 @@ which may have been redacted, sealed or dropped before it comes here.  Money is 
 exact decimals in text, null where unknown.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -16,6 +16,7 @@ from gateway.legs import Legs
 from gateway.safekeeping import Kept
 from gateway.wire.chat import Chat
 from gateway.wire.raw import one_line
+from routing.cascade import Verdict
 from routing.money import usd
 from routing.vocabulary import Reason, Role
 
@@ -94,11 +95,18 @@ class Pair:
 
 def pair_record(pair: Pair, chat: Chat, legs: Legs) -> bytes:
     """Encode one pair as JSON, on one line."""
+    return msgspec.json.encode(members_of(pair, chat, legs.verdict, legs.made))
+
+
+def members_of(
+    pair: Pair, chat: Chat, verdict: Verdict | None, legs: Sequence[Leg]
+) -> dict[str, object]:
+    """What a record says, by name."""
     provenance, rescue, kept = pair.provenance, pair.rescue, pair.kept
-    source, verdict = provenance.source, legs.verdict
+    source = provenance.source
     confidence = None if verdict is None else verdict.confidence
     merit = None if verdict is None else verdict.merit
-    record = {
+    return {
         "schema_version": SCHEMA_VERSION,
         "id": provenance.id,
         "completes": rescue.completes,
@@ -123,7 +131,7 @@ def pair_record(pair: Pair, chat: Chat, legs: Legs) -> bytes:
             "tenant_may_train": provenance.tenant_may_train,
             "teacher_outputs_may_train": source.teacher_outputs_may_train,
         },
-        "legs": [_leg(leg) for leg in legs.made],
+        "legs": [_leg(leg) for leg in legs],
         "draft_complete": rescue.is_draft_complete,
         "splice": None if rescue.splice is None else _splice(rescue.splice),
         "redactor": kept.redactor,
@@ -131,7 +139,6 @@ def pair_record(pair: Pair, chat: Chat, legs: Legs) -> bytes:
         "content": None if kept.content is None else msgspec.Raw(kept.content),
         "sealed": kept.sealed,
     }
-    return msgspec.json.encode(record)
 
 
 def _splice(splice: Splice) -> Mapping[str, object]:

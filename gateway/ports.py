@@ -100,6 +100,14 @@ class ChatModel(Protocol):
     def room(self) -> Room | None:
         """What its context holds; None where nobody knows."""
 
+    @property
+    def has_spare_room(self) -> bool:
+        """Whether it may be asked what can wait, without anybody having to wait for it."""
+
+    @property
+    def is_left_alone(self) -> bool:
+        """Whether none of its servers is asked, because each failed too often of late."""
+
     def reserve(self) -> Grant:
         """Say whether the model may be asked now; a Granted must be followed by a call."""
 
@@ -110,6 +118,13 @@ class ChatModel(Protocol):
         self, tried: Sequence[ChatServer], failure: UpstreamError, spent_seconds: float
     ) -> ChatServer | None:
         """Who is asked in place of the last that was tried, after so many seconds; None: nobody."""
+
+
+class Spending(Protocol):
+    """What one request may have its cascade spend on the teacher."""
+
+    def take(self) -> bool:
+        """Take what an escalation is expected to cost, once; False where there is not as much."""
 
 
 class TokenCounter(Protocol):

@@ -54,6 +54,7 @@ def _positive(number: Decimal) -> Decimal:
 
 _Number = Annotated[Decimal, BeforeValidator(_unquoted)]
 Usd = Annotated[_Number, AfterValidator(_usd_per_million)]
+UsdPerHour = Annotated[_Number, AfterValidator(_usd_per_hour)]
 _Positive = Annotated[_Number, AfterValidator(_positive)]
 
 
@@ -102,7 +103,7 @@ class GpuPriceConfig(Section):
     server with so many GPUs, unless ``server`` names what stands behind all of them.
     """
 
-    gpu_usd_per_hour: Annotated[_Number, AfterValidator(_usd_per_hour)]
+    gpu_usd_per_hour: UsdPerHour
     gpus: Annotated[int, Strict(), Field(ge=1, le=MAX_GPUS)] = 1
     gateways: Annotated[int, Strict(), Field(ge=1, le=MAX_GATEWAYS)] = 1
     by: Literal["time", "tokens"] | None = None

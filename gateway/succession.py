@@ -196,6 +196,8 @@ class Succession:
             standing.is_incumbent = standing is self._incumbent.served.standing
         served = replace(self._incumbent.served, trial=trial)
         self._context.served = {**self._context.served, self._own.name: served}
+        if served.steered is not None:
+            served.steered.check()
         watch_student(self._context, self._incumbent.loaded)
         self._watch_rent()
 

@@ -4,7 +4,9 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
 from gateway.api.context import Context
+from gateway.audits.state import Audits
 from gateway.cascades import LoadedCascade
+from gateway.conversations.talks import Talks
 from gateway.facts import PolicyInForce
 from gateway.legs import Model
 from gateway.telemetry.metrics import Metrics
@@ -29,6 +31,7 @@ def watch(context: Context, cascades: Iterable[LoadedCascade]) -> None:
         _watch_calls(metrics, loaded.name, teacher)
         if teacher.rented is not None:
             metrics.money.watch_rent(loaded.name, teacher.role, teacher.rented.rent)
+        _watch_audits(metrics, loaded.name, context.served[loaded.name].audits)
         if loaded.config.stored.enabled:
             metrics.pairs.completions_kept(loaded.name)
         if loaded.config.budget is not None:
@@ -40,9 +43,11 @@ def watch_student(context: Context, loaded: LoadedCascade) -> None:
 
     ``loaded`` is the configuration that it was built from.
     """
-    metrics = context.observer.metrics
+    metrics, served = context.observer.metrics, context.served[loaded.name]
     context.observer.policy_in_force(policy_in_force(loaded))
-    student = context.served[loaded.name].cascade.student
+    if served.talks is not None and served.is_remembering:
+        _watch_talks(context, loaded.name, served.talks)
+    student = served.cascade.student
     metrics.gen_ai.named(loaded.name, student.role, loaded.config.student.model)
     _watch_calls(metrics, loaded.name, student)
     if isinstance(student.chat, ServerPool):
@@ -51,10 +56,21 @@ def watch_student(context: Context, loaded: LoadedCascade) -> None:
     metrics.baseline.watch({name: one.learner for name, one in context.served.items()})
 
 
+def _watch_talks(context: Context, cascade: str, talks: Talks) -> None:
+    context.observer.metrics.conversations.watch(cascade, lambda: talks.count(context.clock()))
+
+
 def _watch_calls(metrics: Metrics, cascade: str, model: Model) -> None:
     chat = model.chat
     if isinstance(chat, ServerPool):
         metrics.calls.watch(cascade, model.role, lambda: chat.open_calls, chat.max_calls)
+
+
+def _watch_audits(metrics: Metrics, cascade: str, audits: Audits) -> None:
+    metrics.audits.watch(cascade, lambda: audits.open)
+    debt = audits.debt
+    if debt is not None:
+        metrics.audits.watch_debt(cascade, lambda: len(debt))
 
 
 def policy_in_force(loaded: LoadedCascade) -> PolicyInForce:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from routing.policy import Policy, Rule
 from routing.sampling import Sampling
-from routing.signals import SIGNAL_NAMES, Signals, signals_of
+from routing.signals import SIGNAL_NAMES, Signals, signals_of, with_past
 from routing.vocabulary import (
     Confidence,
     Degraded,
@@ -36,7 +36,9 @@ class Prospect:
     that its prompt lets expect, None where the policy does not estimate it; ``sampling`` how its
     tokens are to be drawn, which may be left out where the policy does not ask; ``samples`` how
     many drafts of one answer the student is to write.  ``route`` says who is to answer, whatever
-    the policy says.
+    the policy says.  ``is_sticky``: its conversation stays with the teacher for now, who answered
+    an earlier turn; ``earlier_kept`` in [0, 1] is the share of earlier drafts in it which were
+    enough, None where nobody knows of any.
     """
 
     needs: frozenset[Need] = frozenset()
@@ -45,6 +47,8 @@ class Prospect:
     sampling: Sampling = field(default_factory=dict)
     samples: int = 1
     route: Route = Route.AUTO
+    is_sticky: bool = False
+    earlier_kept: float | None = None
 
 
 NOTHING_KNOWN = Prospect()
@@ -124,10 +128,10 @@ def plan(
 
     A draft that is sampled in another way than those that the policy was fitted on, or chosen from
     another number of them, has no confidence, whatever its tokens say; and one whose prompt
-    promises too little is not worth its price.  Both can still be written, should the teacher
-    fail.  A request that has said who is to answer gets that one alone.  ``is_live``: the draft
-    would be judged while it is written.  ``has_room`` False: the request is surely too long for
-    the student.
+    promises too little is not worth its price.  Nor is one in a conversation that stays with the
+    teacher.  All of these can still be written, should the teacher fail.  A request that has said
+    who is to answer gets that one alone.  ``is_live``: the draft would be judged while it is
+    written.  ``has_room`` False: the request is surely too long for the student.
     """
     if prospect.route is Route.TEACHER:
         return NoDraft(Reason.PINNED)
@@ -135,6 +139,8 @@ def plan(
         return AskStudent()
     if prospect.needs & student_cannot or not has_room:
         return NoDraft(Reason.STUDENT_CANNOT)
+    if prospect.is_sticky:
+        return NoDraft(Reason.STICKY, is_to_be_had=True)
     if not policy.covers(prospect.sampling, prospect.samples):
         return NoDraft(Reason.NO_SIGNAL, is_to_be_had=True)
     bar = policy.bar(prospect.promised)
@@ -205,7 +211,7 @@ def judge(
     A deferral tells of all signals, for the pair that may come of it; a draft that is kept of those
     that are ``wanted``, which are at least what the rule reads.
     """
-    signals = signals_of(draft, wanted)
+    signals = with_past(signals_of(draft, wanted), prospect.earlier_kept)
     group = prospect.group
     opinion = rule.opinion(rule.features(signals, draft.text, group, prospect.promised), group)
     confidence = merit = None
@@ -220,7 +226,7 @@ def judge(
     else:
         return Keep(confidence, signals, merit=merit)
     if wanted is not SIGNAL_NAMES:
-        signals = signals_of(draft)
+        signals = with_past(signals_of(draft), prospect.earlier_kept)
     return Defer(reason, confidence, has_draft=True, signals=signals, merit=merit)
 
 

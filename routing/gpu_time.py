@@ -21,15 +21,15 @@ _SECONDS_PER_HOUR = 3600
 
 
 def pico_per_hour(usd_per_hour: Decimal) -> int:
-    """Convert a rent in USD per hour.
+    """Convert a rent, or what may be spent, in USD per hour.
 
     Raises ValueError where it is negative, not finite, or finer than a pico-dollar.
     """
     if not usd_per_hour.is_finite() or usd_per_hour < 0:
-        raise ValueError(f"a rent must be a finite number of at least 0, got {usd_per_hour}")
+        raise ValueError(f"USD an hour must be a finite number of at least 0, got {usd_per_hour}")
     pico = Fraction(usd_per_hour) * PICO_PER_USD
     if pico.denominator != 1:
-        raise ValueError(f"a rent has at most twelve decimals, got {usd_per_hour}")
+        raise ValueError(f"USD an hour have at most twelve decimals, got {usd_per_hour}")
     return int(pico)
 
 

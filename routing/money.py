@@ -71,6 +71,17 @@ def cost_of(usage: Usage | None, price: Price | None) -> int | None:
     )
 
 
+def expected_cost(
+    input_tokens: int, warm_tokens: int, output_tokens: int, price: Price | None
+) -> int | None:
+    """What a call will cost in pico-dollars that reads and writes so many tokens.
+
+    ``warm_tokens`` of those that it reads are in the model's cache, and have the cached price.
+    None without a price.  Raises ValueError where these are more than all of them.
+    """
+    return cost_of(Usage(input_tokens, output_tokens, warm_tokens), price)
+
+
 def part_of(usage: Usage, tokens: Sequence[int], place: int) -> tuple[Usage, Usage]:
     """What one of several drafts took of the call that wrote them all, and what the others took.
 

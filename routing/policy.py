@@ -22,7 +22,7 @@ from routing.model import (
 )
 from routing.prompt import Prompt, PromptModel
 from routing.sampling import Sampling, effective_sampling, is_greedy
-from routing.signals import AGREEMENT, EVIDENCE_NAMES, Signals
+from routing.signals import AGREEMENT, EARLIER_KEPT, EVIDENCE_NAMES, Signals
 from routing.vocabulary import Confidence, Merit, Threshold
 
 UNCALIBRATED_VERSION = "uncalibrated"
@@ -66,6 +66,7 @@ class Rule:
     names: frozenset[str] = field(init=False, repr=False, compare=False)
     labels: tuple[str, ...] = field(init=False, repr=False, compare=False)
     is_agreement_read: bool = field(init=False, repr=False, compare=False)
+    is_past_read: bool = field(init=False, repr=False, compare=False)
     _is_promise_read: bool = field(init=False, repr=False, compare=False)
     _groups: tuple[str, ...] = field(init=False, repr=False, compare=False)
     _evidence: frozenset[str] = field(init=False, repr=False, compare=False)
@@ -82,6 +83,7 @@ class Rule:
         object.__setattr__(self, "labels", _after(LABEL_PREFIX, names))
         object.__setattr__(self, "_groups", _after(GROUP_PREFIX, names))
         object.__setattr__(self, "is_agreement_read", AGREEMENT in names)
+        object.__setattr__(self, "is_past_read", EARLIER_KEPT in names)
         object.__setattr__(self, "_is_promise_read", PROMPT_MERIT in names)
         object.__setattr__(self, "_evidence", EVIDENCE_NAMES.intersection(self.score.names))
         if not self._evidence:
@@ -217,6 +219,12 @@ class StreamedRules:
                 f"got {self.hold_tokens}"
             )
 
+    @property
+    def is_past_read(self) -> bool:
+        """Whether a rule reads what earlier turns of a conversation came to."""
+        is_at_end = self.end.is_past_read or self.arguments.is_past_read
+        return is_at_end or any(each.rule.is_past_read for each in self.checkpoints)
+
     def with_threshold(self, threshold: Threshold) -> "StreamedRules":
         """The same rules, all of them kept at another confidence."""
         return replace(
@@ -257,7 +265,8 @@ class Policy:
     knows: then any will do.  ``samples`` is how many drafts of an answer they were chosen from, of
     which each agreed with most.  ``version`` names the policy in headers, logs and pairs.
     ``is_calibrated`` is False for the default rule, whose confidence is an ordering and no
-    probability.  Raises PolicyError where a rule reads an agreement that cannot be had.
+    probability.  ``is_past_read``: a rule reads what earlier turns of a conversation came to.
+    Raises PolicyError where a rule reads an agreement that cannot be had.
     """
 
     version: str
@@ -268,6 +277,7 @@ class Policy:
     sampling: Sampling | None = None
     samples: int = 1
     early_abort: StreamedRules = field(init=False, repr=False, compare=False)
+    is_past_read: bool = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.samples == 1 and self.whole.is_agreement_read:
@@ -276,6 +286,8 @@ class Policy:
             raise PolicyError("samples: several drafts are one where the likeliest token is taken")
         # The rules for a draft that is served whole, and given up before where it is hopeless.
         object.__setattr__(self, "early_abort", replace(self.streamed, end=self.whole))
+        is_past_read = self.whole.is_past_read or self.streamed.is_past_read
+        object.__setattr__(self, "is_past_read", is_past_read)
 
     @property
     def threshold(self) -> Threshold:

@@ -33,6 +33,9 @@ Logprobs = tuple[float, ...]
 
 TONE_SIGNALS = frozenset({"no_hedge", "no_refusal"})
 AGREEMENT = "agreement"  # the share of several drafts that say the same as this one
+# The share of the conversation's earlier drafts that were enough.  No draft tells of it: whoever
+# knows of earlier turns says so in the request's prospect.
+EARLIER_KEPT = "earlier_kept"
 TOKEN_SIGNALS = frozenset(
     {"mean_probability", "min_probability", "low_probability", "q25_probability"}
     | {"median_probability", "first_probability", "length", *LEVELS}
@@ -46,7 +49,7 @@ SIGNAL_NAMES = (
     TOKEN_SIGNALS
     | CANDIDATE_SIGNALS
     | TONE_SIGNALS
-    | {"end_probability", "finished", "valid_structure", AGREEMENT}
+    | {"end_probability", "finished", "valid_structure", AGREEMENT, EARLIER_KEPT}
 )
 # These take half of the time: what is not read of them need not be worked out.
 _SPREAD_SIGNALS = frozenset({"peakedness", "uncut"})
@@ -58,7 +61,7 @@ _ENDED = frozenset({"stop", "tool_calls", "function_call"})
 def signals_of(draft: Draft, wanted: frozenset[str] = SIGNAL_NAMES) -> Signals:
     """The signals that the draft's evidence supports, by name; empty where there is no evidence.
 
-    Those of ``wanted`` are all there, and some that come with them.
+    Those of ``wanted`` are all there that a draft can tell, and some that come with them.
     Of each place the two most likely candidates are read, whatever else the client had asked for.
     Log-probabilities a rounding error above 0 count as 0, minus infinity as probability 0.  A NaN
     anywhere means that the server's arithmetic broke, and anything further above 0 that it reports
@@ -86,6 +89,11 @@ def signals_of(draft: Draft, wanted: frozenset[str] = SIGNAL_NAMES) -> Signals:
     if has_rivals and not wanted.isdisjoint(CANDIDATE_SIGNALS):
         found |= _of_candidates(chosen, best, second, wanted)
     return found
+
+
+def with_past(signals: Signals, earlier_kept: float | None) -> Signals:
+    """The signals of a draft, and beside them what is known of earlier ones in its conversation."""
+    return signals if earlier_kept is None else {**signals, EARLIER_KEPT: earlier_kept}
 
 
 def _columns(rows: Sequence[Sequence[float]]) -> tuple[Logprobs, Logprobs]:

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, assert_never
 
 from cyclopts import Parameter
 from rich.console import Console
@@ -16,6 +16,7 @@ from gateway.config_file import ConfigError
 from gateway.key_entries import doubts_about_keys, load_keys
 from gateway.named_models import LoadedModel, load_models
 from gateway.settings import read_secret
+from gateway.steering.config import QualityConfig, RateConfig, SpendConfig, SteeredConfig
 
 CONFIG_EXIT_CODE = 2
 
@@ -55,6 +56,8 @@ def check(
             table.add_row(role, *map(escape, (model.model, "\n".join(model.base_urls), price)))
         console.print(table)
         console.print(_comparison(cascade), highlight=False, soft_wrap=True)
+        if isinstance(cascade.config.objective, RateConfig | SpendConfig | QualityConfig):
+            console.print(Text(_held_to(cascade.config.objective)), soft_wrap=True)
         if cascade.config.budget is not None:
             budget = cascade.config.budget.usd_per_month
             console.print(f"Budget: {budget} USD a month; nothing is refused for it.")
@@ -81,6 +84,25 @@ def _table(cascade: LoadedCascade) -> Table:
     for heading in ("model", "server", "price"):
         table.add_column(heading, overflow="fold")  # names and addresses are to be copied whole
     return table
+
+
+def _held_to(objective: SteeredConfig) -> str:
+    """What the cascade is held to, whatever its policy's threshold is."""
+    match objective:
+        case RateConfig():
+            said = f"at most {objective.at_most:.1%} of the requests are escalated"
+        case SpendConfig():
+            cap = objective.cap_usd_per_hour
+            said = f"{objective.usd_per_hour} USD an hour"
+            said += ", without a hard cap" if cap is None else f", and never more than {cap}"
+        case QualityConfig():
+            said = (
+                f"at most {objective.disagreement_at_most:.1%} of the kept drafts differ, with "
+                f"probability {objective.with_probability:g}; all is escalated until that is proven"
+            )
+        case _:
+            assert_never(objective)
+    return f"Held to: {said}."
 
 
 def _named(models: Sequence[LoadedModel]) -> Table:

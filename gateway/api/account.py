@@ -2,23 +2,27 @@
 
 from dataclasses import dataclass, field
 from fractions import Fraction
-from functools import partial
 
 from gateway.answer import Answer
 from gateway.answer_stream import Course
 from gateway.api.context import Context, Served, Trial
+from gateway.api.keeping import kept_content
 from gateway.api.recording import Recording
+from gateway.conversations.talks import OpenTurn
 from gateway.errors import GatewayError, NotRecorded, RequestError, UpstreamRefused
-from gateway.facts import ANSWERED, BothAnswered, ContentDropped, Ending, RequestSettled
+from gateway.facts import ANSWERED, BothAnswered, Ending, RequestSettled
 from gateway.keys import Tenant
 from gateway.legs import Legs
 from gateway.limiting import Permit
 from gateway.pairs import Pair, Provenance, Rescue, content_of, pair_record
+from gateway.steering.steered import Portion
 from gateway.wire.chat import Chat
 from gateway.wire.errors import status_of
+from routing.auditing import Terms, terms_of
 from routing.baseline import Estimate, Observation, Ratios, correction_of, measure
 from routing.money import Usage, total_of, usd
 from routing.rollout import Arm
+from routing.steering import Standing
 from routing.vocabulary import Basis, Handover, Reason, Role, Route
 
 ALWAYS = Fraction(1)
@@ -35,7 +39,12 @@ class Account:
     was admitted; ``arm`` says whose it is then.  ``given`` is an answer that was judged whole;
     ``is_draft_awaited``: the rest of its draft is being written off the path.
     ``recording`` notes an answer that is to be stored.  ``permit`` is None where its key has no
-    limits.
+    limits.  ``standing`` is what was in force when it came, None where nobody steers the cascade;
+    ``spending`` what it takes of a hard cap;
+    ``terms`` are those on which it is learnt from, None where it is not; ``is_own`` says that it
+    said itself how it is to be answered.  ``conversation`` is the id of
+    that of which it is a ``turn``, None where it stands alone, or nobody wants to know.
+    ``pair_id`` names its first pair, once that is written.
     """
 
     context: Context
@@ -59,12 +68,21 @@ class Account:
     is_draft_awaited: bool = False
     permit: Permit | None = None
     recording: Recording | None = None
+    standing: Standing | None = None
+    spending: Portion | None = None
+    terms: Terms | None = None
+    is_own: bool = False
+    conversation: str | None = None
+    turn: OpenTurn | None = None
+    pair_id: str | None = None
 
     @property
     def complete_drafts(self) -> float:
         """The share of abandoned drafts that are finished all the same."""
         if self.served is None or not self.is_storing:
             return 0.0
+        if self.terms is not None:
+            return self.terms.complete
         return self.served.cascade.streaming.complete_drafts
 
     @property
@@ -139,18 +157,46 @@ class Account:
         if self.served is not None:
             self.legs.trace.admitted(self.served.cascade.name)
             self.ratios = self.served.learner.ratios
+            if self.served.steered is not None and self.chat is not None:
+                self.spending = self.served.steered.spending(len(self.chat.body))
+                self.legs.spending = self.spending
             self.legs.is_drawn = bool(self.holdout) and self.context.dice() < self.holdout
+            if self.standing is not None or self.served.audits.share:
+                self._draw_audit(self.served)
 
-    async def log_pair(self, rescue: Rescue) -> str | None:
+    def _draw_audit(self, served: Served) -> None:
+        """Throw the coin of audits, before anything is known of a draft.
+
+        A candidate is judged by its trial; and what a request has wished tells of itself alone.
+        """
+        if self.is_own or self.arm is not Arm.INCUMBENT:
+            return
+        complete = served.cascade.streaming.complete_drafts
+        terms = terms_of(self.standing, served.audits.share, float(self.holdout), complete)
+        self.terms = terms
+        if terms is not None and terms.share:
+            self.legs.is_audit_drawn = self.context.dice() < terms.share
+
+    async def log_pair(self, rescue: Rescue, legs: Legs | None = None) -> str | None:
         """Write a pair to the journal, where that is allowed; its id, None where there is none.
 
-        Much content is redacted and sealed in a thread; anything else happens at once.
+        ``legs`` have the calls and the verdict that it tells of, where these are not the request's.
         """
         chat, served = self.chat, self.served
         if chat is None or served is None or not self.is_storing:
             return None
+        provenance = self.provenance(served)
+        kept = await kept_content(self.context, served, provenance.id, content_of(chat, rescue))
+        record = pair_record(Pair(provenance, rescue, kept), chat, legs or self.legs)
+        if not self.context.pairs.append(served.cascade.name, record):
+            return None
+        self.pair_id = self.pair_id or provenance.id
+        return provenance.id
+
+    def provenance(self, served: Served) -> Provenance:
+        """Where a record that is written now comes from."""
         tenant = self.tenant
-        provenance = Provenance(
+        return Provenance(
             source=served.source,
             policy_version=served.cascade.policy.version,
             id=self.context.new_id(),
@@ -159,21 +205,6 @@ class Account:
             tenant=None if tenant is None else tenant.name,
             tenant_may_train=tenant is None or tenant.may_train,
         )
-        content = content_of(chat, rescue)
-        keep = partial(served.safekeeping.keep, content)
-        is_quick = served.safekeeping.is_quick
-        kept = keep() if is_quick else await self.context.keeping.for_body(content, keep)
-        if kept.dropped is not None:
-            fact = ContentDropped(
-                cascade=served.cascade.name,
-                pair_id=provenance.id,
-                cause=kept.dropped,
-                redactor=kept.redactor,
-                detail=kept.failure,
-            )
-            self.context.observer.content_dropped(fact)
-        record = pair_record(Pair(provenance, rescue, kept), chat, self.legs)
-        return provenance.id if self.context.pairs.append(served.cascade.name, record) else None
 
     def insist_on(self, pair_id: str | None) -> None:
         """Raise NotRecorded where there is no pair and its answer may not be delivered without."""

@@ -6,6 +6,7 @@ from fractions import Fraction
 from gateway.api.account import Account
 from gateway.api.arms import leave
 from gateway.api.trials import compare_held_out
+from gateway.audits.escalated import grade_completed
 from gateway.drafting import Drafting
 from gateway.errors import UpstreamError
 from gateway.facts import DraftCompleted
@@ -51,6 +52,7 @@ async def _finish_draft(account: Account, draft: Drafting, legs: Legs, rescue: R
         leave(account)
     if account.is_held_out:
         compare_held_out(account, body)
+    grade_completed(account, body)
 
 
 def _bill(account: Account, legs: Legs) -> None:

@@ -28,7 +28,9 @@ from gateway.api.limited import reserve, settle_permit
 from gateway.api.live import STATUS, EventSender, LiveAnswer, Ways, collect, tell
 from gateway.api.shadows import conclude
 from gateway.api.storing import recorded
+from gateway.api.turns import begin_turn, end_turn
 from gateway.api.wishes import find_cascade, refuse_foreign_ids, wish_of
+from gateway.audits.after import learn
 from gateway.errors import (
     GatewayError,
     InternalError,
@@ -39,6 +41,7 @@ from gateway.errors import (
 from gateway.facts import Ending
 from gateway.legs import Legs
 from gateway.pairs import Rescue
+from gateway.steering.after import report
 from gateway.wire.chat import GROUP_HEADER, group_of
 from gateway.wire.completion import Completion, read_completion
 from gateway.wire.errors import status_of
@@ -123,7 +126,10 @@ class _Exchange:
             leave(account)
             settle_permit(account)
             context.keys.end(account.tenant)
+            end_turn(account)
             conclude(account)
+            learn(account)
+            report(account)
             self._events = None  # it leads back here: nothing is to wait for the collector
 
     async def _admitted(self) -> tuple[Asked, Served]:
@@ -143,6 +149,8 @@ class _Exchange:
         await context.aside.for_body(body, partial(incumbent.admission.check, chat))
         incumbent, _ = find_cascade(context, account.tenant, chat)  # another by now, perhaps
         served = assign(account, chat, incumbent, scope, wish)
+        if served.is_remembering:
+            served = await begin_turn(account, chat, served, scope)
         asked = recorded(asked, account)
         await reserve(account, chat, served)
         account.admit()

@@ -10,10 +10,11 @@ from gateway.api.exchange import header
 from gateway.api.wishes import as_wished
 from gateway.wire.chat import Chat
 from gateway.wire.controls import Wish
+from gateway.wire.conversation import CONVERSATION_HEADER
 from gateway.wire.session import SESSION_HEADER, session_of
 from routing.rollout import Arm
 
-_HEADER = SESSION_HEADER.encode()
+_HEADERS = (SESSION_HEADER.encode(), CONVERSATION_HEADER.encode())
 
 
 def assign(account: Account, chat: Chat, incumbent: Served, scope: Scope, wish: Wish) -> Served:
@@ -26,15 +27,25 @@ def assign(account: Account, chat: Chat, incumbent: Served, scope: Scope, wish: 
     account.holdout = served.holdout
     if wish.is_any:
         served, trial, account.holdout = as_wished(incumbent, wish), None, Fraction(0)
+        account.is_own = True
     if trial is not None and trial.rollout.is_running(now := account.context.epoch()):
         account.trial, account.holdout = trial, trial.holdout
         if trial.rollout.is_serving(now):
-            account.arm = trial.rollout.arm_of(session_of(chat, header(scope, _HEADER)), now)
-        if account.arm is Arm.CANDIDATE:
-            served = trial.candidate
+            account.arm = trial.rollout.arm_of(session_of(chat, named_in(scope)), now)
+    if account.arm is Arm.CANDIDATE and trial is not None:
+        served = trial.candidate
+    elif served.steered is not None and not wish.is_any and account.arm is Arm.INCUMBENT:
+        account.standing = served.steered.standing
+        steered = served.steered
+        served = steered.applied(served, steered.cascade_for(served.cascade, chat))
     account.served = served
     served.standing.open_requests += 1
     return served
+
+
+def named_in(scope: Scope) -> str | None:
+    """What a header calls the conversation of a request."""
+    return next((said for name in _HEADERS if (said := header(scope, name))), None)
 
 
 def leave(account: Account) -> None:

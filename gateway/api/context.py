@@ -7,11 +7,14 @@ from fractions import Fraction
 
 from gateway.answer import Cascade
 from gateway.aside import Aside
+from gateway.audits.state import Audits
+from gateway.conversations.talks import Talks
 from gateway.keys import Keys
 from gateway.limiting import Limiter
 from gateway.pairs import Source
 from gateway.ports import Clock, PairLog, PassedTo, TokenCounter, Tracing
 from gateway.safekeeping import Safekeeping
+from gateway.steering.steered import Steered
 from gateway.telemetry.observer import Observer
 from gateway.trace_context import PassingOn
 from gateway.wire.admission import Admission
@@ -68,7 +71,9 @@ class Served:
 
     ``holdout`` is the probability with which a draft that would be kept is held out; ``learner``
     knows how the teacher's bills compare to the student's.  ``trial`` is None where no candidate
-    is tried beside this student.
+    is tried beside this student.  ``audits`` are those of the cascade; ``steered`` is who steers
+    it, None where the policy's own threshold holds.  ``talks`` knows its
+    conversations.
     """
 
     cascade: Cascade
@@ -83,6 +88,21 @@ class Served:
     learner: Learner = field(default_factory=Learner)
     trial: Trial | None = None
     is_keeping_completions: bool = False
+    audits: Audits = field(default_factory=Audits)
+    steered: Steered | None = None
+    talks: Talks | None = None
+
+    @property
+    def is_remembering(self) -> bool:
+        """Whether anything depends on what earlier turns of a conversation came to."""
+        talks, trial = self.talks, self.trial
+        if talks is None:
+            return False
+        if talks.is_wanted or self.cascade.policy.is_past_read:
+            return True
+        if self.steered is not None and self.steered.is_promise:  # by an order, not by the file
+            return True
+        return trial is not None and trial.candidate.cascade.policy.is_past_read
 
 
 @dataclass(frozen=True, slots=True)

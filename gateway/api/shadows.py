@@ -4,7 +4,7 @@ candidate writes beside it once the client has its answer.
 Nobody gets such a draft, and nothing of it is stored: it is judged, compared, counted and billed.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gateway.answer import write_draft
 from gateway.api.account import Account
@@ -76,6 +76,8 @@ class _Shadow:
         chat, cascade = self.chat, self.trial.candidate.cascade
         policy = cascade.policy
         prospect = prospect_of(chat, policy, cascade.sampling, cascade.samples.count)
+        if self.account.turn is not None:
+            prospect = replace(prospect, earlier_kept=self.account.turn.talk.past.kept)
         first = plan(prospect, cascade.student_cannot, policy)  # pure
         draft = await write_draft(first, chat, prospect, cascade, legs)  # I/O: candidate
         evidence = draft if isinstance(draft, NoDraft) else drafts_of(draft, chat)

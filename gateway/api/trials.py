@@ -33,11 +33,14 @@ _FAULTS = frozenset(
     )
 )
 
+# With these nothing came of the student's draft, and it did not fail.
+_UNTOLD = frozenset({None, Reason.STUDENT_FAILED, Reason.STICKY})
+
 
 def count_request(account: Account, trial: Trial, fact: RequestSettled) -> Drafted | None:
     """Count a request for its arm, and say what came of its draft; None where nothing did."""
     has_failed = is_at_fault(fact.legs, fact.denials)
-    if fact.reason in (None, Reason.STUDENT_FAILED) and not has_failed:
+    if fact.reason in _UNTOLD and not has_failed:
         return None
     outcome = Drafted.KEPT if fact.is_draft_enough else Drafted.DEFERRED
     outcome = Drafted.FAILED if has_failed else outcome

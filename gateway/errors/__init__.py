@@ -14,6 +14,7 @@
         BodyTooLarge               413
         UnsupportedMediaType       415  the body is declared to be something else than JSON
         Forbidden                  403  this key may not ask for that
+        ObjectiveChanged           412  somebody else was faster
         RateLimited                429  more than this key may ask for
           LimitReached             429  as much as it may in a minute
           BudgetSpent              429  as much as it may cost in a day
@@ -54,6 +55,7 @@ from gateway.errors.own import ModelNotFound as ModelNotFound
 from gateway.errors.own import NotFound as NotFound
 from gateway.errors.own import NotRecorded as NotRecorded
 from gateway.errors.own import NotServed as NotServed
+from gateway.errors.own import ObjectiveChanged as ObjectiveChanged
 from gateway.errors.own import Overloaded as Overloaded
 from gateway.errors.own import RateLimited as RateLimited
 from gateway.errors.own import RequestError as RequestError

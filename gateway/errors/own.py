@@ -133,6 +133,13 @@ class Forbidden(RequestError):
     code = "not_allowed"
 
 
+class ObjectiveChanged(RequestError):
+    """The objective is another by now than whoever wants to change it has read."""
+
+    status = 412
+    code = "objective_changed"
+
+
 class RateLimited(RequestError):
     """This key has asked for as much as it may for now."""
 

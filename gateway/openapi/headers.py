@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from gateway.openapi.structs import TEXT, Schema, one_of
 from gateway.wire.chat import GROUP_HEADER
 from gateway.wire.controls import CONFIDENCE_HEADER, ROUTE_HEADER
+from gateway.wire.conversation import CONVERSATION_HEADER
 from gateway.wire.session import SESSION_HEADER
 from routing.prompt import MAX_GROUP_CHARACTERS
 from routing.vocabulary import Degraded, Handover, Reason, Role, Route
@@ -77,7 +78,8 @@ def answer_parameters() -> list[Schema]:
     }
     return [
         *wish_parameters(),
-        _asked(SESSION_HEADER, "Requests of one conversation keep to one student.", TEXT),
+        _asked(CONVERSATION_HEADER, "The conversation of which this is a turn.", TEXT),
+        _asked(SESSION_HEADER, "The same: requests of one keep to one student.", TEXT),
         _asked(GROUP_HEADER, "The kind of task that this is.", group),
         _asked(
             "x-understudy-handover",

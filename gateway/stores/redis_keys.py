@@ -21,10 +21,24 @@
                                               newest last; never trimmed
     understudy:{<cascade>}:replicas   hash    by replica, what it last said of itself, and what a
                                               rollout came to there: routing/tally.py
+    understudy:{<cascade>}:objective  hash    what holds for a steered cascade: ``revision``, and
+                                              ``state`` as JSON, gateway/steering/state.py
+                                              and ``version``, ``order`` of what operators set,
+                                              gateway/steering/orders.py
+    understudy:{<cascade>}:objectives stream  field ``entry``: who set which objective when, in
+                                              place of which; never trimmed
+    understudy:{<cascade>}:controller string  which replica steers it; expires with its lease,
+                                              gateway/stores/objective_store.py
+    understudy:{<cascade>}:reports    stream  field ``report``: what replicas served, each second;
+                                              trimmed once the controller has taken it up
     understudy:{<cascade>}:adapters   hash    by student version, where `understudy distill promote`
                                               had its adapter loaded: understudy/distill/registry.py
     understudy:{<cascade>}:watch      string  what the command that watches a candidate last said of
                                               its counts: understudy/distill/narrating.py
+
+    understudy:{<cascade>}:turns      stream  what replicas tell each other of conversations, in
+                                              digests and counts: gateway/stores/turn_store.py.
+                                              Holds the last MOST_ENTRIES
 
     understudy:limits:{<key>}         hash    by limit, the window and what was drawn of it by all
                                               replicas: gateway/stores/lease_script.py.  Expires
@@ -115,6 +129,26 @@ def replicas_key(cascade: str) -> str:
     return f"understudy:{{{cascade}}}:replicas"
 
 
+def objective_key(cascade: str) -> str:
+    """What holds for a cascade that is steered."""
+    return f"understudy:{{{cascade}}}:objective"
+
+
+def objectives_key(cascade: str) -> str:
+    """What operators set of a cascade's objective, in order."""
+    return f"understudy:{{{cascade}}}:objectives"
+
+
+def controller_key(cascade: str) -> str:
+    """Which replica steers a cascade."""
+    return f"understudy:{{{cascade}}}:controller"
+
+
+def reports_key(cascade: str) -> str:
+    """What the replicas of a cascade served."""
+    return f"understudy:{{{cascade}}}:reports"
+
+
 def adapters_key(cascade: str) -> str:
     """Where the adapters of a cascade's students were loaded from."""
     return f"understudy:{{{cascade}}}:adapters"
@@ -129,6 +163,11 @@ def completion_keys(cascade: str) -> tuple[str, ...]:
 def doctor_key(cascade: str) -> str:
     """A key that is never written."""
     return f"understudy:{{{cascade}}}:doctor"
+
+
+def turns_key(cascade: str) -> str:
+    """What replicas tell each other of a cascade's conversations."""
+    return f"understudy:{{{cascade}}}:turns"
 
 
 def watch_key(cascade: str) -> str:

@@ -11,6 +11,7 @@ from gateway.facts import (
     ABORTED,
     KEEPING,
     SPARE,
+    AuditOver,
     DraftCompleted,
     Ending,
     Leg,
@@ -18,8 +19,10 @@ from gateway.facts import (
     ShadowDrafted,
 )
 from gateway.server_facts import CachedTokensAsked, TeacherProbed
+from gateway.telemetry.audit_metrics import AuditMetrics
 from gateway.telemetry.baseline_metrics import BaselineMetrics
 from gateway.telemetry.call_metrics import SECONDS, CallMetrics
+from gateway.telemetry.conversation_metrics import ConversationMetrics
 from gateway.telemetry.counter import CounterFamily
 from gateway.telemetry.gen_ai_metrics import GenAiMetrics
 from gateway.telemetry.histogram import HistogramFamily
@@ -28,6 +31,7 @@ from gateway.telemetry.ledger_metrics import LedgerMetrics
 from gateway.telemetry.limit_metrics import LimitMetrics
 from gateway.telemetry.loop_metrics import LoopMetrics
 from gateway.telemetry.money_metrics import MoneyMetrics
+from gateway.telemetry.objective_metrics import ObjectiveMetrics
 from gateway.telemetry.pair_metrics import OTHER, PairMetrics
 from gateway.telemetry.passed_metrics import PassedMetrics
 from gateway.telemetry.policy_metrics import PolicyMetrics
@@ -79,6 +83,9 @@ class Metrics:
         self.loop = LoopMetrics(self.registry)
         self.rollouts = RolloutMetrics(self.registry)
         self.keys = KeyMetrics(self.registry)
+        self.objectives = ObjectiveMetrics(self.registry)
+        self.audits = AuditMetrics(self.registry, self._cascades)
+        self.conversations = ConversationMetrics(self.registry)
         build = self._gauge("understudy_build_info", "Always 1.", "version")
         build.labels(version).set(1)
         self._begin_at_zero()
@@ -253,6 +260,12 @@ class Metrics:
         """A candidate wrote a draft that nobody gets; what it took is on the bill."""
         for leg in fact.legs:
             self._count_apart(fact.cascade, leg, Kind.SHADOW)
+
+    def audit_over(self, fact: AuditOver) -> None:
+        """The teacher was asked about a draft; what it took is on the bill."""
+        self.audits.over(fact)
+        for leg in fact.legs:
+            self._count_apart(fact.cascade, leg, Kind.AUDIT)
 
     def continuation_wanted(self, cascade: str) -> None:
         """Streams of this cascade are to be handed over to a teacher that can go on with them."""

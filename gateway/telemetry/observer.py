@@ -6,6 +6,8 @@ from structlog.typing import FilteringBoundLogger
 
 from gateway.errors import GatewayError
 from gateway.facts import (
+    AuditOver,
+    AuditSkipped,
     BothAnswered,
     CandidateCompared,
     CandidateDrafted,
@@ -180,6 +182,23 @@ class Observer:
             **_told(trouble),
         )
 
+    def turn_answered(self, fact: RequestSettled) -> None:
+        """A turn of a conversation was answered."""
+        self.metrics.conversations.turn_answered(fact)
+
+    def turns_shared(self, failure: tuple[str, Trouble] | None) -> None:
+        """Replicas do not hear of each other's turns any more; None: they do again."""
+        if failure is None:
+            self.log.info("turns_back", message="turns of conversations are shared again")
+            return
+        error, trouble = failure
+        self.log.warning(
+            "turns_away",
+            error=error,
+            message="turns of conversations are known to the replica alone that answered them",
+            **_told(trouble),
+        )
+
     def candidate_drafted(self, fact: CandidateDrafted) -> None:
         """What came of a request while a candidate is tried."""
         self.metrics.rollouts.drafted(fact)
@@ -192,6 +211,19 @@ class Observer:
         """A candidate wrote a draft that nobody gets."""
         self.metrics.shadow_drafted(fact)
         self.ledger.shadow_drafted(fact)
+
+    def audit_over(self, fact: AuditOver) -> None:
+        """The teacher was asked about a draft."""
+        self.metrics.audit_over(fact)
+        self.ledger.audit_over(fact)
+
+    def audit_skipped(self, fact: AuditSkipped) -> None:
+        """A kept draft was drawn, and is not audited."""
+        self.metrics.audits.skipped(fact)
+
+    def audit_debt_dropped(self, cascade: str, count: int) -> None:
+        """Some of what was to be audited once the teacher is back is forgotten."""
+        self.metrics.audits.debt_dropped(cascade, count)
 
     def content_dropped(self, fact: ContentDropped) -> None:
         """A pair is written without its content."""

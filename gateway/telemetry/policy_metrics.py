@@ -45,6 +45,10 @@ class PolicyMetrics:
         for cascade, is_calibrated in calibrated.items():
             self._calibrated.labels(cascade).set(is_calibrated)
 
+    def threshold(self, cascade: str, threshold: float) -> None:
+        """Another threshold holds, whatever the policy's own is; infinity keeps nothing."""
+        self._threshold.labels(cascade).set(threshold)
+
     def in_force(self, fact: PolicyInForce) -> None:
         """A policy decides from now on; what was told of the one before goes."""
         versions = (fact.version, fact.student_version)

@@ -14,6 +14,8 @@ from routing.room import Room, of_all
 from routing.servers import MOST_TRIES, Load, RetryBudget, by_preference
 from routing.vocabulary import Degraded, Denied, Grant, Granted
 
+# What can wait is asked for only while less than this share of the calls is open.
+SPARE_SHARE = 0.8
 _GRANTED = Granted()
 
 
@@ -48,9 +50,19 @@ class ServerPool:
         return sum(server.max_calls for server in self.servers)
 
     @property
+    def has_spare_room(self) -> bool:
+        """Whether so many calls may still be open that nobody is in the way of a request."""
+        return self.open_calls < SPARE_SHARE * self.max_calls
+
+    @property
     def left_alone(self) -> int:
         """How many servers are left alone after a run of failures."""
         return sum(server.breaker.opened_at is not None for server in self.servers)
+
+    @property
+    def is_left_alone(self) -> bool:
+        """Whether all of them are."""
+        return self.left_alone == len(self.servers)
 
     def alone(self, server: OpenAIModel) -> "ServerPool":
         """The same model as only that server of it has it."""

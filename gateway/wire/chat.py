@@ -120,6 +120,7 @@ class Chat(msgspec.Struct, frozen=True):
     log-probabilities, else 0 to 20.  ``group`` is the kind of task that it names, in a header.
     ``form`` is how models are asked; ``token_ids_in`` names the first parameter that speaks in
     token ids, which are one tokenizer's own.  ``wish`` is what the body says of who is to answer.
+    ``priority`` is the gateway's own, for the model server's queue; None where it has none.
     """
 
     body: bytes
@@ -139,6 +140,7 @@ class Chat(msgspec.Struct, frozen=True):
     form: Form = Form.CHAT
     token_ids_in: str | None = None
     wish: Wish = NO_WISH
+    priority: int | None = None
 
     @property
     def messages(self) -> msgspec.Raw:
@@ -285,10 +287,18 @@ def _counts(chat: Chat, names: Sequence[str]) -> Mapping[str, int]:
     return {name: count for name, count in said.items() if count is not None}
 
 
-def _upstream_fields(chat: Chat, dialect: Dialect) -> dict[str, object]:
+def fields_of(chat: Chat, dialect: Dialect) -> dict[str, object]:
+    """The client's fields, without those that are for the gateway, and with the operator's."""
     fields: dict[str, object] = {**chat.fields, **dialect.extra, "model": dialect.model}
     for name in KEPT_HERE:
         fields.pop(name, None)
+    if chat.priority is not None:
+        fields["priority"] = chat.priority
+    return fields
+
+
+def _upstream_fields(chat: Chat, dialect: Dialect) -> dict[str, object]:
+    fields = fields_of(chat, dialect)
     if dialect.is_evidence_wanted:
         fields["logprobs"] = True
         fields["top_logprobs"] = max(chat.top_logprobs or 0, EVIDENCE_TOP_LOGPROBS)

@@ -170,6 +170,23 @@ def text_of(choice: Choice) -> str:
     ).decode()
 
 
+def substance_of(choice: Choice) -> str:
+    """What counts of an answer: the calls that it makes, as JSON in one form, else its words.
+
+    What is said beside a call is for show: whoever asked acts upon the call.
+    """
+    calls = _tool_calls(choice.message)
+    if not calls:
+        return choice.message.content or ""
+    told = [{"name": call.name, "arguments": _parsed(call.arguments)} for call in calls]
+    return msgspec.json.encode(told, order="sorted").decode()
+
+
+def calls_in(choice: Choice) -> Sequence[str]:
+    """The names of the functions that it calls."""
+    return [call.name for call in _tool_calls(choice.message)]
+
+
 def _parsed(arguments: str) -> object:
     try:
         return msgspec.json.decode(arguments)

@@ -27,6 +27,11 @@ def session_of(chat: Chat, header: str | None) -> str:
     user = bytes(chat.fields.get("user", b"null"))
     if user not in _NOBODY:
         return user.decode()
+    return first_words(chat).decode()
+
+
+def first_words(chat: Chat) -> bytes:
+    """The content of its first user message, or of its first message, as JSON."""
     messages = _messages.decode(chat.messages)
     first = next((one for one in messages if one.role == "user"), messages[0])
-    return bytes(first.content).decode()
+    return bytes(first.content)

@@ -37,6 +37,8 @@ CASCADES: dict[str, dict[str, Any]] = {
     "holding-unstored": {"audit": HELD_OUT, "pairs": {"store": False}},
     "holding-continuing": {"audit": HELD_OUT, "streaming": {"handover": "continue"}},
     "holding-thinking": {"audit": HELD_OUT, "streaming": {"release_reasoning": True}},
+    "talking": {"streaming": {"handover": "continue"}, "conversation": {"sticky_turns": 1}},
+    "talking-again": {"streaming": {"handover": "restart"}, "conversation": {"sticky_turns": 1}},
     "unlearned": {"student": {"cannot": ["tools"]}},
     "unreachable-student": {"student": {"base_url": closed_port_url()}},
     "unreachable-teacher": {"teacher": {"base_url": closed_port_url()}},

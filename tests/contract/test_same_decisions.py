@@ -1,5 +1,6 @@
 """A record gives the same decision here and over HTTP, to the last bit."""
 
+import itertools
 import json
 import math
 import random
@@ -11,7 +12,9 @@ from typing import Any
 import httpx
 import pytest
 
-from evaluation.records import Record, draft_of, read_records
+from evaluation.records import Record, draft_of, earlier_kept_in, read_records
+from gateway.conversations.memory import Known
+from gateway.conversations.talks import Heard
 from gateway.facts import RequestSettled
 from routing import (
     PROMPT_MERIT,
@@ -47,7 +50,8 @@ from routing import (
     policy_from_document,
     prompt_of,
 )
-from routing.signals import AGREEMENT
+from routing.conversation import Naming, Talk, id_of_name
+from routing.signals import AGREEMENT, EARLIER_KEPT
 from tests.fakes.chunks import chunk, usage_report
 from tests.fakes.observer import RememberingObserver
 from tests.fakes.script import ROLE, Raw, Step
@@ -60,6 +64,7 @@ GREEDY = {"temperature": 0}
 LABELS = ("up", "down", "none")
 WORDS = ["gold", "falls", "rises", "why", "the", "market", "is", "1,200", "東京", "Ünsure", "?"]
 END = "<|im_end|>"
+_conversations = itertools.count()
 QUIET: dict[str, Any] = {"audit": {"complete_drafts": 0}, "objective": None}
 
 
@@ -80,7 +85,8 @@ def a_tree(dice: random.Random, features: int) -> Tree:
 
 
 def a_policy(dice: random.Random) -> Policy:
-    # How far several drafts agree is for the cascades that ask for several.
+    # How far several drafts agree is for the cascades that ask for several.  What earlier turns
+    # came to is among the others: a cascade with such a policy remembers conversations.
     names = (
         *sorted(SIGNAL_NAMES - {AGREEMENT}),
         "label=none",
@@ -149,6 +155,9 @@ def a_record(dice: random.Random, number: int) -> dict[str, Any]:
         ],
         "temperature": 1.0 if dice.random() < 0.1 else 0,
     }
+    signals = {}
+    if judged := dice.choice([0, 0, 1, 3]):
+        signals = {EARLIER_KEPT: (dice.randint(0, judged) + 1) / (judged + 2)}
     return {
         "id": str(number),
         "group": dice.choice([None, "gold:en", "silver", "lead"]),
@@ -156,7 +165,7 @@ def a_record(dice: random.Random, number: int) -> dict[str, Any]:
         "student": {
             "text": "".join(texts), "tokens": tokens, "token_logprobs": logprobs,
             "top_logprobs": rows, "answer_span": [0, len(texts)],
-            "finish_reason": "length" if is_cut else "stop", "ok": True,
+            "finish_reason": "length" if is_cut else "stop", "ok": True, "signals": signals,
         },
         "teacher": {"ok": True},
     }  # fmt: skip
@@ -206,6 +215,7 @@ def decided_here(record: Record, policy: Policy) -> Verdict:
         group=record.group,
         promised=policy.promised(prompt),
         sampling={"temperature": request["temperature"]},
+        earlier_kept=earlier_kept_in(record.student),
     )
     first = plan(prospect, frozenset(), policy)
     drafts = first if isinstance(first, NoDraft) else [draft_of(record.student)]
@@ -221,8 +231,20 @@ class Scene:
     def ask(self, record: Record, model: str, **changes: object) -> httpx.Response:
         """Post the record's request."""
         headers = {} if record.group is None else {"x-understudy-group": record.group}
+        headers["x-session-id"] = self.with_a_past(record, model)
         body = {**record.request, "model": model, **changes}
         return self.stage.client.post("/v1/chat/completions", json=body, headers=headers)
+
+    def with_a_past(self, record: Record, model: str) -> str:
+        """The name of a conversation whose earlier turns came to what the record says."""
+        name, served = f"{record.id}-{next(_conversations)}", self.stage.gateway.context.served
+        kept, talks = earlier_kept_in(record.student), served[model].talks
+        if kept is not None and talks is not None:
+            judged = next(count for count in (1, 3) if not (kept * (count + 2)) % 1)
+            talk = Talk(judged, judged, judged + 1 - round(kept * (judged + 2)))
+            key = id_of_name(talks.whose(None), Naming.SESSION, name.encode())
+            talks.hear([Heard(key, Known(key, talk))], self.stage.gateway.context.clock())
+        return name
 
     def decided_over_http(self, record: Record, model: str, **changes: object) -> RequestSettled:
         """What the gateway tells of the same request, answered by the same draft."""

@@ -135,5 +135,17 @@ def test_a_policy_that_reads_groups_and_prompts_is_asked_with_them() -> None:
     assert known < plain
 
 
+def test_a_policy_that_reads_earlier_turns_is_asked_with_them() -> None:
+    document = policy("small-g1")
+    score = {"signals": ["mean_probability", "earlier_kept"], "weights": [0.5, 0.5]}
+    document["rule"]["score"] = score | {"intercept": 0.0}
+    reading = policy_from_document(
+        document, version="p", cascade="assistant", student_version="small-g1"
+    )
+    assert confidence_in(said().draft, record(), reading) is None
+    known = record(student={"signals": {"earlier_kept": 0.75}})
+    assert confidence_in(said().draft, known, reading) is not None
+
+
 def replaced(found: Record, group: str) -> Record:
     return msgspec.structs.replace(found, group=group)

@@ -76,6 +76,17 @@ def test_quality_beside_a_teacher_that_is_never_right_is_unknown() -> None:
     assert found.at_threshold(outcomes, 0.05)["of_teachers_quality"] is None
 
 
+def test_a_policy_reads_what_earlier_turns_came_to() -> None:
+    score = Score(("mean_probability", "earlier_kept"), (0.5, 0.5))
+    policy = Policy("v", Rule(score, Logistic(1.0, 0.0), Threshold(0.5)))
+    student = {"ok": 1, "token_logprobs": [0.0], "signals": {"earlier_kept": 0.25}}
+    document: JsonRecord = {"id": "q", "student": student, "teacher": {"ok": 1}}
+    (merit,) = apply_policy(policy, [record_of(document)]).merit
+    assert merit == pytest.approx(1.0 / (1.0 + np.exp(-0.625)))
+    del student["signals"]
+    assert np.isnan(apply_policy(policy, [record_of(document)]).merit).all()
+
+
 def agreeing(threshold: float) -> Policy:
     rule = Rule(Score(("agreement",), (1.0,)), Logistic(8.0, -4.0), Threshold(threshold))
     return Policy(version="v", whole=rule, samples=3)

@@ -3,6 +3,7 @@ import pytest
 
 from evaluation.candidates import FITTERS, Sample, Scorer, fit_average
 from evaluation.outcomes import Floats
+from routing.model import Trees
 
 NAMES = ("mean_probability", "min_margin", "label=up", "group=easy")
 
@@ -40,6 +41,17 @@ def test_the_export_says_the_same_to_the_ninth_digit(
     ]
     said = [exported.of(row) for row in rows]
     np.testing.assert_allclose(scorer.predict(known.values), said, atol=1e-9)
+
+
+def test_absence_that_says_something_is_learnt_in_numbers_that_a_file_can_hold() -> None:
+    known, _, _ = sample(400)
+    known.values[:, 0] = np.where(np.arange(400) % 2, 0.5, np.nan)
+    scorer = FITTERS["trees"](known, (np.arange(400) % 2).astype(np.float64), True)
+    exported = scorer.export()
+    assert isinstance(exported, Trees)
+    assert all(np.isfinite(tree.threshold).all() for tree in exported.trees)
+    there, absent = exported.of({"mean_probability": 0.5}), exported.of({})
+    assert there > 1.0 > -1.0 > absent
 
 
 @pytest.mark.parametrize("name", FITTERS)

@@ -20,7 +20,7 @@ from evaluation.errors import EvaluationError
 from evaluation.features import prompt_in
 from evaluation.fit import Options
 from evaluation.policies import Calibrated, Wanted, calibrate, halves, read
-from evaluation.records import Record, draft_of, read_records
+from evaluation.records import Record, draft_of, earlier_kept_in, read_records
 from evaluation.targets import Target, target_of
 from routing import Policy, policy_from_document
 from routing.cascade import AskStudent, Keep, Prospect, defer, plan
@@ -111,7 +111,10 @@ def test_the_policy_keeps_what_was_certified_and_nothing_else(
 def prospect_of(policy: Policy, record: Record) -> Prospect:
     prompt = prompt_in(record)
     return Prospect(
-        group=prompt.group, promised=policy.promised(prompt), sampling={"temperature": 0}
+        group=prompt.group,
+        promised=policy.promised(prompt),
+        sampling={"temperature": 0},
+        earlier_kept=earlier_kept_in(record.student),
     )
 
 
@@ -155,6 +158,29 @@ def test_streams_release_what_was_certified_and_nothing_else(
         if calibration[place]
     ]
     assert sum(released) == found.streamed.kept
+
+
+def test_what_earlier_turns_came_to_is_learnt_and_decides_as_it_was_certified(
+    tmp_path: Path,
+) -> None:
+    generator, records = np.random.default_rng(5), made(800)
+    for each in records[::2]:  # the others are first turns, of which nothing is known
+        kept = (int(generator.integers(0, 4)) + 1) / 5
+        is_ok = bool(generator.random() < kept)
+        each["student"] |= {"signals": {"earlier_kept": kept}, "ok": is_ok}
+    path = written(tmp_path / "r.jsonl", records)
+    found = calibrated(path, "quality=0.8")
+    assert isinstance(found, Calibrated)
+    assert isinstance(found.streamed, Certified)
+    policy, certifying = loaded(found), ~halves(800, 0)
+    assert policy.whole.is_past_read
+    assert policy.streamed.checkpoints[1].rule.is_past_read
+    asked = [record for place, record in enumerate(read_records(path)) if certifying[place]]
+    assert sum(is_kept(policy, record) for record in asked) == found.whole.kept
+    released = [is_released(policy, record, wanted("quality=0.8").hold_tokens) for record in asked]
+    assert sum(released) == found.streamed.kept
+    told = [is_kept(policy, each) for each in asked if earlier_kept_in(each.student) == 0.2]
+    assert sum(told) < len(told) / 4
 
 
 def test_few_drafts_are_given_up_that_would_have_been_kept(
@@ -322,7 +348,9 @@ def test_agreement_of_so_many_drafts_is_learnt_and_the_policy_says_of_how_many(
     assert isinstance(found, Calibrated)
     assert found.document["samples"] == 3
     assert "streamed" not in found.document
-    assert found.notes[-1].startswith("Streams: drafts are compared once all are whole")
+    assert found.notes[-2].startswith("Streams: drafts are compared once all are whole")
+    assert found.notes[-1].startswith("No head start for an objective of quality: not all")
+    assert "head_start" not in found.document
     policy = loaded(found)
     assert policy.samples == 3
     assert "agreement" in policy.whole.score.names

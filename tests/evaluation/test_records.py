@@ -15,6 +15,7 @@ from evaluation.records import (
     Record,
     columns_of,
     draft_of,
+    earlier_kept_in,
     read_records,
     signals_in,
 )
@@ -115,6 +116,17 @@ def test_agreement_is_evidence_where_the_record_says_of_how_many_drafts(tmp_path
     assert draft_of(one(tmp_path, with_student(**told)).student) == Draft()
     assert draft_of(one(tmp_path, with_student(samples=1, **told)).student) == Draft()
     assert draft_of(one(tmp_path, with_student(samples=3)).student) == Draft()
+
+
+def test_record_says_what_earlier_turns_came_to(tmp_path: Path) -> None:
+    told = one(tmp_path, with_student(signals={"earlier_kept": 0.25}))
+    assert earlier_kept_in(told.student) == 0.25
+    assert signals_in(told) == {"earlier_kept": 0.25}
+    assert draft_of(told.student) == Draft()
+    assert earlier_kept_in(one(tmp_path, with_student()).student) is None
+    absurd = one(tmp_path, with_student(signals={"earlier_kept": 1.5}))
+    assert earlier_kept_in(absurd.student) is None
+    assert signals_in(absurd) == {"evidence:earlier_kept": 1.5}
 
 
 def test_unreported_log_probability_leaves_no_token_evidence(tmp_path: Path) -> None:

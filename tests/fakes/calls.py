@@ -47,6 +47,8 @@ class ClockedModel:
     can_continue = False
     room: Room | None = None
     number = 0
+    has_spare_room = True
+    is_left_alone = False
 
     def __init__(self) -> None:
         self.now = 0.0

@@ -111,3 +111,23 @@ def pair_of_version_one(number: int = 0, **changes: Any) -> dict[str, Any]:
 def encoded(record: dict[str, Any]) -> bytes:
     """A record as it stands in the stream."""
     return json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def audit(number: int = 0, **changes: Any) -> dict[str, Any]:
+    """A record of an audit, which found that the two agree."""
+    told = {
+        "kind": "audit",
+        "known": "audited",
+        "served_by": "student",
+        "reason": "confident",
+        "degraded": None,
+        "epoch": None,
+        "propensity": 0.02,
+        "known_with": 0.02,
+        "least": 0.02,
+        "score": 1.0,
+        "loss": 0,
+        "comparator": "normalised-1",
+        "at_least": 1.0,
+    }
+    return pair(number, **(told | changes))

@@ -72,12 +72,14 @@ def serving(
         assert not thread.is_alive()
 
 
-def wait_until(is_true: Callable[[], object], seconds: float = 10.0) -> None:
+def wait_until(
+    is_true: Callable[[], object], seconds: float = 10.0, pause_seconds: float = 0.01
+) -> None:
     """Poll until something holds; fails after ``seconds``."""
     deadline = time.monotonic() + seconds
     while not is_true():
         assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.01)
+        time.sleep(pause_seconds)
 
 
 def free_port() -> int:

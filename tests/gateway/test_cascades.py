@@ -110,6 +110,14 @@ def test_a_holdout_is_the_share_as_it_is_written(tmp_path: Path) -> None:
     assert shares == [0, Fraction(1, 10), Fraction(1, 100_000), Fraction(1, 2), 0]
 
 
+def test_conversations_are_remembered_where_turns_are_to_stick(tmp_path: Path) -> None:
+    found = []
+    for conversation in ({}, {"idle_seconds": 60}, {"sticky_turns": 2, "idle_seconds": 60}):
+        gateway = load_gateway(tmp_path, document(conversation=conversation))
+        found.append(gateway.context.served["assistant"].is_remembering)
+    assert found == [False, False, True]
+
+
 @pytest.mark.parametrize("holdout", [-0.01, 0.51, "0.1", float("nan")])
 def test_a_holdout_is_no_more_than_a_half(tmp_path: Path, holdout: object) -> None:
     changes = {"audit": {"holdout": holdout}}
@@ -143,7 +151,8 @@ def test_a_holdout_is_no_more_than_a_half(tmp_path: Path, holdout: object) -> No
         ({"student": {"max_concurrent": 0}}, "student.max_concurrent", "greater"),
         ({"student": {"timeout_seconds": 0}}, "student.timeout_seconds", "greater"),
         ({"student": {"cannot": ["fly"]}}, "student.cannot", "vision"),
-        ({"objective": {"kind": "spend", "at_least": 1}}, "objective.kind", "confidence"),
+        ({"objective": {"kind": "magic", "at_least": 1}}, "objective", "confidence"),
+        ({"objective": {"kind": "spend", "at_least": 1}}, "objective.at_least", "remove it"),
         ({"objective": {"kind": "confidence", "at_least": 1.1}}, "objective.at_least", "less than"),
         ({"degraded": "maybe"}, "degraded", "serve"),
         ({"stored": {"enabled": "yes"}}, "cascades.assistant.stored.enabled", "true or false"),
@@ -170,6 +179,11 @@ def test_a_holdout_is_no_more_than_a_half(tmp_path: Path, holdout: object) -> No
         ({"streaming": {"hold_tokens": 17}}, "streaming.hold_tokens", "choose one"),
         ({"streaming": {"hold_seconds": "10"}}, "streaming.hold_seconds", "without quotes"),
         ({"streaming": {"hold_seconds": 0}}, "streaming.hold_seconds", "in that range"),
+        ({"conversation": {"sticky_turns": -1}}, "conversation.sticky_turns", "in that range"),
+        ({"conversation": {"sticky_turns": 1001}}, "conversation.sticky_turns", "in that range"),
+        ({"conversation": {"sticky_turns": "1"}}, "conversation.sticky_turns", "without quotes"),
+        ({"conversation": {"idle_seconds": 0}}, "conversation.idle_seconds", "in that range"),
+        ({"conversation": {"idle_seconds": 86401}}, "conversation.idle_seconds", "in that range"),
         ({"streaming": {"early_abort": "yes"}}, "streaming.early_abort", "true or false"),
         ({"streaming": {"handover": None}}, "streaming.handover: is empty", "its value"),
         ({"streaming": {"handover": "maybe"}}, "streaming.handover", "choose one of these"),
@@ -441,3 +455,50 @@ def test_a_generation_at_one_of_the_own_servers_is_at_all_of_them(tmp_path: Path
     assert (served.base_urls, served.model) == (tuple(own), "model-g1")
     elsewhere = replace(here, base_url="http://c/v1")
     assert of_generation(loaded, elsewhere).config.student.base_urls == ("http://c/v1",)
+
+
+@pytest.mark.parametrize(
+    ("audit", "objective", "share"),
+    [
+        ({}, None, 0.0),
+        ({}, "confidence", 0.0),
+        ({}, "quality", 0.02),
+        ({"share": 0.0}, "quality", 0.0),
+        ({"share": 0.5}, None, 0.5),
+    ],
+)
+def test_audits_are_off_unless_asked_for_or_promised_by(
+    tmp_path: Path, audit: dict[str, Any], objective: str | None, share: float
+) -> None:
+    (loaded,) = load(tmp_path, {"cascades": {"a": document(audit=audit)}})
+    assert loaded.config.audit.share_under(objective) == share
+
+
+@pytest.mark.parametrize(
+    ("audit", "problem"),
+    [
+        ({"share": 1.1}, "audit.share"),
+        ({"usd_per_hour": "1.5"}, "audit.usd_per_hour"),
+        ({"usd_per_hour": -1}, "audit.usd_per_hour"),
+        ({"priority": 1.5}, "audit.priority"),
+        ({"priority": -1}, "audit.priority"),
+        ({"catch_up": 1}, "audit.catch_up"),
+    ],
+)
+def test_what_audits_cannot_be_like_is_named(
+    tmp_path: Path, audit: dict[str, Any], problem: str
+) -> None:
+    assert problem in problem_of(tmp_path, {"cascades": {"a": document(audit=audit)}})
+
+
+def test_a_bound_on_audits_needs_a_price(tmp_path: Path) -> None:
+    unpriced = document(audit={"usd_per_hour": 1.5}, teacher={"price": None})
+    assert "without teacher.price" in problem_of(tmp_path, {"cascades": {"a": unpriced}})
+    free = document(audit={"usd_per_hour": 0}, teacher={"price": None})
+    assert load(tmp_path, {"cascades": {"a": free}})
+
+
+def test_audits_that_may_record_nothing_are_doubted(tmp_path: Path) -> None:
+    changes = {"audit": {"share": 0.02}, "pairs": {"store": False}}
+    (loaded,) = load(tmp_path, {"cascades": {"a": document(**changes)}})
+    assert [doubt.partition(":")[0] for doubt in doubts_about(loaded)] == ["audit.share"]

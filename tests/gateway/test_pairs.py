@@ -7,7 +7,8 @@ import pytest
 
 from gateway.answer_stream import Splice
 from gateway.facts import ABORTED
-from gateway.legs import Charge, Legs, Model, Outcome
+from gateway.legs import Charge, Legs, Model
+from gateway.outcomes import Outcome
 from gateway.pairs import (
     SCHEMA_VERSION,
     Pair,

@@ -70,7 +70,7 @@ def test_log_probabilities_make_what_is_written_dearer(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("price", "path", "fix"),
     [
-        ({"gpu_usd_per_hour": -1}, "price.gpu_usd_per_hour: a rent must be", "got -1"),
+        ({"gpu_usd_per_hour": -1}, "price.gpu_usd_per_hour: USD an hour must", "got -1"),
         ({"gpu_usd_per_hour": "x"}, "price.gpu_usd_per_hour", "number alone"),
         ({"gpu_usd_per_hour": "3.2"}, "price.gpu_usd_per_hour", "without quotes"),
         ({"input": "0.60", "output": 2.4}, "price.input: Input should be a number", "got '0.60'"),

@@ -27,6 +27,7 @@ OTHERS: dict[str, dict[str, Any]] = {
     "sampled": {"samples": 3},
     "narrow": {"student": {"max_concurrent": 1}},
     "holding": {"audit": {"complete_drafts": 0, "holdout": 0.25}},
+    "talking": {"conversation": {"sticky_turns": 1}},
 }
 HELD_OUT, KEPT = 0.24, 0.26  # what the coin says, with a quarter held out
 PRICE_OF_DRAFT = (100 * 0.02 + 10 * 0.06) / 1e6
@@ -512,3 +513,28 @@ def test_of_several_drafts_the_one_that_speaks_for_them_is_judged(one: Rehearsal
     one.ask(temperature=0.7)
     assert one.tallies.shadow.both_compared == 1
     assert [request["n"] for request in one.candidate.requests] == [3]
+
+
+def test_turn_that_stays_with_the_teacher_is_no_draft_of_either_student(one: Rehearsal) -> None:
+    one.cascade = "talking"
+    one.begin()
+    one.candidate.reply = Reply(body=completion("Rome?", UNSURE))
+    reasons = [
+        one.ask(prompt_cache_key="k").headers["x-understudy-reason"] for _ in ("first", "second")
+    ]
+    assert reasons == ["low_confidence", "sticky"]
+    assert one.tallies == Tallies(ArmTally(), ArmTally(drafts=1, deferred=1), ShadowTally())
+
+
+def test_candidate_in_the_shadow_knows_of_earlier_turns_though_the_incumbent_does_not_ask(
+    one: Rehearsal,
+) -> None:
+    signals = ["mean_probability", "earlier_kept"]
+    score = {"signals": signals, "weights": [0.5, 0.5], "intercept": 0.0}
+    calibration = {"kind": "logistic", "slope": 10.0, "intercept": -5.0}
+    one.begin_in_shadow(policy={"rule": {"score": score, "calibration": calibration}})
+    kept = []
+    for _ in ("first", "second"):
+        assert one.ask(prompt_cache_key="past").headers["x-understudy-served-by"] == "student"
+        kept.append(one.tallies.shadow.kept)
+    assert kept == [0, 1]  # of a first turn nothing is known, and silence defers

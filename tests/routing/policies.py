@@ -8,6 +8,7 @@ from routing.calibration import Calibration, Logistic, PiecewiseLinear, Uncalibr
 from routing.model import LEAF, Average, Learnt, Linear, Score, Tree, Trees
 from routing.policy import Checkpoint, Policy, PromptRule, Rule, StreamedRules
 from routing.policy_file import Basis, Origin, Target
+from routing.promise import head_start_of
 from routing.prompt import SURFACE_NAMES, PromptModel, Surface, Terms
 from routing.sampling import MAX_SAMPLES, is_greedy
 from routing.signals import EVIDENCE_NAMES, SIGNAL_NAMES
@@ -141,4 +142,5 @@ ORIGIN = Origin(
     data_sha256="0123456789abcdef" * 4,
     streamed=BASIS,
     evidence={"observed": [0.5, None], "kept_share": 0.7},
+    head_start=head_start_of([0.2, 0.9], [(0.95, 0.0), (0.95, 0.1), (0.5, 1.0), (0.1, 0.0)]),
 )

@@ -25,9 +25,16 @@ from routing.cascade import (
     settle,
 )
 from routing.model import PROMPT_MERIT, Linear, Score
-from routing.policy import Policy, PromptRule, Rule, uncalibrated_default
+from routing.policy import (
+    Checkpoint,
+    Policy,
+    PromptRule,
+    Rule,
+    StreamedRules,
+    uncalibrated_default,
+)
 from routing.prompt import PromptModel, Terms
-from routing.signals import signals_of
+from routing.signals import EARLIER_KEPT, signals_of
 from routing.vocabulary import (
     Confidence,
     Degraded,
@@ -160,6 +167,55 @@ def test_what_the_student_cannot_do_comes_before_sampling_and_that_before_the_pr
     prospect = Prospect(VISION, promised=Merit(0.0), sampling={"top_p": 0.5})
     assert plan(prospect, VISION, hopeless) == TEACHER
     assert plan(prospect, NOTHING, hopeless) == NoDraft(Reason.NO_SIGNAL, is_to_be_had=True)
+
+
+def test_conversation_that_stays_with_the_teacher_goes_straight_there() -> None:
+    spared = NoDraft(Reason.STICKY, is_to_be_had=True)
+    assert plan(Prospect(is_sticky=True), NOTHING, POLICY) == spared
+    assert defer(spared, POLICY) == Defer(Reason.STICKY, has_draft=True)
+    # Whoever says who is to answer is heard before, and so is what no draft can be written of.
+    assert plan(Prospect(is_sticky=True, route=Route.STUDENT), NOTHING, POLICY) == STUDENT
+    pinned = NoDraft(Reason.PINNED)
+    assert plan(Prospect(is_sticky=True, route=Route.TEACHER), NOTHING, POLICY) == pinned
+    assert plan(Prospect(VISION, is_sticky=True), VISION, POLICY) == TEACHER
+    assert plan(Prospect(is_sticky=True), NOTHING, POLICY, has_room=False) == TEACHER
+    # It comes before whatever says that a draft would be of no use.
+    assert plan(Prospect(is_sticky=True), NOTHING, replace(POLICY, samples=3)) == spared
+
+
+def reading_the_past(threshold: float) -> Policy:
+    """A policy whose score is half the least probability, and half what was kept before."""
+    signals = ("min_probability", EARLIER_KEPT)
+    return Policy("test", Rule(Score(signals, (0.5, 0.5)), Uncalibrated(), Threshold(threshold)))
+
+
+def test_policy_may_read_what_earlier_turns_came_to() -> None:
+    policy, sure = reading_the_past(0.7), draft(0.8)
+    assert policy.is_past_read
+    assert not POLICY.is_past_read
+    kept = defer([sure], policy, Prospect(earlier_kept=0.75))
+    assert isinstance(kept, Keep)
+    assert kept.merit is not None
+    assert kept.merit.value == pytest.approx(0.775)
+    deferred = defer([sure], policy, Prospect(earlier_kept=0.25))
+    assert deferred.reason is Reason.LOW_CONFIDENCE
+    # A pair tells of it, whether or not the policy reads it, and of a first turn it is absent.
+    assert deferred.signals == {**signals_of(sure), EARLIER_KEPT: 0.25}
+    unread = defer([draft(0.1)], POLICY, Prospect(earlier_kept=0.25))
+    assert unread.signals[EARLIER_KEPT] == 0.25
+    assert defer([sure], policy).reason is Reason.NO_SIGNAL
+    assert EARLIER_KEPT not in defer([draft(0.1)], POLICY).signals
+
+
+@pytest.mark.parametrize("part", ["checkpoint", "end", "arguments"])
+def test_policy_whose_streams_read_earlier_turns_says_so(part: str) -> None:
+    plain, reading = POLICY.whole, reading_the_past(0.5).whole
+    parts = ("checkpoint", "end", "arguments")
+    first, end, arguments = [reading if name == part else plain for name in parts]
+    streamed = StreamedRules((Checkpoint(16, first),), end, arguments)
+    assert replace(POLICY, streamed=streamed).is_past_read
+    silent = StreamedRules((Checkpoint(16, plain),), plain, plain)
+    assert not replace(POLICY, streamed=silent).is_past_read
 
 
 def test_draft_that_was_spared_can_be_had_should_the_teacher_fail() -> None:

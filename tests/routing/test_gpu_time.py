@@ -80,7 +80,7 @@ def test_models_at_one_server_share_its_rent_once() -> None:
 def test_a_rent_is_whole_pico_dollars() -> None:
     assert pico_per_hour(Decimal("3.2")) == 3_200_000_000_000
     for wrong in ("-1", "NaN", "Infinity", "1e-13"):
-        with pytest.raises(ValueError, match="a rent"):
+        with pytest.raises(ValueError, match="USD an hour"):
             pico_per_hour(Decimal(wrong))
 
 

@@ -10,6 +10,7 @@ from routing.money import (
     Price,
     Usage,
     cost_of,
+    expected_cost,
     less,
     part_of,
     pico_per_token,
@@ -242,3 +243,29 @@ def test_what_was_cached_may_be_told_in_the_end_alone() -> None:
     """vLLM's running usage has no details: by then all was taken to be fresh."""
     before, whole = Usage(100, 8), Usage(100, 20, cached_input=96, reasoning=15)
     assert less(whole, before, is_exact=True) == Usage(0, 12, cached_input=0, reasoning=12)
+
+
+# --- what a call is expected to cost ---
+
+
+@given(usages(), PRICES)
+def test_what_is_expected_costs_what_it_then_does(usage: Usage, price: Price) -> None:
+    plain = Usage(usage.input, usage.output, usage.cached_input)
+    expected = expected_cost(usage.input, usage.cached_input, usage.output, price)
+    assert expected == cost_of(plain, price)
+
+
+@given(COUNTS, COUNTS, COUNTS, st.integers(min_value=0, max_value=10**6))
+def test_a_warm_token_saves_the_difference_of_two_prices(
+    read: int, warm: int, written: int, discount: int
+) -> None:
+    price = Price(discount + 7, 7, 60_000, 60_000)
+    warm = min(warm, read)
+    cold = known(expected_cost(read, 0, written, price))
+    assert cold - known(expected_cost(read, warm, written, price)) == warm * discount
+
+
+def test_nobody_expects_a_cost_without_a_price_or_more_warm_tokens_than_there_are() -> None:
+    assert expected_cost(10, 5, 1, None) is None
+    with pytest.raises(ValueError, match="do not add up"):
+        expected_cost(10, 11, 1, PRICE)

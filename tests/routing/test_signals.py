@@ -58,9 +58,11 @@ def margin_of(judged: Draft) -> float:
 
 
 def test_these_are_all_signals() -> None:
-    assert TOKEN_SIGNALS | CANDIDATE_SIGNALS | FROM_FORM == SIGNAL_NAMES
-    assert len(SIGNAL_NAMES) == len(TOKEN_SIGNALS) + len(CANDIDATE_SIGNALS) + len(FROM_FORM) == 22
-    assert FROM_FORM - {"agreement"} | {"length", "uncut"} == SIGNAL_NAMES - EVIDENCE_NAMES
+    of_drafts = TOKEN_SIGNALS | CANDIDATE_SIGNALS | FROM_FORM
+    assert of_drafts | {"earlier_kept"} == SIGNAL_NAMES
+    assert len(of_drafts) == len(TOKEN_SIGNALS) + len(CANDIDATE_SIGNALS) + len(FROM_FORM) == 22
+    no_evidence = FROM_FORM - {"agreement"} | {"length", "uncut", "earlier_kept"}
+    assert no_evidence == SIGNAL_NAMES - EVIDENCE_NAMES
 
 
 # --- the chosen tokens ---

@@ -23,6 +23,7 @@ from evaluation.records import Record, read_records
 from gateway.cascades import LoadedCascade
 from gateway.config_file import ConfigError
 from gateway.policies import policy_of
+from gateway.steering.config import ConfidenceConfig
 from routing.errors import PolicyError
 from routing.rollout import Generation, Generations
 from understudy.distill.answering import with_student
@@ -124,8 +125,8 @@ class Proposed:
     def _threshold_checks(self, loaded: LoadedCascade) -> Iterator[Check]:
         """What was measured is the policy's own threshold; the cascade may overrule that."""
         objective = loaded.config.objective
-        if objective is None:
-            return
+        if not isinstance(objective, ConfidenceConfig):
+            return  # none, or one that moves the threshold whatever the policy says
         try:
             own = policy_of(self.generation(), loaded.name).policy.threshold.value
         except (CommandError, ConfigError):

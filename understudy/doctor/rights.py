@@ -32,6 +32,7 @@ KEY = "KEY"
 _PAIRS, _LEDGER = "pairs stay in the journal", "the ledger waits in the journal, and fills it"
 _GENERATIONS, _RETENTION = "no generation is taken up", "streams are not kept within their bounds"
 _LIMITS = "limits of keys are not known, and UNDERSTUDY_STORE_DOWN holds"
+_OBJECTIVES = "no objective is steered"
 STORED = "completions that clients have stored wait in the journal, and fill it"
 _COUNT, _LONGER = "nobody sees what no export has", "segments of the journal are kept for longer"
 
@@ -46,6 +47,14 @@ RIGHTS = (
     Right("expire", ("EXPIRE", KEY, 1), f"{_LEDGER}; {_LIMITS}"),
     Right("expireat", ("EXPIREAT", KEY, 1), _LEDGER),
     Right("get", ("GET", KEY), _GENERATIONS),
+    Right("set", ("SET", KEY, "", "XX"), _OBJECTIVES),
+    Right("pexpire", ("PEXPIRE", KEY, 1), _OBJECTIVES),
+    Right(
+        "del",
+        ("DEL", KEY),
+        "who steers an objective goes on for three seconds when it ends",
+        is_needed=False,
+    ),
     Right("hdel", ("HDEL", KEY, "top"), "replicas that are gone are not forgotten"),
     Right("xlen", ("XLEN", KEY), _COUNT),
     Right("zadd", ("ZADD", KEY, "XX", 1, "none"), STORED, is_needed=False),

@@ -45,6 +45,8 @@ class Terms:
         A model that it may ask for, may be repeated; all unless said.
     may_pin
         It may choose who answers.
+    may_administer
+        It may set what cascades are held to, `PUT /admin/cascades/{name}/objective`.
     dial
         The least and the greatest confidence that a request may ask for.
     requests_per_minute
@@ -68,6 +70,7 @@ class Terms:
     tenant: str | None = None
     model: Annotated[list[str] | None, Parameter(negative=())] = None
     may_pin: _Flag = False
+    may_administer: _Flag = False
     dial: Annotated[tuple[float, float] | None, Parameter(negative=())] = None
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
@@ -130,6 +133,7 @@ def _entry(name: str, key: str, terms: Terms, now: float) -> KeyEntry:
         "sha256": hashlib.sha256(key.encode()).hexdigest(),
         "models": terms.model,
         "may_pin": terms.may_pin,
+        "may_administer": terms.may_administer,
         "dial": terms.dial,
         "limits": {limit: getattr(terms, limit) for limit in LimitsEntry.model_fields},
         "expires": None if terms.expires is None else _end(terms.expires, now),

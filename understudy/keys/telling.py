@@ -19,6 +19,7 @@ def described(entry: KeyEntry, now: float) -> dict[str, Any]:
         "fingerprint": entry.sha256[:FINGERPRINT],
         "models": None if entry.models is None else list(entry.models),
         "may_pin": entry.may_pin,
+        "may_administer": entry.may_administer,
         "dial": None if entry.dial is None else list(entry.dial),
         "limits": limits,
         "expires": entry.document().get("expires"),
@@ -53,6 +54,8 @@ def table_of(entries: Iterable[KeyEntry], now: float) -> Table:
 
 def _rights(entry: KeyEntry) -> str:
     rights = ["pin"] if entry.may_pin else []
+    if entry.may_administer:
+        rights.append("administer")
     if entry.dial is not None:
         rights.append("dial {:g} to {:g}".format(*entry.dial))
     for name in ("store", "train", "escalate"):

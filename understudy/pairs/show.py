@@ -2,10 +2,10 @@
 
 import msgspec
 
-from distill.pairs import SCHEMA_VERSION, NoPair, Pair, read_pair
+from distill.pairs import SCHEMA_VERSION, NoPair, Pair
 from gateway.stores.sealing import SealBroken
 from understudy.pairs.sealed import KEYS, Seals
-from understudy.pairs.store import Log, Source, StreamName, opened
+from understudy.pairs.store import Log, Source, StreamName, opened, read_of
 from understudy.telling import CommandError, perform
 
 
@@ -41,7 +41,7 @@ def pairs_named(log: Log, stream: StreamName, name: str) -> list[Pair]:
         if entry.pair is None or written not in entry.pair:  # so that few need to be read
             continue
         try:
-            pair = read_pair(entry.pair)
+            pair = read_of(stream, entry.pair)
         except NoPair:
             continue
         if name in (pair.id, pair.request_id):

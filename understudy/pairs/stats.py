@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from distill.pairs import NoPair, Pair, read_pair
-from understudy.pairs.store import Log, Source, StreamName, opened
+from distill.pairs import Audit, NoPair, Pair
+from understudy.pairs.store import Log, Source, StreamName, opened, read_of
 from understudy.telling import perform
 
 # Counted by value up to so many values, then together: a tenant is a name that somebody made up.
@@ -51,6 +51,34 @@ def stats(
 
 
 @dataclass(slots=True)
+class Audited:
+    """How often kept drafts differ from what the teacher says, as far as audits tell.
+
+    Each audit stands for as many drafts as it was improbable.  Of what was served degraded it says
+    nothing: that was not kept.
+    """
+
+    audits: int = 0
+    failed: int = 0
+    weight: float = 0.0
+    loss: float = 0.0
+
+    def add(self, audit: Audit) -> None:
+        """Count one audit."""
+        if audit.known != "audited":
+            return
+        self.audits += 1
+        self.failed += audit.score is None
+        self.weight += 1.0 / audit.propensity
+        self.loss += audit.loss / audit.propensity
+
+    def document(self) -> dict[str, Any]:
+        """For ``--json``; the share is None where there is none."""
+        share = self.loss / self.weight if self.weight else None
+        return {"kept_audited": self.audits, "kept_failed": self.failed, "kept_differing": share}
+
+
+@dataclass(slots=True)
 class Tally:
     """Counts over a stream; its memory is bounded however long that is."""
 
@@ -62,6 +90,8 @@ class Tally:
     spliced: int = 0
     oldest: float | None = None
     newest: float | None = None
+    stream: StreamName = "pairs"
+    audited: Audited = field(default_factory=Audited)
     by: dict[str, Counter[str]] = field(
         default_factory=lambda: {
             name: Counter() for name in ("reason", "student_version", "tenant", "day", "consent")
@@ -71,10 +101,12 @@ class Tally:
     def add(self, record: bytes | None) -> None:
         """Count one entry."""
         try:
-            pair = read_pair(record or b"")
+            pair = read_of(self.stream, record or b"")
         except NoPair:
             self.unreadable += 1
             return
+        if isinstance(pair, Audit):
+            self.audited.add(pair)
         self.pairs += 1
         self.complete_drafts += pair.draft_complete
         self.sealed += pair.sealed is not None
@@ -106,7 +138,7 @@ def consent_of(pair: Pair) -> str:
 
 def document(log: Log, stream: StreamName) -> dict[str, Any]:
     """All of it, for ``--json``."""
-    tally = Tally()
+    tally = Tally(stream=stream)
     for entry in log.entries(stream):
         tally.add(entry.pair)
     # Of all its nodes: by a sample of them one long pair is overlooked, or counted many times.
@@ -120,6 +152,7 @@ def document(log: Log, stream: StreamName) -> dict[str, Any]:
         "spliced": tally.spliced,
         "sealed": tally.sealed,
         "dropped": tally.dropped,
+        **(tally.audited.document() if stream == "audits" else {}),
         "oldest": tally.oldest,
         "newest": tally.newest,
         "memory_bytes": memory,
@@ -151,6 +184,11 @@ def _show(told: dict[str, Any]) -> None:
     table = Table("", "", show_header=False, title=f"{told['cascade']}: {told['stream']}")
     for name in ("pairs", "complete_drafts", "spliced", "sealed", "dropped", "unreadable"):
         table.add_row(name.replace("_", " "), f"{told[name]:,}")
+    if told["stream"] == "audits":
+        share = told["kept_differing"]
+        table.add_row("of kept drafts", f"{told['kept_audited']:,}")
+        table.add_row("without an answer", f"{told['kept_failed']:,}")
+        table.add_row("kept drafts that differ", "unknown" if share is None else f"{share:.2%}")
     for name in ("oldest", "newest"):
         table.add_row(name, _time(told[name]))
     memory = told["memory_bytes"]

@@ -11,6 +11,7 @@ import redis
 from cyclopts import Parameter
 
 from distill.deletions import Deletion
+from distill.pairs import Pair, read_audit, read_pair
 from gateway.ports import StreamKind
 from gateway.stores.redis_keys import deletions_key, pairs_key, stream_key
 from understudy.connecting import connect
@@ -97,6 +98,11 @@ class Log:
         if deletion.tenant is not None:
             fields["tenant"] = deletion.tenant
         self.client.xadd(self.deletions_key, cast("Any", fields))
+
+
+def read_of(stream: StreamName, record: bytes) -> Pair:
+    """A record of one of the two streams.  Raises NoPair."""
+    return read_audit(record) if stream == "audits" else read_pair(record)
 
 
 def entry_of(each: bytes, fields: Fields) -> Entry:

@@ -9,8 +9,18 @@ from cyclopts.validators import Number
 from rich.console import Console
 from rich.text import Text
 
-from distill.pairs import NoPair, Pair, read_pair
-from understudy.pairs.store import FIRST, LAST, Entry, Log, Source, StreamName, entry_of, opened
+from distill.pairs import Audit, NoPair, Pair
+from understudy.pairs.store import (
+    FIRST,
+    LAST,
+    Entry,
+    Log,
+    Source,
+    StreamName,
+    entry_of,
+    opened,
+    read_of,
+)
 from understudy.telling import perform
 
 BLOCK_MILLISECONDS = 1000
@@ -46,7 +56,7 @@ def tail(
                 if as_json:
                     print((entry.pair or b"null").decode(errors="backslashreplace"), flush=True)
                 else:
-                    console.print(line_of(entry), soft_wrap=True)
+                    console.print(line_of(entry, stream), soft_wrap=True)
         return 0
 
     return perform("follow", work)
@@ -78,10 +88,10 @@ def entries_in(reply: Any) -> list[tuple[bytes, dict[bytes, bytes]]]:
     return list(reply[0][1])
 
 
-def line_of(entry: Entry) -> Text:
-    """One pair, for people."""
+def line_of(entry: Entry, stream: StreamName = "pairs") -> Text:
+    """One pair, or audit, for people."""
     try:
-        pair = read_pair(entry.pair or b"")
+        pair = read_of(stream, entry.pair or b"")
     except NoPair as why:
         return Text(f"{entry.id}  {why}", style="red")
     return Text("  ".join(_cells(pair)))
@@ -97,9 +107,17 @@ def _cells(pair: Pair) -> Iterator[str]:
     yield "draft complete" if pair.draft_complete else "draft cut short or none"
     if pair.splice is not None:
         yield f"spliced ({pair.splice.handover})"
+    if isinstance(pair, Audit):
+        yield f"{pair.known}, {_outcome(pair)}"
     if pair.completes is not None:
         yield f"completes {pair.completes}"
     if pair.sealed is not None:
         yield "sealed"
     if pair.dropped is not None:
         yield f"dropped ({pair.dropped})"
+
+
+def _outcome(audit: Audit) -> str:
+    if audit.score is None:
+        return "no answer"
+    return "agrees" if audit.loss == 0 else "differs"

@@ -22,17 +22,14 @@ from gateway.sampled import Samples, ask_several
 from gateway.upstream.embeddings import EmbeddingModel
 from gateway.upstream.pool import ServerPool
 from gateway.wire.chat import parse_chat
-from gateway.wire.completion import Completion, answer_tokens, drafts_of, text_of
+from gateway.wire.completion import Completion, text_of
 from routing.comparators import Ask, Asked, Comparator, NoScore, Request, Score
 from routing.money import PICO_PER_USD, Usage, total_of
-from routing.signals import AGREEMENT
-from routing.vocabulary import Role, Structure
+from routing.vocabulary import Role
+from understudy.draft_part import draft_part
 from understudy.record.dataset import Item
 
 BY_GOLD, BY_TEACHER, ASSUMED = "gold", "teacher", "assumed"
-
-# How an answer ends that was not broken off.
-WHOLE = frozenset({"stop", "length", "tool_calls", "function_call", "content_filter"})
 
 # What of a request decides how an answer is drawn from what the model holds likely.
 SAMPLING = (
@@ -117,7 +114,7 @@ class Panel:
 
     async def _record(self, item: Item, legs: Legs, *, is_asked_again: bool) -> dict[str, Any]:
         reply = await self._drafted(item, legs)
-        student = _student_part(reply, item) | self._part(Role.STUDENT, item, legs.made)
+        student = draft_part(reply, item.chat) | self._part(Role.STUDENT, item, legs.made)
         student["version"] = self._loaded.config.student.version
         teacher: dict[str, Any] = {}
         if self._is_teacher_asked:
@@ -232,44 +229,6 @@ def _digest(config: ModelConfig, version: str = "") -> str:
     """What an answer depends on, in few letters; where the server stands is no part of it."""
     told = msgspec.json.encode([config.model, version, config.extra_body], order="sorted")
     return hashlib.sha256(told).hexdigest()[:12]
-
-
-def _student_part(reply: Completion, item: Item) -> dict[str, Any]:
-    """The draft with all that the server says of its tokens, reasoning and end included.
-
-    ``answer_span`` is what the gateway judges of them.
-    """
-    choice = reply.choices[0]
-    (draft, *_) = drafts_of(reply, item.chat)
-    tokens = (choice.logprobs and choice.logprobs.content) or []
-    part: dict[str, Any] = {
-        "text": text_of(choice),
-        "finish_reason": choice.finish_reason,
-        "complete": choice.finish_reason in WHOLE,
-    }
-    if draft.structure is not Structure.NOT_ASKED:
-        part["structure"] = draft.structure
-    if reply.samples > 1:
-        part |= {"samples": reply.samples, "signals": {AGREEMENT: reply.agreement}}
-    if tokens:
-        message = choice.message
-        judged = answer_tokens(
-            tokens,
-            message.content or "",
-            has_end=choice.finish_reason != "length",
-            has_reasoning=bool(message.reasoning_content or message.reasoning),
-        )
-        first = next((at for at, each in enumerate(tokens) if judged and each is judged[0]), 0)
-        last = first + len(judged)
-        part |= {
-            "tokens": [token.token for token in tokens],
-            "token_logprobs": [token.logprob for token in tokens],
-            "top_logprobs": [[top.logprob for top in token.top_logprobs or ()] for token in tokens],
-            "answer_span": [first, last],
-        }
-        if choice.finish_reason != "length" and last < len(tokens):
-            part["end_logprob"] = tokens[last].logprob
-    return part
 
 
 def _usage(parts: Sequence[Usage]) -> dict[str, Any]:

@@ -10,10 +10,10 @@ import msgspec
 
 from gateway.wire.chat import (
     EVIDENCE_TOP_LOGPROBS,
-    KEPT_HERE,
     Chat,
     Dialect,
     Prefix,
+    fields_of,
     lessened,
     streamed,
 )
@@ -51,9 +51,7 @@ def text_stream_body(chat: Chat, dialect: Dialect, prefix: Prefix | None) -> byt
 
 
 def _asked(chat: Chat, dialect: Dialect) -> dict[str, object]:
-    fields: dict[str, object] = {**chat.fields, **dialect.extra, "model": dialect.model}
-    for name in KEPT_HERE:
-        fields.pop(name, None)
+    fields = fields_of(chat, dialect)
     if dialect.is_evidence_wanted:
         fields["logprobs"] = max(chat.top_logprobs or 0, EVIDENCE_TOP_LOGPROBS)
     return fields

@@ -9,6 +9,9 @@ import pytest
 from gateway.facts import (
     ABORTED,
     SPARE,
+    AuditOutcome,
+    AuditOver,
+    AuditSkipped,
     BothAnswered,
     DraftCompleted,
     Ending,
@@ -23,6 +26,7 @@ from gateway.ports import Fate, JournalState
 from gateway.server_facts import CachedTokensAsked, TeacherProbed
 from gateway.telemetry.call_metrics import FAILURES
 from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.objective_metrics import SHOWN_NUMBERS, Target
 from gateway.telemetry.pair_metrics import (
     CAUSES_OF_DROPPED_CONTENT,
     CAUSES_OF_EXPIRY,
@@ -40,11 +44,20 @@ from routing.baseline import (
 from routing.money import Usage
 from routing.rollout import Action, Generations, Step
 from routing.streaming import Doubt
-from routing.vocabulary import Basis, Confidence, Degraded, Handover, Kind, Reason, Role
+from routing.vocabulary import (
+    Basis,
+    Confidence,
+    Degraded,
+    Handover,
+    Kind,
+    NotAudited,
+    Reason,
+    Role,
+)
 
 CASCADES = tuple(f"cascade-with-a-long-name-{number}" for number in range(5))
 MODELS = tuple(f"model-with-a-long-name-{number}" for number in range(3))
-MOST_SERIES = 3270
+MOST_SERIES = 3599
 MOST_SECONDS = 0.020
 USAGE = Usage(input=1000, output=100, cached_input=400, reasoning=0)
 ANY = {"request_id": "r", "status": 200, "is_stream": True, "first_byte_seconds": 0.2}
@@ -122,6 +135,31 @@ def fill_rollout(metrics: Metrics, cascade: str) -> None:
     metrics.rollouts.refused(GenerationsRefused(cascade, "no policy"))
 
 
+def fill_audits(metrics: Metrics, cascade: str) -> None:
+    """The same of its audits."""
+    metrics.audits.watch(cascade, lambda: 16)
+    metrics.audits.watch_debt(cascade, lambda: 1000)
+    metrics.audits.debt_dropped(cascade, 1)
+    for outcome in AuditOutcome:
+        metrics.audit_over(AuditOver(cascade, None, legs(), outcome))
+    for cause in NotAudited:
+        metrics.audits.skipped(AuditSkipped(cascade, cause))
+
+
+def fill_objective(metrics: Metrics, cascade: str) -> None:
+    """The same of what it is held to, were that all kinds at once."""
+    objectives = metrics.objectives
+    objectives.watch(cascade, lambda: 1.0, lambda: 9, lambda: True)
+    objectives.ordered(cascade, 3)
+    objectives.cap_left(cascade, 0.5)
+    objectives.lost(cascade, 1)
+    objectives.holds(cascade, 7, 2, 0.02)
+    objectives.pressed(cascade, 0.5, 4, 0.9)
+    for state, kind in (("gathering", "quality"), ("released", "spend")):
+        objectives.aims(cascade, Target(kind, 0.5))
+        objectives.shown(cascade, state, dict.fromkeys(SHOWN_NUMBERS, 0.5))
+
+
 def fill_cascade(metrics: Metrics, cascade: str) -> None:
     """Have everything happen in a cascade that can."""
     for role in Role:
@@ -134,10 +172,13 @@ def fill_cascade(metrics: Metrics, cascade: str) -> None:
     for leg in legs():
         metrics.draft_completed(DraftCompleted(cascade, leg))
     fill_money(metrics, cascade)
+    fill_audits(metrics, cascade)
+    fill_objective(metrics, cascade)
     metrics.continuation_wanted(cascade)
     metrics.teacher_probed(TeacherProbed(cascade, 1, True, "as seen", legs(), "http://t", True))
     metrics.policies.in_force(PolicyInForce(cascade, "0123456789ab", "s-1", 0.8, True, 1e9, 1, 1))
     fill_rollout(metrics, cascade)
+    metrics.conversations.watch(cascade, lambda: 10**5)
     metrics.pairs.written(cascade)
     for cause in CAUSES_OF_DROPPED_CONTENT:
         metrics.pairs.content_dropped(cascade, cause)

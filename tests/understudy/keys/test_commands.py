@@ -91,7 +91,8 @@ def test_no_two_keys_are_the_same(on_file: KeysCommand) -> None:
 
 def test_all_that_is_said_of_a_key_is_written_down_and_listed(command: KeysCommand) -> None:
     options = (
-        "--tenant search --model assistant --model writer --may-pin --dial 0.5 0.9 "
+        "--tenant search --model assistant --model writer --may-pin --may-administer "
+        "--dial 0.5 0.9 "
         "--requests-per-minute 60 --tokens-per-minute 90000 --usd-per-day 2.5 "
         "--max-open-requests 8 --expires 2100-01-31 --no-store --no-train --no-escalate"
     )
@@ -103,6 +104,7 @@ def test_all_that_is_said_of_a_key_is_written_down_and_listed(command: KeysComma
         "fingerprint": hashlib.sha256(key.encode()).hexdigest()[:12],
         "models": ["assistant", "writer"],
         "may_pin": True,
+        "may_administer": True,
         "dial": [0.5, 0.9],
         "limits": {
             "requests_per_minute": 60,

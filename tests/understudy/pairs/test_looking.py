@@ -8,7 +8,7 @@ import pytest
 
 from distill.deletions import Deletion
 from tests.fakes.pair_log import fill
-from tests.fakes.pairs import DAY, NOON, pair, pair_of_version_one
+from tests.fakes.pairs import DAY, NOON, audit, pair, pair_of_version_one
 from tests.fakes.serving import free_port
 from tests.understudy.commands import Command
 from understudy.pairs import delete, stats, tail
@@ -91,9 +91,39 @@ def test_stats_go_page_by_page(command: Command, log: Log, monkeypatch: pytest.M
 
 def test_audits_are_a_stream_of_their_own(command: Command, log: Log) -> None:
     fill(log, [pair(1), pair(2)])
-    fill(log, [pair(3)], stream="audits")
-    assert json.loads(command.said("stats", "--json", "--stream", "audits"))["pairs"] == 1
-    assert f"{3:032x}" in command.said("tail", "--no-follow", "--stream", "audits")
+    fill(log, [audit(3), audit(4, loss=1, score=0.2), audit(5, score=None, loss=1)], "audits")
+    assert json.loads(command.said("stats", "--json"))["pairs"] == 2
+    assert json.loads(command.said("stats", "--json", "--stream", "audits"))["pairs"] == 3
+    shown = command.said("tail", "--no-follow", "--stream", "audits").splitlines()
+    for line, number, outcome in zip(shown, (3, 4, 5), ("agrees", "differs", "no"), strict=True):
+        assert f"{number:032x}" in line
+        assert f"audited, {outcome}" in line
+    told = json.loads(command.said("show", f"{4:032x}", "--stream", "audits"))
+    assert (told["kind"], told["loss"], told["known_with"]) == ("audit", 1, 0.02)
+    assert "kind" not in json.loads(command.said("show", f"{1:032x}"))
+
+
+def test_stats_tell_how_often_kept_drafts_differ(command: Command, log: Log) -> None:
+    """Each audit stands for as many as it was improbable; what was degraded was not kept."""
+    fill(log, [audit(0, propensity=1.0, known="owed")], "audits")
+    assert (
+        json.loads(command.said("stats", "--json", "--stream", "audits"))["kept_differing"] is None
+    )
+    assert "unknown" in command.said("stats", "--stream", "audits")
+    fill(
+        log,
+        [
+            audit(1, propensity=0.5),
+            audit(2, propensity=0.25, loss=1, score=0.0),
+            audit(3, propensity=0.5, loss=1, score=None),
+            audit(4, propensity=1.0, known="owed", loss=1, score=0.0),
+        ],
+        "audits",
+    )
+    told = json.loads(command.said("stats", "--json", "--stream", "audits"))
+    assert (told["kept_audited"], told["kept_failed"]) == (3, 1)
+    assert told["kept_differing"] == pytest.approx((4 + 2) / (2 + 4 + 2))
+    assert "75.00%" in command.said("stats", "--stream", "audits")
 
 
 def test_tail_shows_the_last_pairs_in_their_order(command: Command, log: Log) -> None:

@@ -1,0 +1,64 @@
+"""What is learnt of a request once its client has the answer: which drafts are audited, and what
+the teacher's own answers say of drafts that were not enough.
+"""
+
+from gateway.api.account import Account
+from gateway.api.context import Served
+from gateway.audits.audit import begin_audit, owe
+from gateway.audits.case import case_of
+from gateway.audits.escalated import grade_escalated, grade_failed, was_asked_in_vain
+from gateway.audits.hindrance import barrier_of, hindrance_of
+from gateway.audits.unmade import write_unmade
+from gateway.facts import ABORTED, AuditSkipped, Ending, RequestSettled
+from routing.auditing import Known
+from routing.vocabulary import Degraded, Reason, Role
+
+_AWAY = frozenset({Degraded.TEACHER_FAILED, Degraded.TEACHER_BUSY})
+_IN_VAIN = frozenset({Ending.DEGRADED, Ending.FAILED, Ending.CANCELLED})
+
+
+def learn(account: Account) -> None:
+    """Learn from a request that is over what there is to learn; the work goes on behind it."""
+    fact, served = account.fact, account.served
+    if fact is None or served is None:
+        return
+    if fact.reason is Reason.PROMPT_SAYS_SO and fact.ending is Ending.ESCALATED:
+        write_unmade(account, served)
+    if account.terms is None:
+        return
+    is_kept = fact.ending is Ending.KEPT
+    if is_kept and not account.legs.is_drawn:
+        if account.legs.is_audit_drawn:
+            _audit_kept(account, served)
+    elif fact.ending is Ending.ESCALATED:
+        grade_escalated(account, served)
+    elif is_kept or fact.ending in _IN_VAIN:
+        grade_failed(account, served, fact)
+        if fact.degraded in _AWAY:
+            _owe(account, served, fact)
+
+
+def _audit_kept(account: Account, served: Served) -> None:
+    """Have the draft audited, or say why not: a cause that is known before the outcome."""
+    cause = barrier_of(account) or hindrance_of(account.context, served)
+    if cause is not None:
+        account.context.observer.audit_skipped(AuditSkipped(served.cascade.name, cause))
+        return
+    case = case_of(account, Known.AUDITED)
+    if case is not None:
+        begin_audit(case)
+
+
+def _owe(account: Account, served: Served, fact: RequestSettled) -> None:
+    """Remember a degraded answer, where what is owed is caught up.
+
+    It tells a controller something where its own merit deferred it, and nobody was asked about it.
+    """
+    debt = served.audits.debt
+    if debt is None or barrier_of(account) is not None:
+        return
+    is_own = not any(leg.role is Role.STUDENT and leg.error == ABORTED for leg in fact.legs)
+    is_telling = fact.reason is Reason.LOW_CONFIDENCE and is_own and not was_asked_in_vain(fact)
+    case = case_of(account, Known.OWED, is_telling=is_telling)
+    if case is not None:
+        owe(case, debt)

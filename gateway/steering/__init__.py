@@ -1,0 +1,1 @@
+"""Holds cascades to their objectives: what replicas report, who controls, and what all follow."""

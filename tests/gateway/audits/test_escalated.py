@@ -1,0 +1,387 @@
+"""What escalations say of drafts that were not enough, and what becomes of those that are owed."""
+
+import asyncio
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any
+
+import httpx
+import pytest
+
+from gateway.audits.catching_up import CatchingUp
+from gateway.audits.escalated import MOST_COMPARING
+from routing.breaker import Breaker
+from routing.steering import KEEP_NOTHING
+from tests.fakes.script import ROLE, BreakOff, Step, Until, Words, finish, used, whole
+from tests.fakes.serving import Stage, server_of, wait_until
+from tests.fakes.trial import UNSURE, words
+from tests.fakes.upstream import Reply, completion
+from tests.gateway.audits.auditing import ALWAYS, LYON, UNSURE_REPLY, Scene, auditing
+from tests.gateway.audits.test_audits import verdict
+
+CASCADES: dict[str, dict[str, Any]] = {
+    "owing": {"audit": ALWAYS | {"catch_up": True}},
+    "refusing": {"degraded": "refuse"},
+    "holding": {"audit": {"complete_drafts": 0.0, "holdout": 0.5}},
+    "aborting": {"streaming": {"early_abort": True}},
+    "judging": {"comparator": {"kind": "judge"}},
+    "continuing": {"streaming": {"handover": "restart"}},
+}
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    folder = tmp_path_factory.mktemp("escalated")
+    with auditing(folder, {}, CASCADES) as stage:
+        yield stage
+
+
+@pytest.fixture
+def scene(built: Stage) -> Iterator[Scene]:
+    made = Scene(built)
+    made.begin()
+    yield made
+    made.end()
+
+
+@pytest.fixture
+def deferred(scene: Scene) -> Scene:
+    """A scene whose student is unsure, and whose teacher says something else."""
+    scene.stage.student.reply = UNSURE_REPLY
+    scene.stage.teacher.reply = LYON
+    return scene
+
+
+@pytest.mark.parametrize("is_stream", [False, True], ids=["whole", "stream"])
+@pytest.mark.parametrize(("theirs", "loss"), [("Rome", 0.0), ("Lyon.", 1.0)])
+def test_an_escalation_of_a_whole_draft_is_a_grade_at_probability_1(
+    deferred: Scene, is_stream: bool, theirs: str, loss: float
+) -> None:
+    steering = deferred.steer()
+    deferred.stage.teacher.reply = Reply(body=completion(theirs))
+    assert deferred.ask(stream=is_stream).headers["x-understudy-served-by"] == "teacher"
+    (pair,) = deferred.pairs()
+    (grade,) = steering.grades
+    assert (grade.loss, grade.propensity, grade.least, grade.is_kept) == (loss, 1.0, 0.5, False)
+    assert grade.merit == pair["merit"]
+    assert deferred.audits() == []
+
+
+def test_nothing_is_compared_for_nobody(deferred: Scene) -> None:
+    deferred.ask()
+    deferred.settle()
+    assert deferred.stage.gateway.context.served["assistant"].audits.comparing == 0
+    assert deferred.audits() == []
+
+
+def test_what_would_be_deferred_at_any_threshold_is_no_grade(deferred: Scene) -> None:
+    steering = deferred.steer()
+    deferred.stage.student.reply = Reply(body=completion(choice={"logprobs": None}))
+    deferred.ask()
+    deferred.stage.student.reply = Reply(status=500)
+    deferred.ask()
+    deferred.stage.student.reply = UNSURE_REPLY
+    deferred.ask(response_format={"type": "json_object"})
+    deferred.ask(n=2)
+    deferred.ask("private")
+    deferred.ask(understudy={"route": "teacher"})
+    deferred.settle()
+    assert steering.grades == []
+
+
+@pytest.mark.parametrize("cascade", ["assistant", "refusing"])
+def test_a_teacher_that_was_asked_in_vain_is_a_loss(deferred: Scene, cascade: str) -> None:
+    steering = deferred.steer(cascade)
+    deferred.stage.teacher.reply = Reply(status=500)
+    deferred.ask(model=cascade)
+    deferred.settle()
+    (grade,) = steering.grades
+    assert (grade.loss, grade.propensity, grade.is_kept) == (1.0, 1.0, False)
+
+
+def test_so_is_one_that_breaks_off(deferred: Scene) -> None:
+    steering = deferred.steer()
+    deferred.stage.teacher.reply = Reply(steps=[ROLE, Words(["Ly"]), BreakOff()])
+    deferred.ask(stream=True)
+    deferred.settle()
+    (grade,) = steering.grades
+    assert grade.loss == 1.0
+
+
+@pytest.mark.parametrize("is_stream", [False, True], ids=["whole", "stream"])
+@pytest.mark.parametrize("is_draining", [False, True], ids=["", "as the process ends"])
+def test_so_is_one_that_a_client_does_not_wait_for(
+    deferred: Scene, is_stream: bool, is_draining: bool
+) -> None:
+    """Who leaves does so for long answers, and might have waited for the draft."""
+    steering, gone = deferred.steer(), deferred.event()
+    context = deferred.stage.gateway.context
+
+    def answer(_: object) -> Reply:
+        gone.wait(5)
+        return Reply()
+
+    def leave() -> None:
+        with pytest.raises(httpx.ReadTimeout):
+            deferred.ask(stream=is_stream, timeout_seconds=0.3)
+
+    deferred.stage.teacher.reply = answer
+    with ThreadPoolExecutor(1) as pool:
+        left = pool.submit(leave)
+        wait_until(lambda: deferred.stage.teacher.requests)
+        context.is_draining = is_draining
+        left.result()
+    deferred.settle()
+    context.is_draining = False
+    assert [grade.loss for grade in steering.grades] == ([] if is_draining else [1.0])
+    assert not any(grade.is_answered for grade in steering.grades)
+
+
+def test_a_client_that_leaves_before_the_teacher_is_asked_says_nothing(deferred: Scene) -> None:
+    steering, never = deferred.steer(), deferred.event()
+    deferred.stage.student.reply = Reply(steps=[ROLE, Until(never)])
+    with pytest.raises(httpx.ReadTimeout):
+        deferred.ask(stream=True, timeout_seconds=0.3)
+    deferred.settle()
+    assert steering.grades == []
+
+
+@pytest.mark.parametrize("cascade", ["assistant", "owing"])
+def test_a_teacher_that_was_not_asked_says_nothing(deferred: Scene, cascade: str) -> None:
+    steering = deferred.steer(cascade)
+    deferred.leave_teacher_alone(cascade)
+    assert deferred.ask(model=cascade).headers["x-understudy-degraded"] == "teacher_failed"
+    deferred.settle()
+    assert steering.grades == []
+    assert deferred.stage.teacher.requests == []
+
+
+def test_a_draft_that_was_given_up_is_a_grade_once_it_is_finished(deferred: Scene) -> None:
+    steering = deferred.steer("aborting", complete=0.75)
+    more = deferred.event()
+    steps: list[Step] = [
+        ROLE, Words(words(8), UNSURE), Until(more), Words(["and", " more"]), *finish(usage=used(9))
+    ]  # fmt: skip
+    deferred.stage.student.reply = Reply(steps=steps)
+    deferred.stage.teacher.reply = Reply(steps=whole([*words(8), "and", " more"]))
+    deferred.ask(model="aborting", stream=True)
+    assert steering.grades == []
+    more.set()
+    deferred.settle()
+    (grade,) = steering.grades
+    assert (grade.loss, grade.propensity, grade.least, grade.is_kept) == (0.0, 0.75, 0.5, False)
+    assert deferred.pairs()[1]["propensity"] == 0.75
+
+
+def test_one_that_is_not_finished_is_none(deferred: Scene) -> None:
+    steering = deferred.steer("aborting", complete=0.75)
+    deferred.stage.gateway.context.dice = lambda: 0.75
+    steps: list[Step] = [ROLE, Words(words(8), UNSURE), Until(deferred.event())]
+    deferred.stage.student.reply = Reply(steps=steps)
+    deferred.ask(model="aborting", stream=True)
+    deferred.settle()
+    assert steering.grades == []
+
+
+def test_while_nothing_is_kept_all_that_is_given_up_is_finished(deferred: Scene) -> None:
+    steering = deferred.steer("aborting", threshold=KEEP_NOTHING, complete=0.0)
+    deferred.stage.gateway.context.dice = lambda: 0.99
+    steps: list[Step] = [
+        ROLE,
+        Words(words(8), UNSURE),
+        Words(["and", " more"]),
+        *finish(usage=used(9)),
+    ]
+    deferred.stage.student.reply = Reply(steps=steps)
+    deferred.ask(model="aborting", stream=True)
+    deferred.settle()
+    (grade,) = steering.grades
+    assert (grade.propensity, grade.least) == (1.0, 1.0)
+
+
+@pytest.mark.parametrize("is_stream", [False, True], ids=["whole", "stream"])
+def test_a_draft_that_is_held_out_counts_as_kept_at_both_coins_probability(
+    scene: Scene, is_stream: bool
+) -> None:
+    steering = scene.steer("holding", audit=0.5)
+    scene.stage.teacher.reply = LYON
+    response = scene.ask(model="holding", stream=is_stream)
+    assert response.headers["x-understudy-reason"] == "holdout"
+    scene.settle()
+    (grade,) = steering.grades
+    assert (grade.loss, grade.propensity, grade.is_kept) == (1.0, 0.75, True)
+    steering.has_money = False  # then none of its like could have been audited
+    scene.ask(model="holding", stream=is_stream)
+    scene.settle()
+    assert steering.grades[1].propensity == 0.5
+
+
+def test_a_draft_that_was_held_out_in_vain_is_a_loss_and_no_audit(scene: Scene) -> None:
+    steering = scene.steer("holding", audit=0.5)
+    scene.stage.teacher.reply = Reply(status=500)
+    assert scene.ask(model="holding").headers["x-understudy-reason"] == "confident"
+    assert scene.audits() == []
+    (grade,) = steering.grades
+    assert (grade.loss, grade.propensity, grade.is_kept) == (1.0, 0.75, True)
+
+
+def test_an_answer_that_was_handed_over_is_no_grade(scene: Scene) -> None:
+    steering = scene.steer("continuing")
+    doubted = [ROLE, Words(words(20)), Words(words(20, "x"), -7.0), *finish()]
+    scene.stage.student.reply = Reply(steps=doubted)
+    scene.stage.teacher.reply = Reply(steps=whole(words(3, "t")))
+    headers = {"x-understudy-handover": "restart", "authorization": "Bearer open"}
+    question = scene.stage.question | {"model": "continuing", "stream": True}
+    scene.stage.client.post("/v1/chat/completions", json=question, headers=headers)
+    scene.settle()
+    assert scene.pairs()[0]["splice"]["handover"] == "restart"
+    assert steering.grades == []
+
+
+def test_a_judge_is_asked_about_escalations_within_the_budget_of_audits(deferred: Scene) -> None:
+    steering = deferred.steer("judging")
+
+    def reply(request: Any) -> Reply:
+        is_judging = request["messages"][0]["role"] == "system"
+        return Reply(body=verdict("SAME")) if is_judging else LYON
+
+    deferred.stage.teacher.reply = reply
+    deferred.ask(model="judging")
+    deferred.settle()
+    (grade,) = steering.grades
+    assert grade.loss == 0.0
+    assert steering.spent_pico > 0
+    assert len(deferred.stage.teacher.requests) == 3
+    steering.has_money = False
+    deferred.ask(model="judging")
+    deferred.settle()
+    assert len(steering.grades) == 1
+    assert len(deferred.stage.teacher.requests) == 4
+
+
+def owe(scene: Scene, cascade: str = "owing", key: str = "open", **changes: Any) -> None:
+    """Have the teacher be left alone while the student is unsure."""
+    scene.leave_teacher_alone(cascade)
+    response = scene.ask(key, model=cascade, **changes)
+    assert response.headers["x-understudy-degraded"] == "teacher_failed"
+    scene.settle()
+
+
+def bring_back(scene: Scene) -> None:
+    """Have the teacher's breaker close, and wait until what is owed is audited."""
+    for upstream in scene.stage.gateway.models:
+        upstream.breaker.succeeded()
+    wait_until(scene.audits)
+
+
+@pytest.mark.parametrize("is_stream", [False, True], ids=["whole", "stream"])
+def test_what_was_served_degraded_is_audited_once_the_teacher_is_back(
+    deferred: Scene, is_stream: bool
+) -> None:
+    steering = deferred.steer("owing")
+    owe(deferred, stream=is_stream)
+    assert deferred.stage.metric("understudy_audits_debt", cascade="owing") == 1
+    assert deferred.audits() == []
+    assert steering.grades == []
+    steering.standing = replace(steering.standing, epoch=9)
+    bring_back(deferred)
+    (audit,) = deferred.audits()
+    assert (audit["known"], audit["degraded"], audit["loss"]) == ("owed", "teacher_failed", 1)
+    assert (audit["propensity"], audit["epoch"], audit["reason"]) == (1.0, 3, "low_confidence")
+    (grade,) = steering.grades
+    assert (grade.propensity, grade.epoch, grade.is_kept) == (1.0, 3, False)
+    assert deferred.stage.metric("understudy_audits_debt", cascade="owing") == 0
+
+
+def test_what_was_asked_in_vain_is_audited_too_and_graded_once(deferred: Scene) -> None:
+    steering = deferred.steer("owing")
+    steering.has_money = False
+    deferred.stage.teacher.reply = Reply(status=500)
+    deferred.ask(model="owing")
+    deferred.stage.teacher.reply = LYON
+    steering.has_money = True
+    bring_back(deferred)
+    (audit,) = deferred.audits()
+    assert audit["degraded"] == "teacher_failed"
+    assert [grade.loss for grade in steering.grades] == [1.0]
+
+
+def test_nothing_is_owed_to_whom_no_record_may_be_kept_of(deferred: Scene) -> None:
+    owe(deferred, key="private")
+    owe(deferred, n=2)
+    owe(deferred, cascade="assistant")
+    debt = deferred.stage.gateway.context.served["owing"].audits.debt
+    assert debt is not None
+    assert len(debt) == 0
+
+
+def test_a_teacher_that_is_tried_again_is_not_tried_with_what_is_owed(deferred: Scene) -> None:
+    """Its failure would count against the drafts, and requests find out whether it is back."""
+    owe(deferred)
+    context = deferred.stage.gateway.context
+    server = server_of(context.served["owing"].cascade.teacher)
+    server.breaker = Breaker()
+    for _ in range(5):
+        server.breaker.failed(0.0)  # so long ago that it may be asked once
+    CatchingUp(context).look()
+    assert deferred.stage.metric("understudy_audits_debt", cascade="owing") == 1
+    assert deferred.stage.teacher.requests == []
+
+
+def test_what_is_owed_waits_for_money(deferred: Scene) -> None:
+    steering = deferred.steer("owing")
+    steering.has_money = False
+    owe(deferred)
+    context = deferred.stage.gateway.context
+    debt = context.served["owing"].audits.debt
+    for upstream in deferred.stage.gateway.models:
+        upstream.breaker.succeeded()
+    CatchingUp(context).look()
+    assert debt is not None
+    assert len(debt) == 1
+    steering.has_money = True
+    bring_back(deferred)
+    assert len(deferred.audits()) == 1
+
+
+def test_what_is_owed_stays_so_where_the_teacher_goes_away_again(deferred: Scene) -> None:
+    owe(deferred)
+    context = deferred.stage.gateway.context
+    debt = context.served["owing"].audits.debt
+    assert debt is not None
+    owed = debt.take()
+
+    async def begin() -> None:
+        owed.begin()
+        await asyncio.gather(*context.background)
+
+    asyncio.run(begin())
+    assert len(debt) == 1
+    assert deferred.audits() == []
+    assert deferred.skipped("owing") == []
+
+
+def test_what_is_forgotten_of_the_debt_is_counted(
+    deferred: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.audits.debt.MOST_OWED", 1)
+    owe(deferred)
+    owe(deferred)
+    assert deferred.stage.metric("understudy_audits_debt", cascade="owing") == 1
+    assert deferred.counted("understudy_audits_debt_dropped_total", cascade="owing") == 1
+
+
+def test_no_more_answers_wait_to_be_compared_than_may(deferred: Scene) -> None:
+    steering = deferred.steer()
+    audits = deferred.stage.gateway.context.served["assistant"].audits
+    audits.comparing += MOST_COMPARING
+    deferred.ask()
+    deferred.settle()
+    audits.comparing -= MOST_COMPARING
+    assert steering.grades == []
+    audits.comparing += MOST_COMPARING - 1
+    deferred.ask()
+    deferred.settle()
+    audits.comparing -= MOST_COMPARING - 1
+    assert len(steering.grades) == 1
