@@ -55,7 +55,7 @@ class Gateway:
     max_open_requests: Annotated[float, "UNDERSTUDY_MAX_OPEN_REQUESTS"] = 1024.0
     memory_mib: Annotated[float, "memory of an idle replica, MiB"] = 80.0
     stream_kib: Annotated[float, "memory of an open stream, KiB"] = 44.0
-    series: Annotated[float, "Prometheus series of a replica, at most"] = 3300.0
+    series: Annotated[float, "Prometheus series of a replica, at most"] = 3600.0
 
 
 @dataclass(frozen=True, slots=True)

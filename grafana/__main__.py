@@ -9,10 +9,10 @@ from typing import Any
 
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 
-from grafana import cost, flywheel, routing, serving
+from grafana import cost, flywheel, objectives, routing, serving
 from grafana.boards import RUNBOOK_BASE, Board, dashboard
 
-BOARDS = (cost.BOARD, routing.BOARD, serving.BOARD, flywheel.BOARD)
+BOARDS = (cost.BOARD, routing.BOARD, objectives.BOARD, serving.BOARD, flywheel.BOARD)
 FOLDER = Path(__file__).parent / "dashboards"
 
 

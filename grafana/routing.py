@@ -279,9 +279,10 @@ THRESHOLD = Panel(
     highest=1,
     meaning=Meaning(
         reads="The least merit with which a whole draft is kept. It moves with a new policy or a "
-        "changed objective.",
+        "changed objective; objectives that steer themselves move it all the time, and there is no "
+        "line where nothing is kept.",
         act="A step that nobody made: compare *Policies in force*; replicas may have started from "
-        "different files.",
+        "different files. Of cascades that are steered see Objectives.",
         empty="No gateway tells a threshold",
     ),
     queries=(Query(told("understudy_threshold"), "{{cascade}}"),),

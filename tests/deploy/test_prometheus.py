@@ -16,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.facts import GenerationsTaken
 from gateway.passage import Passage, PassedThrough
+from gateway.telemetry.objective_metrics import Target
 from gateway.wire.passing import PassedRoute
 from routing.rollout_file import generations_from_document
 from tests.fakes.generations import generation, state
@@ -204,7 +205,7 @@ def test_every_metric_that_a_rule_asks_for_is_documented() -> None:
 
 def label_values() -> dict[tuple[str, str], set[str]]:
     """The values of each label of each metric that a gateway shows after one streamed answer, one
-    promotion, and a request to a named model and to none."""
+    promotion, a request to a named model and to none, and what cascades may be held to."""
     counted = metrics()
     counted.settled(fact(is_stream=True, first_byte_seconds=1.0))
     taken = generations_from_document(json.loads(state(1, generation(1, "http://elsewhere"))))
@@ -214,6 +215,9 @@ def label_values() -> dict[tuple[str, str], set[str]]:
     counted.passed.passed_through(
         PassedThrough("r", None, PassedRoute.EMBEDDINGS, Passage.REJECTED, 404, 0.1)
     )
+    for stands in ("gathering", "holding", "released"):
+        counted.objectives.shown(f"one that is {stands}", stands, {})
+    counted.objectives.aims("a", Target("spend", 12.0))
     found: dict[tuple[str, str], set[str]] = {}
     for family in text_string_to_metric_families(counted.exposition().decode()):
         for sample in family.samples:

@@ -12,7 +12,7 @@ from distill import cluster_file, evaluation_file
 from distill import pairs as pair_reader
 from gateway import cascades
 from gateway import pairs as pair_writer
-from gateway.stores import completion_scripts, posting, segment
+from gateway.stores import completion_scripts, posting, segment, turn_store
 from routing import policy_file, rollout_file
 from tests.deploy.rendering import KUSTOMIZE, ROOT, render
 from tests.deploy.test_schemas import releases
@@ -78,6 +78,10 @@ FORMATS = {
         "test_a_state_that_is_no_use_is_refused_whole_and_the_one_in_force_stays",
         "test_a_saved_state_that_is_no_use_does_not_keep_a_gateway_from_starting",
         "test_what_is_no_state_is_not_overwritten",
+    ),
+    "turns of [conversations](../docs/conversations.md) in Redis": Held(
+        turn_store.VERSION,
+        "test_pages_follow_each_other_and_what_is_not_understood_is_passed_over",
     ),
     "heartbeat of a replica": Held(
         None,

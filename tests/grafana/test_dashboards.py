@@ -14,7 +14,13 @@ from tests.grafana.committed import boards, panels
 PANELS = panels()
 ROOT = Path(__file__).parents[2]
 UNITS = {value for name, value in vars(units).items() if isinstance(value, str) and name[0] != "_"}
-RANGES = {"cost": (1, 99), "routing": (101, 199), "serving": (201, 299), "flywheel": (301, 399)}
+RANGES = {
+    "cost": (1, 99),
+    "routing": (101, 199),
+    "serving": (201, 299),
+    "flywheel": (301, 399),
+    "objectives": (401, 499),
+}
 
 each_board = pytest.mark.parametrize(
     ("name", "board"), list(boards()), ids=[name for name, _ in boards()]

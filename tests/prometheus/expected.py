@@ -6,6 +6,7 @@ from decimal import Decimal
 from tests.prometheus.expected_alerts import ALERTS, FIRES
 from tests.prometheus.expected_cost import COST_PANELS
 from tests.prometheus.expected_flywheel import FLYWHEEL_PANELS
+from tests.prometheus.expected_objectives import OBJECTIVES_PANELS
 from tests.prometheus.expected_recorded import RECORDED
 from tests.prometheus.expected_routing import ROUTING_PANELS
 from tests.prometheus.expected_serving import SERVING_PANELS
@@ -14,6 +15,7 @@ from tests.prometheus.expecting import Expected
 _BY_DASHBOARD = {
     "understudy-cost": COST_PANELS,
     "understudy-flywheel": FLYWHEEL_PANELS,
+    "understudy-objectives": OBJECTIVES_PANELS,
     "understudy-routing": ROUTING_PANELS,
     "understudy-serving": SERVING_PANELS,
 }

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 
 from tests.prometheus.expected_cost import COST, UNKNOWN, budgets, margin
+from tests.prometheus.expected_objectives import UNAUDITED, UNSTEERED
 from tests.prometheus.expected_recorded import (
     SECONDS,
     due,
@@ -272,6 +273,13 @@ ALERTS: Mapping[str, Expected] = {
     "UnderstudyQualityBoundBreached (ticket)": beyond_bound,
     "UnderstudyPolicyStale (ticket)": of_all(policy_age),
     "UnderstudyPolicyUncalibrated (ticket)": of_all(calibrated),
+    "UnderstudyRegressionFound (page)": empty(UNSTEERED),
+    "UnderstudyPromiseNotReleased (ticket)": empty(UNSTEERED),
+    "UnderstudyAuditsFailing (ticket)": empty(UNAUDITED),
+    "UnderstudySpendAboveTarget (ticket)": empty(UNSTEERED),
+    "UnderstudyCapDenying (ticket)": empty(UNSTEERED),
+    "UnderstudyNoController (ticket)": empty(UNSTEERED),
+    "UnderstudyObjectiveStale (ticket)": empty(UNSTEERED),
     "UnderstudyOverBudget (ticket)": over_budget(
         lambda shown: times(pace(shown.over(SECONDS["1d"])), Decimal(30 * 86_400))
     ),
