@@ -20,6 +20,7 @@ from bench.options import (
     PEERS,
     SCORE,
     STALLS,
+    STEERED,
     STREAM,
     STREAM_CONCURRENCIES,
     SYNTHETIC,
@@ -27,13 +28,14 @@ from bench.options import (
     parser_of,
 )
 from bench.outage import time_outage
-from bench.processes import StartFailed, cores
+from bench.processes import Progress, StartFailed, cores
 from bench.scenarios import SCENARIOS, Scenario
 from bench.scores import time_score
 from bench.side_by_side import CONCURRENCIES as SIDE_CONCURRENCIES
 from bench.side_by_side import SidePlan
 from bench.stalls import SECONDS as STALL_SECONDS
 from bench.stand import WrongReplies
+from bench.steered import measure_steered
 from bench.streams import StreamPlan
 from bench.synthetic import SyntheticPlan, compare_synthetic
 from bench.tables import AnyReport, tables
@@ -65,18 +67,8 @@ def main(arguments: Sequence[str] | None = None, known: Sequence[Scenario] = SCE
             def progress(what: str) -> None:
                 status.update(f"measuring: {what}")
 
-            if options.scenario == SYNTHETIC:
-                steps = SyntheticPlan(options.rows, options.seeds, options.steps)
-                found = compare_synthetic(steps, options.work_dir, progress)
-                _show(found, is_json=options.json, out=options.out)
-                return 0
-            if options.scenario == OUTAGE:
-                times = time_outage(options.requests, progress)
-                _show(times, is_json=options.json, out=options.out)
-                return 0
-            if options.scenario == GROWTH:
-                grown = measure_growth(options.requests, cores(), progress)
-                _show(grown, is_json=options.json, out=options.out)
+            if (alone := _measured_alone(options, progress)) is not None:
+                _show(alone, is_json=options.json, out=options.out)
                 return 0
             report = measure(plan, progress)
     except (StartFailed, WrongReplies) as error:
@@ -91,6 +83,23 @@ def main(arguments: Sequence[str] | None = None, known: Sequence[Scenario] = SCE
     if options.strict and not all(each.is_met for each in report.verdicts):
         return MISSED_EXIT_CODE
     return _verdict(report.found.measurements, options.at_most_us, console)
+
+
+def _measured_alone(options: argparse.Namespace, progress: Progress) -> AnyReport | None:
+    """The report of a scenario that has one of its own; None where none is asked for.
+
+    Raises StartFailed and WrongReplies.
+    """
+    if options.scenario == SYNTHETIC:
+        steps = SyntheticPlan(options.rows, options.seeds, options.steps)
+        return compare_synthetic(steps, options.work_dir, progress)
+    if options.scenario == OUTAGE:
+        return time_outage(options.requests, progress)
+    if options.scenario == GROWTH:
+        return measure_growth(options.requests, cores(), progress)
+    if options.scenario == STEERED:
+        return measure_steered(options.requests, cores(), progress)
+    return None
 
 
 def _plan(options: argparse.Namespace, known: Sequence[Scenario]) -> Plan:

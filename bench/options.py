@@ -27,6 +27,7 @@ OUTAGE = "outage"
 EXPORT = "export"
 GROWTH = "growth"
 SYNTHETIC = "synthetic"
+STEERED = "steered"
 
 
 def parser_of(known: Sequence[Scenario]) -> argparse.ArgumentParser:
@@ -56,7 +57,8 @@ def parser_of(known: Sequence[Scenario]) -> argparse.ArgumentParser:
         "--requests",
         type=_whole,
         default=REQUESTS,
-        help="measured requests for each line of keep, escalate and outage, and all of growth",
+        help="measured requests for each line of keep, escalate, outage and steered, and all of "
+        "growth",
     )
     parser.add_argument(
         "--streams", type=_whole, default=STREAMS, help="measured streams for each line, at least"
@@ -93,7 +95,7 @@ def _add_scenario(parser: argparse.ArgumentParser, known: Sequence[Scenario]) ->
         "--scenario",
         choices=[
             *(PEERS, TOKENS, STREAM, STALLS, *(each.name for each in known)),
-            *(SCORE, OUTAGE, EXPORT, GROWTH, SYNTHETIC),
+            *(SCORE, OUTAGE, EXPORT, GROWTH, SYNTHETIC, STEERED),
         ],
         help="measure this alone: peers (whole replies of ours and of other gateways, side by "
         "side; installs these on first use), tokens (what one more token of a stream costs ours "
@@ -104,9 +106,10 @@ def _add_scenario(parser: argparse.ArgumentParser, known: Sequence[Scenario]) ->
         "draft of 256 tokens by a learnt policy, without any server), outage (escalations while "
         "the store is up, away and hung), export (pairs out of a Valkey into Parquet and a "
         "training set), growth (memory over --requests of which no two are alike; 500,000 say "
-        "whether there is a trend), or synthetic (rows that a teacher wrote where the student "
-        "fails, against as many pairs of the traffic; trains for many minutes, and needs what "
-        "`./dev distill train` installs)",
+        "whether there is a trend), steered (kept answers of a cascade that is held to a promise, "
+        "beside those of one that is not), or synthetic (rows that a teacher wrote where the "
+        "student fails, against as many pairs of the traffic; trains for many minutes, and needs "
+        "what `./dev distill train` installs)",
     )
 
 

@@ -12,13 +12,16 @@ from bench.outage import OutageTimes
 from bench.scores import ScoreTimes
 from bench.side_by_side import HalfLoad, SideMeasurement, SideReport
 from bench.stalls import StallLine, StallReport
+from bench.steered import SteeredReport
 from bench.streams import OpenStreams, StreamMeasurement, StreamReport
 from bench.synthetic_report import SyntheticReport
 from bench.token_costs import TokenReport
 from bench.verdict import Verdict
 from bench.whole import Measurement
 
-AnyReport = Report | ScoreTimes | OutageTimes | ExportTimes | GrowthReport | SyntheticReport
+AnyReport = (
+    Report | ScoreTimes | OutageTimes | ExportTimes | GrowthReport | SyntheticReport | SteeredReport
+)
 
 
 def tables(report: AnyReport) -> Iterator[Table | str]:
@@ -37,6 +40,9 @@ def tables(report: AnyReport) -> Iterator[Table | str]:
         return
     if isinstance(report, OutageTimes):
         yield _outage(report)
+        return
+    if isinstance(report, SteeredReport):
+        yield _steered(report)
         return
     found = report.found
     if found.sides is not None:
@@ -96,6 +102,28 @@ def _growth(report: GrowthReport) -> str:
         f"{report.bytes_per_request:g} bytes a request, with 99% confidence at most "
         f"{report.bytes_per_request_at_most:g}."
     )
+
+
+def _steered(report: SteeredReport) -> Table:
+    table = _table(
+        "What a kept answer takes, by whether its cascade is held to a promise",
+        "Two gateways on one processor, in turns. CPU in µs a request, the audits' and the "
+        "controller's share with it; quietest: the round that cost least. Latencies in ms, the "
+        f"medians of the rounds' own. The promise was earned in {report.earned_after} requests; "
+        f"{report.audits} audits were made since.",
+        ("at once", "sent", "CPU", "quietest", "median", "p99"),
+    )
+    for each in report.lines:
+        table.add_row(
+            each.side,
+            str(each.concurrency),
+            str(each.requests),
+            f"{each.cpu_us:.0f}",
+            f"{each.cpu_us_least:.0f}",
+            f"{each.latency_ms_median:.2f}",
+            f"{each.latency_ms_p99:.2f}",
+        )
+    return table
 
 
 def _outage(times: OutageTimes) -> Table:

@@ -160,6 +160,18 @@ def test_an_outage_of_the_store_is_measured_and_loses_no_pair(
     assert report["pairs"] == 3 * 40 + 200  # and those of the warm-up
 
 
+@pytest.mark.full
+def test_a_promise_is_measured_beside_none(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--scenario", "steered", "--requests", "400", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    lines = [(each["side"], each["concurrency"]) for each in report["lines"]]
+    assert lines == [("unsteered", 1), ("steered", 1), ("unsteered", 32), ("steered", 32)]
+    assert {each["requests"] for each in report["lines"]} == {400}
+    assert all(each["latency_ms_p99"] >= each["latency_ms_median"] > 0 for each in report["lines"])
+    assert report["earned_after"] >= 300
+    assert 5 <= report["audits"] <= 60  # 2% of 1,300
+
+
 def test_limit_and_table(capsys: pytest.CaptureFixture[str]) -> None:
     # Few requests may take less than a tick of the system's clock of processor time.
     arguments = [*SHORT, "--requests", "200", "--concurrency", "1", "--scenario", "keep"]
@@ -198,6 +210,7 @@ def test_wrong_replies_are_no_measurement(
         ["--scenario", "stream", "--at-most-us", "1"],
         ["--scenario", "outage", "--at-most-us", "1"],
         ["--scenario", "export", "--at-most-us", "1"],
+        ["--scenario", "steered", "--at-most-us", "1"],
     ],
 )
 def test_numbers_out_of_range_are_refused(arguments: list[str]) -> None:
