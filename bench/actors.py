@@ -27,6 +27,7 @@ STUDENT, TEACHER = "student", "teacher"
 PAUSE_SECONDS = {STUDENT: 0.004, TEACHER: 0.011}
 SYSTEM_TOKENS = 320  # of every prompt, and in the cache from the second one on
 FAILING_SHARE = 0.004
+VERDICTS = ("yes", "no")  # with which an answer ends: the teacher's, and a student's that is wrong
 WORDS = ("the", "order", "was", "sent", "on", "its", "way", "and", "should", "arrive", "today")
 
 
@@ -138,6 +139,7 @@ def _answer(role: str, body: dict[str, Any]) -> _Answer:
     if role == TEACHER:
         longer = random.Random(f"longer {asked.number}").lognormvariate(0.2, 0.3)
     said = words(min(round(asked.tokens * longer), int(body.get("max_tokens") or 512)))
+    said[-1] = f" {VERDICTS[role == STUDENT and not asked.is_answered_well]}"
     known = evidence(asked)[: len(said)] if role == STUDENT and body.get("logprobs") else None
     return _Answer(role, said, known, SYSTEM_TOKENS + len(content) // 4)
 

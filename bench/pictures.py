@@ -22,7 +22,7 @@ from pathlib import Path
 import yaml
 
 from bench import processes, scenarios
-from bench.actors import STUDENT, TEACHER, evidence, logprob_entry, question, words
+from bench.actors import STUDENT, TEACHER, VERDICTS, evidence, logprob_entry, question, words
 from bench.processes import Pipes, StartFailed
 from bench.visitors import Incident, Script, visit
 from grafana.pictures.__main__ import OUT, draw_all
@@ -95,7 +95,7 @@ def _play(folder: Path, seconds: float, per_second: float, out: Path) -> list[Pa
             gateways=[f"http://{LOOPBACK}:{port}" for port in gateways],
             models=models,
             key=scenarios.KEY,
-            cascades=(("assistant", 0.75), ("coder", 0.25)),
+            cascades=(("assistant", 0.6), ("coder", 0.2), ("writer", 0.2)),
             seconds=seconds,
             per_second=per_second,
             incidents=(TEACHER_AWAY,),
@@ -223,7 +223,8 @@ def _record(number: int) -> dict[str, object]:
 
 
 def _write_configuration(folder: Path, models: str) -> None:
-    """Two cascades: one priced by tokens with a fitted policy, one whose GPUs are rented."""
+    """Three cascades: one priced by tokens with a fitted policy, one whose GPUs are rented and that
+    is held to a rate of escalations, and one that earns a promise of quality."""
     scenarios.write_configuration(folder, (), 0)  # the keys
     student = {"base_url": f"{models}/{STUDENT}/v1", "model": "orders-8b", "running_usage": True}
     teacher = {"base_url": f"{models}/{TEACHER}/v1", "model": "large-235b", "running_usage": True}
@@ -245,12 +246,24 @@ def _write_configuration(folder: Path, models: str) -> None:
         "student": student
         | {"version": "code-3b-2026-10", "price": {"input": 0.01, "output": 0.03}},
         "teacher": teacher | {"max_concurrent": 8, "price": _rent()},
-        "objective": {"kind": "confidence", "at_least": 0.55},
+        "objective": {"kind": "escalation_rate", "at_most": 0.3},
         "streaming": {"early_abort": True},
         "audit": {"complete_drafts": 0.2, "holdout": 0.3},
         "budget": {"usd_per_month": 2000},
     }
-    cascades = {"cascades": {"assistant": assistant, "coder": coder}}
+    writer = {
+        "student": assistant["student"],
+        "teacher": assistant["teacher"],
+        "comparator": {"kind": "label", "labels": list(VERDICTS)},
+        "objective": {
+            "kind": "quality",
+            "disagreement_at_most": 0.2,
+            "with_probability": 0.9,
+            "hold_at_most": 200,
+        },
+        "audit": {"share": 0.1, "complete_drafts": 0.5},
+    }
+    cascades = {"cascades": {"assistant": assistant, "coder": coder, "writer": writer}}
     (folder / "cascades.yaml").write_text(yaml.safe_dump(cascades))
 
 

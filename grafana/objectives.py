@@ -182,7 +182,7 @@ REGRESSIONS = Panel(
 )
 
 ESCALATIONS = "understudy_escalations_total"
-TO_STEER = 'reason!~"holdout|pinned"'
+TO_STEER = 'reason!="pinned"'
 ASKED = _target("escalation_rate")
 
 RATE = Panel(
@@ -194,8 +194,8 @@ RATE = Panel(
     lowest=0,
     dashed="target",
     meaning=Meaning(
-        reads="The teacher's answers of the hour before each point, as a share of all answers, and "
-        "dashed the share that they are to be.",
+        reads="The teacher's answers of the hour before each point, those of drafts held out among "
+        "them, as a share of all answers, and dashed the share that they are to be.",
         act="Below it: too few drafts can be bettered. Above it for hours: more is forced than the "
         "target allows; *Why drafts were not enough* in Routing says by what. Pinned requests "
         "count here, and not for the controller.",
@@ -357,7 +357,7 @@ STICKY = Panel(
         "had answered an earlier one (`conversation.sticky_turns`).",
         act="Each is a full answer of the teacher. Too many: fewer `sticky_turns`, or a policy "
         "that reads `earlier_kept` in their place.",
-        empty="No cascade remembers conversations",
+        empty="No turn of a conversation that is remembered was answered in this time",
     ),
     queries=(
         Query(

@@ -31,7 +31,7 @@ def pictures(*options: str, **environment: str) -> "subprocess.CompletedProcess[
 def test_a_short_play_is_drawn(tmp_path: Path) -> None:
     done = pictures("--minutes", "0.5", "--out", str(tmp_path))
     assert done.returncode == 0, done.stderr
-    assert len(list(tmp_path.glob("dashboard-*.png"))) == 4
+    assert len(list(tmp_path.glob("dashboard-*.png"))) == 5
 
 
 def test_without_prometheus_it_says_what_to_install(tmp_path: Path) -> None:
