@@ -95,7 +95,7 @@ def _play(folder: Path, seconds: float, per_second: float, out: Path) -> list[Pa
             gateways=[f"http://{LOOPBACK}:{port}" for port in gateways],
             models=models,
             key=scenarios.KEY,
-            cascades=(("assistant", 0.6), ("coder", 0.2), ("writer", 0.2)),
+            cascades=(("assistant", 0.5), ("coder", 0.2), ("writer", 0.3)),
             seconds=seconds,
             per_second=per_second,
             incidents=(TEACHER_AWAY,),
@@ -246,9 +246,9 @@ def _write_configuration(folder: Path, models: str) -> None:
         "student": student
         | {"version": "code-3b-2026-10", "price": {"input": 0.01, "output": 0.03}},
         "teacher": teacher | {"max_concurrent": 8, "price": _rent()},
-        "objective": {"kind": "escalation_rate", "at_most": 0.3},
+        "objective": {"kind": "escalation_rate", "at_most": 0.35},
         "streaming": {"early_abort": True},
-        "audit": {"complete_drafts": 0.2, "holdout": 0.3},
+        "audit": {"complete_drafts": 0.2, "holdout": 0.15},
         "budget": {"usd_per_month": 2000},
     }
     writer = {
@@ -257,9 +257,9 @@ def _write_configuration(folder: Path, models: str) -> None:
         "comparator": {"kind": "label", "labels": list(VERDICTS)},
         "objective": {
             "kind": "quality",
-            "disagreement_at_most": 0.2,
+            "disagreement_at_most": 0.3,
             "with_probability": 0.9,
-            "hold_at_most": 200,
+            "hold_at_most": 100,
         },
         "audit": {"share": 0.1, "complete_drafts": 0.5},
     }
