@@ -7,8 +7,6 @@ from routing.money import total_of
 from routing.steering import Sample
 from routing.vocabulary import Reason, Role
 
-_DENIED = frozenset({Ending.DEGRADED, Ending.FAILED})
-
 
 def report(account: Account) -> None:
     """Tell who steers the cascade of a request, where somebody does."""
@@ -19,7 +17,9 @@ def report(account: Account) -> None:
     pay(steered, account, fact)
     if account.standing is None or not fact.is_answered:
         return
-    steered.ended(is_escalated=fact.ending is Ending.ESCALATED, is_denied=fact.ending in _DENIED)
+    steered.ended(
+        is_escalated=fact.ending is Ending.ESCALATED, is_denied=fact.ending is Ending.DEGRADED
+    )
     merit = _merit(fact)
     sample = None
     if merit is not None:

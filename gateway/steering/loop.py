@@ -5,8 +5,10 @@ be reported waits.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from functools import partial
+from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
@@ -60,7 +62,7 @@ class SteeringLoop:
         self._saved_at: dict[str, float] = {}
         self._saved_revision: dict[str, int] = {}
         self._saved_version: dict[str, int] = {}
-        self._unsaved: set[str] = set()
+        self._unsaved: set[Path] = set()
         self._broken: set[str] = set()
 
     @asynccontextmanager
@@ -144,26 +146,30 @@ class SteeringLoop:
         is_due = now - self._saved_at.get(name, 0.0) >= SAVE_SECONDS
         if not (is_news or is_due or is_last):
             return
-        try:
-            await asyncio.to_thread(self._saved.write, name, link.content)
-        except OSError as error:
-            if name not in self._unsaved:
-                self._unsaved.add(name)
-                self._events.state_not_saved(str(self._saved.path_of(name)), error)
-            return
-        self._unsaved.discard(name)
-        self._saved_at[name], self._saved_revision[name] = now, link.state.said.revision
+        revision, path = link.state.said.revision, self._saved.path_of(name)
+        if await self._written(path, partial(self._saved.write, name, link.content)):
+            self._saved_at[name], self._saved_revision[name] = now, revision
 
     async def _save_order(self, name: str, link: Link) -> None:
         """Without a store whoever takes the order saves it, before it says that it holds."""
         if self._store is None or link.orders.version == self._saved_version.get(name, 0):
             return
+        latest, path = link.orders.latest, self._saved.order_path_of(name)
+        order = msgspec.json.encode(latest)
+        if await self._written(path, partial(self._saved.write_order, name, order)):
+            self._saved_version[name] = latest.version
+
+    async def _written(self, path: Path, write: Callable[[], None]) -> bool:
+        """Write a file, and say whether that went well; of one that cannot be, it is told once."""
         try:
-            order = msgspec.json.encode(link.orders.latest)
-            await asyncio.to_thread(self._saved.write_order, name, order)
+            await asyncio.to_thread(write)
         except OSError as error:
-            self._events.state_not_saved(str(self._saved.order_path_of(name)), error)
-        self._saved_version[name] = link.orders.version
+            if path not in self._unsaved:
+                self._unsaved.add(path)
+                self._events.state_not_saved(str(path), error)
+            return False
+        self._unsaved.discard(path)
+        return True
 
     async def _end(self) -> None:
         """What was collected is told, and the lease given back, so that nobody waits for it."""

@@ -4,13 +4,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import structlog
 from structlog.testing import LogCapture
 
 from gateway.steering.loop import SteeringLoop
 from gateway.stores.failures import failure_of
-from gateway.stores.objective_store import Asking, ObjectiveStore, SavedObjectives, Seen
+from gateway.stores.objective_store import (
+    Asking,
+    ObjectiveStore,
+    Ordered,
+    SavedObjectives,
+    Seen,
+)
 from gateway.stores.store import StoreFailed
 from gateway.stores.store_url import Address, parse_store_url
 from tests.gateway.steering.replicas import Replica
@@ -25,6 +32,12 @@ class Troubled(ObjectiveStore):
 
     async def tell(self, cascade: str, report: bytes) -> None: ...
 
+    async def order(self, cascade: str, expected: int, change: Ordered) -> tuple[bool, int]:
+        return True, change.version
+
+    async def restore(self, cascade: str, revision: int, state: bytes) -> bool:
+        return True
+
     async def look(self, cascade: str, asking: Asking) -> Seen:
         if cascade in self.errors:
             raise self.errors[cascade]
@@ -32,16 +45,18 @@ class Troubled(ObjectiveStore):
 
 
 class Heard:
-    """Remembers which cascades cannot be asked about."""
+    """Remembers which cascades cannot be asked about, and which files cannot be written."""
 
     def __init__(self, captured: LogCapture) -> None:
         self.log = structlog.wrap_logger(structlog.PrintLogger(), processors=[captured])
         self.away: list[Sequence[str]] = []
+        self.unsaved: list[str] = []
 
     def steering_changed(self, cascades: Sequence[str], _: Mapping[str, Any]) -> None:
         self.away.append(cascades)
 
-    def state_not_saved(self, *_: object) -> None: ...
+    def state_not_saved(self, path: str, _: OSError) -> None:
+        self.unsaved.append(path)
 
 
 class Rig:
@@ -83,3 +98,20 @@ async def test_each_cascade_that_cannot_be_asked_about_is_named_when_that_begins
         rig.store.errors = dict.fromkeys(errors, failed)
         await rig.loop.round()
     assert rig.heard.away == [["a"], ["a", "b"], ["b"], []]
+
+
+async def test_an_order_that_could_not_be_saved_is_said_once_and_tried_again(
+    rig: Rig, tmp_path: Path
+) -> None:
+    link = rig.loop.links["a"]
+    order, _ = link.orders.next(None, "ann", 1.0)
+    link.obey(msgspec.json.encode(order))
+    link.round_alone(1.0)
+    in_the_way = SavedObjectives(tmp_path).order_path_of("a")
+    in_the_way.mkdir()
+    for _ in range(3):
+        await rig.loop.round()
+    assert rig.heard.unsaved == [str(in_the_way)]
+    in_the_way.rmdir()
+    await rig.loop.round()
+    assert in_the_way.read_bytes() == msgspec.json.encode(order)
