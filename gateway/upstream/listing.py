@@ -39,8 +39,7 @@ async def ask_for_room(endpoint: Endpoint) -> Room | None:
 
     Raises UpstreamError and UpstreamRefused as a call to the model does.
     """
-    headers = {} if endpoint.api_key is None else {"authorization": f"Bearer {endpoint.api_key}"}
-    http = HttpClient(endpoint.base_url.rstrip("/") + "/models", headers, "GET")
+    http = HttpClient(endpoint.base_url.rstrip("/") + "/models", endpoint.authorization, "GET")
     try:
         status, reply = await http.post(b"", seconds=SECONDS, most=MAX_LISTING_BYTES)
     except NETWORK_ERRORS as failure:

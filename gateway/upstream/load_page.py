@@ -59,8 +59,7 @@ def _number(text: bytes) -> float | None:
 async def ask_for_load(endpoint: Endpoint) -> ServerLoad | None:
     """What a server's own metrics say; None where it has none, or does not answer."""
     origin = endpoint.base_url.rstrip("/").removesuffix("/v1")
-    headers = {} if endpoint.api_key is None else {"authorization": f"Bearer {endpoint.api_key}"}
-    http = HttpClient(f"{origin}/metrics", headers, "GET")
+    http = HttpClient(f"{origin}/metrics", endpoint.authorization, "GET")
     try:
         status, page = await http.post(b"", seconds=SECONDS, most=MAX_PAGE_BYTES)
     except NETWORK_ERRORS:

@@ -39,6 +39,11 @@ class Endpoint:
     timeout_seconds: float
     number: int = 0
 
+    @property
+    def authorization(self) -> dict[str, str]:
+        """The header that carries its key; none where it wants no key."""
+        return {} if self.api_key is None else {"authorization": f"Bearer {self.api_key}"}
+
 
 class OpenAIModel:
     """One model at one endpoint, with a breaker and a limit on its open calls.
@@ -60,9 +65,7 @@ class OpenAIModel:
         self._discretion = Discretion(endpoint.base_url, endpoint.api_key)
         self._clock = clock
         self._on_breaker = on_breaker
-        headers = {"content-type": "application/json"}
-        if endpoint.api_key is not None:
-            headers["authorization"] = f"Bearer {endpoint.api_key}"
+        headers = {"content-type": "application/json", **endpoint.authorization}
         # They know no limit of their own: max_concurrent refuses where a pool would queue.
         base_url = endpoint.base_url.rstrip("/")
         self._http = {

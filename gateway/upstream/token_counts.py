@@ -57,9 +57,7 @@ class _Server:
         self._dialect = endpoint.dialect
         self._seconds = min(MOST_SECONDS, endpoint.timeout_seconds)
         base = endpoint.base_url.rstrip("/")
-        headers = {"content-type": "application/json"}
-        if endpoint.api_key is not None:
-            headers["authorization"] = f"Bearer {endpoint.api_key}"
+        headers = {"content-type": "application/json", **endpoint.authorization}
         self._clients = {
             route: HttpClient(
                 (base.removesuffix(_API_VERSION) if route.is_at_root else base) + route.path,
