@@ -29,7 +29,7 @@ from gateway.renting import Rents
 from gateway.safekeeping import Safekeeping
 from gateway.sampled import Samples
 from gateway.server_facts import BreakerChanged
-from gateway.steering.config import QualityConfig
+from gateway.steering.config import needs_turns
 from gateway.stores.lease_store import LeaseStore
 from gateway.stores.sealing import Sealer
 from gateway.stores.store_url import StoreUrl
@@ -156,11 +156,12 @@ class Workshop:
 
 def _talks(loaded: LoadedCascade) -> Talks:
     """What knows a cascade's conversations, whatever the policy reads: where turns are to stick, or
-    where a promise counts them as one."""
-    wanted = loaded.config.conversation
-    is_promise = isinstance(loaded.config.objective, QualityConfig)
+    where its objective rests on them."""
+    wanted, price = loaded.config.conversation, loaded.config.teacher.price
     memory = Memory(wanted.idle_seconds)
-    is_wanted = is_promise or wanted.sticky_turns > 0
+    is_wanted = wanted.sticky_turns > 0 or needs_turns(
+        loaded.config.objective, None if price is None else price.price()
+    )
     return Talks(loaded.name, wanted.sticky_turns, memory, is_wanted=is_wanted)
 
 

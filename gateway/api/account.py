@@ -40,7 +40,8 @@ class Account:
     ``is_draft_awaited``: the rest of its draft is being written off the path.
     ``recording`` notes an answer that is to be stored.  ``permit`` is None where its key has no
     limits.  ``standing`` is what was in force when it came, None where nobody steers the cascade;
-    ``spending`` what it takes of a hard cap;
+    ``cost_pico`` what asking the teacher was expected to cost then, for all that depends on it,
+    and ``spending`` what it takes of a hard cap;
     ``terms`` are those on which it is learnt from, None where it is not; ``is_own`` says that it
     said itself how it is to be answered.  ``conversation`` is the id of
     that of which it is a ``turn``, None where it stands alone, or nobody wants to know.
@@ -69,6 +70,7 @@ class Account:
     permit: Permit | None = None
     recording: Recording | None = None
     standing: Standing | None = None
+    cost_pico: int | None = None
     spending: Portion | None = None
     terms: Terms | None = None
     is_own: bool = False
@@ -157,8 +159,8 @@ class Account:
         if self.served is not None:
             self.legs.trace.admitted(self.served.cascade.name)
             self.ratios = self.served.learner.ratios
-            if self.served.steered is not None and self.chat is not None:
-                self.spending = self.served.steered.spending(len(self.chat.body))
+            if self.served.steered is not None:
+                self.spending = self.served.steered.spending(self.cost_pico)
                 self.legs.spending = self.spending
             self.legs.is_drawn = bool(self.holdout) and self.context.dice() < self.holdout
             if self.standing is not None or self.served.audits.share:

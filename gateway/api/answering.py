@@ -147,10 +147,10 @@ class _Exchange:
         wish = wish_of(scope, chat, named, account.tenant)
         refuse_foreign_ids(chat, incumbent, wish)
         await context.aside.for_body(body, partial(incumbent.admission.check, chat))
+        if incumbent.is_remembering:
+            await begin_turn(account, chat, incumbent, scope)
         incumbent, _ = find_cascade(context, account.tenant, chat)  # another by now, perhaps
         served = assign(account, chat, incumbent, scope, wish)
-        if served.is_remembering:
-            served = await begin_turn(account, chat, served, scope)
         asked = recorded(asked, account)
         await reserve(account, chat, served)
         account.admit()

@@ -1,5 +1,6 @@
 """Whose student a request gets: said once, when it is admitted, and true for all its life."""
 
+from dataclasses import replace
 from fractions import Fraction
 
 from starlette.types import Scope
@@ -12,13 +13,14 @@ from gateway.wire.chat import Chat
 from gateway.wire.controls import Wish
 from gateway.wire.conversation import CONVERSATION_HEADER
 from gateway.wire.session import SESSION_HEADER, session_of
+from routing.conversation import NO_PAST, NOTHING_SAID
 from routing.rollout import Arm
 
 _HEADERS = (SESSION_HEADER.encode(), CONVERSATION_HEADER.encode())
 
 
 def assign(account: Account, chat: Chat, incumbent: Served, scope: Scope, wish: Wish) -> Served:
-    """The student, policy and all that go with it, for this request.
+    """The student, policy and all that go with it, for this request, whose turn is known by now.
 
     One that says itself how it is to be answered is no part of a trial, and no draft of it is held
     out: it would tell of itself, and not of what the policy does.
@@ -34,10 +36,14 @@ def assign(account: Account, chat: Chat, incumbent: Served, scope: Scope, wish: 
             account.arm = trial.rollout.arm_of(session_of(chat, named_in(scope)), now)
     if account.arm is Arm.CANDIDATE and trial is not None:
         served = trial.candidate
-    elif served.steered is not None and not wish.is_any and account.arm is Arm.INCUMBENT:
-        account.standing = served.steered.standing
-        steered = served.steered
-        served = steered.applied(served, steered.cascade_for(served.cascade, chat))
+    talk = NOTHING_SAID if account.turn is None else account.turn.talk
+    if (steered := served.steered) is not None:
+        account.cost_pico = steered.costs.expected(len(chat.body), talk)
+        if not wish.is_any and account.arm is Arm.INCUMBENT:
+            account.standing = steered.standing
+            served = steered.applied(served, account.cost_pico)
+    if (past := talk.past) is not NO_PAST:
+        served = replace(served, cascade=replace(served.cascade, past=past))
     account.served = served
     served.standing.open_requests += 1
     return served

@@ -100,7 +100,7 @@ class Served:
             return False
         if talks.is_wanted or self.cascade.policy.is_past_read:
             return True
-        if self.steered is not None and self.steered.is_promise:  # by an order, not by the file
+        if self.steered is not None and self.steered.needs_turns:  # by an order, not by the file
             return True
         return trial is not None and trial.candidate.cascade.policy.is_past_read
 

@@ -4,7 +4,6 @@ Nothing here is asked of cascades that do without.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 
 from starlette.types import Scope
@@ -17,31 +16,27 @@ from gateway.facts import Ending, RequestSettled
 from gateway.wire.chat import Chat
 from gateway.wire.completion import Completion, calls_in, read_completion
 from gateway.wire.conversation import Words, id_given, words_of
-from routing.conversation import NO_PAST, Turn, Whose
+from routing.conversation import Turn, Whose
 from routing.vocabulary import Handover, Reason, Role
 
 # With these the teacher answers, and nobody found that the draft is not enough.
 _UNDECIDED = frozenset({None, Reason.PINNED, Reason.HOLDOUT, Reason.STICKY})
 
 
-async def begin_turn(account: Account, chat: Chat, served: Served, scope: Scope) -> Served:
-    """Find out which conversation a request goes on with; the cascade as that has it answered."""
+async def begin_turn(account: Account, chat: Chat, served: Served, scope: Scope) -> None:
+    """Find out which conversation a request goes on with."""
     talks = served.talks
     if talks is None:
-        return served
+        return
     context, tenant = account.context, account.tenant
     whose = talks.whose(None if tenant is None else tenant.name)
     look = partial(_told_by, chat, named_in(scope), whose)
     told = await context.aside.for_body(chat.body, look)
     if told is None:
-        return served
+        return
     turn = account.turn = talks.begin(told, context.clock())
     if turn.conversation is not None:
         account.conversation = turn.conversation.hex()
-    past = turn.talk.past
-    if past is not NO_PAST:
-        served = account.served = replace(served, cascade=replace(served.cascade, past=past))
-    return served
 
 
 def _told_by(chat: Chat, named: str | None, whose: Whose) -> bytes | Words | None:

@@ -23,8 +23,8 @@ def report(account: Account) -> None:
     merit = _merit(fact)
     sample = None
     if merit is not None:
-        sample = Sample(merit, steered.costs.expected(len(account.chat.body)))
-    steered.answered(sample, account.conversation)
+        sample = Sample(merit, account.cost_pico)  # what it was decided by, not what is known now
+    steered.answered(sample, account.conversation if steered.is_promise else None)
 
 
 def pay(steered: Steered, account: Account, fact: RequestSettled) -> None:

@@ -10,6 +10,7 @@ from gateway.config_file import ConfigError
 from gateway.prices import UsdPerHour
 from gateway.sections import Section
 from routing.gpu_time import pico_per_hour
+from routing.money import Price
 from routing.pacing_goal import LEAST_CAP
 
 _Int = Annotated[int, Strict()]
@@ -84,6 +85,16 @@ class QualityConfig(Section):
 
 SteeredConfig = RateConfig | SpendConfig | QualityConfig
 ObjectiveConfig = Annotated[ConfidenceConfig | SteeredConfig, Field(discriminator="kind")]
+
+
+def needs_turns(objective: ConfidenceConfig | SteeredConfig | None, price: Price | None) -> bool:
+    """Whether it matters which conversation a request goes on with, by the teacher's price.
+
+    A promise counts them; a spend pays less for what the teacher has in its cache of one.
+    """
+    if isinstance(objective, SpendConfig):
+        return price is not None and price.cached_input < price.input
+    return isinstance(objective, QualityConfig)
 
 
 def refuse_hopeless(

@@ -8,13 +8,13 @@ from gateway.answer import Cascade
 from gateway.audits.purse import Purse
 from gateway.ports import Clock
 from gateway.steering.aim import Aim
-from gateway.steering.config import QualityConfig
-from gateway.wire.chat import Chat
+from gateway.steering.config import QualityConfig, needs_turns
 from routing.cap import CapBucket
-from routing.money import Price, Usage, cost_of
+from routing.conversation import NOTHING_SAID, Talk
+from routing.money import Price, Usage
 from routing.pressure import eased
 from routing.steering import KEEP_NOTHING, Grade, Report, Sample, Standing
-from routing.vocabulary import Threshold
+from routing.vocabulary import Role, Threshold
 
 # A report holds so much; beyond that samples are drawn from all, and grades are lost.
 MOST_SAMPLES = 200
@@ -37,18 +37,23 @@ S = TypeVar("S", bound=_Serving)
 
 
 class Costs:
-    """What an escalation is expected to cost: by the length of the request and the usual answer."""
+    """What an escalation is expected to cost: by the length of the request, by what of it the
+    teacher has in its cache, and by the usual answer.  ``price`` is the teacher's."""
 
     def __init__(self, price: Price | None) -> None:
-        self._price = price
+        self.price = price
         self._seen = 0
         self._output = float(FIRST_OUTPUT_TOKENS)
         self._bytes_per_token = BYTES_PER_TOKEN
         self._pico: float | None = None
 
-    def expected(self, size: int) -> int | None:
-        """In pico-dollars, of a request of so many bytes; None where nobody knows."""
-        found = cost_of(Usage(int(size / self._bytes_per_token), int(self._output)), self._price)
+    def expected(self, size: int, talk: Talk = NOTHING_SAID) -> int | None:
+        """In pico-dollars, of a request of so many bytes that goes on with this conversation.
+
+        None where nobody knows.
+        """
+        read, written = int(size / self._bytes_per_token), int(self._output)
+        found = talk.cost(Role.TEACHER, read, written, self.price)
         if found is None and self._pico is not None:
             return int(self._pico)
         return found
@@ -96,9 +101,10 @@ class Steered:
     """A cascade that a controller holds to an objective.
 
     ``standing`` is what is in force, for the student of ``subject``; ``is_promise``: it is of a
-    promise, which counts conversations; ``audited_pico`` is what audits took since the process
-    began.  Under the teacher's ``pressure``, in [0, 1], the threshold of a rate or spend gives way;
-    a promise's cannot, for less merit was never certified.
+    promise, which counts conversations; ``needs_turns``: it matters which one a request goes on
+    with.  ``audited_pico`` is what audits took since the process began.  Under the teacher's
+    ``pressure``, in [0, 1], the threshold of a rate or spend gives way; a promise's cannot, for
+    less merit was never certified.
     """
 
     def __init__(self, aim: Callable[[], Aim], costs: Costs, purse: Purse, world: World) -> None:
@@ -111,10 +117,8 @@ class Steered:
         self._world = world
         self._clock = world.clock
         self._bucket: CapBucket | None = None
-        self._base: Cascade | None = None
-        self._steps: dict[float, Cascade] = {}
-        self._serving: object = None
-        self._applied: dict[float, Any] = {}
+        self._base: object = None
+        self._steps: dict[float, Any] = {}
         self._sequence = 0
         self._clear()
         first = aim()
@@ -129,7 +133,9 @@ class Steered:
     def follow(self, standing: Standing, subject: str) -> None:
         """Have this hold for all requests to that student that come from now on."""
         self.standing, self.subject = standing, subject
-        self.is_promise = isinstance(self._aim().objective, QualityConfig)
+        objective = self._aim().objective
+        self.is_promise = isinstance(objective, QualityConfig)
+        self.needs_turns = needs_turns(objective, self.costs.price)
         if standing.cap_pico is None:
             self._bucket = None
             return
@@ -138,48 +144,38 @@ class Steered:
         part = standing.shares.get(self._world.replica)
         self._bucket.agree(standing.cap_pico, part, self._clock())
 
-    def cascade_for(self, cascade: Cascade, chat: Chat) -> Cascade:
-        """The cascade as the standing has it answer this request."""
-        if cascade is not self._base:
-            self._base, self._steps = cascade, {}
+    def applied(self, served: S, cost_pico: int | None) -> S:
+        """Whatever serves, as the standing has it answer a request whose escalation costs so much.
+
+        Made once for each policy: to make it anew for each request would cost more than all else
+        that steering takes of it.
+        """
+        if served is not self._base:
+            self._base, self._steps = served, {}
         standing = self.standing
         least = standing.threshold
         if standing.per_usd is not None:
-            least = standing.least_merit(self.costs.expected(len(chat.body)))
+            least = standing.least_merit(cost_pico)
         if self.pressure and not self.is_promise:
             least = eased(least, self.pressure, floor=0.0)
         if least is not standing.threshold and least != KEEP_NOTHING:
             least = round(least * STEPS) / STEPS
-        found = self._steps.get(least)
+        found: S | None = self._steps.get(least)
         if found is None:
             if len(self._steps) >= MOST_POLICIES:
                 self._steps.clear()
-            policy = cascade.policy.with_threshold(Threshold(least))
-            found = self._steps[least] = replace(cascade, policy=policy)
-        return found
-
-    def applied(self, served: S, cascade: Cascade) -> S:
-        """Whatever serves, with this cascade in the place of its own: made once for each policy.
-
-        To make it anew for each request would cost more than all else that steering takes of it.
-        """
-        if served is not self._serving:
-            self._serving, self._applied = served, {}
-        least = cascade.policy.threshold.value
-        found = self._applied.get(least)
-        if found is None or found.cascade is not cascade:
-            if len(self._applied) >= MOST_POLICIES:
-                self._applied.clear()
-            found = self._applied[least] = replace(served, cascade=cascade)  # type: ignore[type-var]
+            policy = served.cascade.policy.with_threshold(Threshold(least))
+            cascade = replace(served.cascade, policy=policy)
+            found = self._steps[least] = replace(served, cascade=cascade)  # type: ignore[type-var]
         return found
 
     # --- money
 
-    def spending(self, size: int) -> "Portion | None":
-        """What a request of so many bytes takes of the cap for the teacher; None without a cap."""
+    def spending(self, cost_pico: int | None) -> "Portion | None":
+        """What an escalation that costs so much takes of the cap; None without a cap."""
         if self._bucket is None:
             return None
-        return Portion(self._bucket, self.costs.expected(size) or 0, self._clock)
+        return Portion(self._bucket, cost_pico or 0, self._clock)
 
     @property
     def cap_left(self) -> float | None:

@@ -18,6 +18,7 @@ class FakeSteering:
     standing: Standing = KEEPING
     has_money: bool = True
     is_promise: bool = False
+    needs_turns: bool = False
     grades: list[Grade] = field(default_factory=list)
     spent_pico: int = 0
 
@@ -30,13 +31,10 @@ class FakeSteering:
     def grade(self, grade: Grade) -> None:
         self.grades.append(grade)
 
-    def cascade_for(self, cascade: Any, _: object) -> Any:
-        return cascade
-
     def applied(self, served: Any, _: object) -> Any:
         return served
 
-    def spending(self, _: int) -> None:
+    def spending(self, _: object) -> None:
         """There is no cap."""
 
     def check(self) -> None: ...
@@ -51,7 +49,7 @@ class FakeSteering:
     def costs(self) -> "FakeSteering":
         return self
 
-    def expected(self, _: int) -> None:
+    def expected(self, *_: object) -> None:
         """Nobody knows."""
 
     def learn(self, *_: object) -> None: ...

@@ -171,3 +171,16 @@ def test_nothing_warm_makes_a_turn_dearer_and_no_more_is_warm_than_it_reads(
     assert cold is not None
     assert known is not None
     assert cold - known == min(warm, read) * (PRICE.input - PRICE.cached_input)
+
+
+@given(TOKENS, TOKENS, TOKENS, TOKENS, st.integers(0, 10**6), st.integers(0, 10**6))
+def test_the_more_a_model_has_read_the_less_a_turn_costs_down_to_what_it_writes(
+    some: int, more: int, read: int, written: int, cached: int, dearer: int
+) -> None:
+    price = Price(cached + dearer, cached, 3, 3)
+    costs = [
+        Talk(teacher_read=warm).cost(Role.TEACHER, read, written, price)
+        for warm in (some + more, some, 0)
+    ]
+    least, middle, cold = (cost for cost in costs if cost is not None)
+    assert 3 * written <= least <= middle <= cold == (cached + dearer) * read + 3 * written

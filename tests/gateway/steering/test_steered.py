@@ -6,16 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from gateway.answer import Cascade
+from gateway.api.context import Served
 from gateway.audits.purse import Purse
 from gateway.steering import steered as module
 from gateway.steering.aim import Aim
 from gateway.steering.config import QualityConfig, RateConfig, SpendConfig, SteeredConfig
 from gateway.steering.steered import Costs, Steered, World
+from routing.conversation import Talk
 from routing.money import PICO_PER_USD, Price, Usage
 from routing.steering import KEEP_NOTHING, Grade, Sample, Standing
 from routing.vocabulary import Confidence, Threshold
-from tests.fakes.calls import asked
 from tests.fakes.serving import cascade_document, load_gateway
 
 RATE = RateConfig(kind="escalation_rate", at_most=0.25)
@@ -23,6 +23,7 @@ QUALITY = QualityConfig(kind="quality", disagreement_at_most=0.05, with_probabil
 SPEND = SpendConfig(kind="spend", usd_per_hour=Decimal(12), cap_usd_per_hour=Decimal(20))
 MICRO = PICO_PER_USD // 10**6
 PRICE = Price(MICRO, MICRO, 2 * MICRO, 2 * MICRO)
+CACHED = replace(PRICE, cached_input=MICRO // 10)
 CAP = 20 * PICO_PER_USD
 
 
@@ -39,10 +40,10 @@ class Bench:
 
 
 @pytest.fixture(scope="module")
-def cascade(tmp_path_factory: pytest.TempPathFactory) -> Cascade:
-    folder: Path = tmp_path_factory.mktemp("cascade")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Served:
+    folder: Path = tmp_path_factory.mktemp("served")
     gateway = load_gateway(folder, cascade_document("http://s", "http://t"))
-    return gateway.context.served["assistant"].cascade
+    return gateway.context.served["assistant"]
 
 
 def test_nothing_is_kept_before_a_promise_is_earned() -> None:
@@ -57,64 +58,64 @@ def test_rate_and_spend_begin_with_the_threshold_of_the_policy() -> None:
     )
 
 
-def test_a_standing_makes_one_policy_for_all_its_requests(cascade: Cascade) -> None:
+def test_a_standing_makes_one_policy_for_all_its_requests(served: Served) -> None:
     steered = Bench().steered
     steered.follow(Standing(1, 0, 0.7), "student-1")
-    first, again = (steered.cascade_for(cascade, asked()) for _ in range(2))
+    first, again = (steered.applied(served, None) for _ in range(2))
     assert first is again
-    assert first.policy.threshold == Threshold(0.7)
+    assert first.cascade.policy.threshold == Threshold(0.7)
     steered.follow(Standing(2, 0, KEEP_NOTHING), "student-1")
-    assert not steered.cascade_for(cascade, asked()).policy.threshold.admits(Confidence(1.0))
+    assert not steered.applied(served, None).cascade.policy.threshold.admits(Confidence(1.0))
 
 
-def test_a_rate_gives_way_to_a_pressed_teacher_in_steps(cascade: Cascade) -> None:
+def test_a_rate_gives_way_to_a_pressed_teacher_in_steps(served: Served) -> None:
     steered = Bench().steered
     steered.follow(Standing(1, 0, 0.7), "student-1")
     found = []
     for steered.pressure in (0.0, 0.1, 0.5, 1.0):
-        found.append(steered.cascade_for(cascade, asked()).policy.threshold.value)
+        found.append(steered.applied(served, None).cascade.policy.threshold.value)
     assert found[0] == 0.7
     assert found == sorted(found, reverse=True)
     assert found[-1] == 0.0
     assert all(least * module.STEPS % 1 == 0 for least in found[1:])
     steered.follow(Standing(2, 0, KEEP_NOTHING), "student-1")
-    assert steered.cascade_for(cascade, asked()).policy.threshold.keeps_nothing
+    assert steered.applied(served, None).cascade.policy.threshold.keeps_nothing
 
 
-def test_a_promise_does_not_give_way(cascade: Cascade) -> None:
+def test_a_promise_does_not_give_way(served: Served) -> None:
     steered = Bench(QUALITY).steered
     steered.follow(Standing(1, 0, 0.7), "student-1")
     steered.pressure = 1.0
-    assert steered.cascade_for(cascade, asked()).policy.threshold == Threshold(0.7)
+    assert steered.applied(served, None).cascade.policy.threshold == Threshold(0.7)
 
 
-def test_another_policy_of_the_student_is_taken_up_with_the_same_standing(cascade: Cascade) -> None:
+def test_another_policy_of_the_student_is_taken_up_with_the_same_standing(served: Served) -> None:
     steered = Bench().steered
     steered.follow(Standing(1, 0, 0.7), "student-1")
-    steered.cascade_for(cascade, asked())
-    other = replace(cascade, name="other")
-    assert steered.cascade_for(other, asked()).name == "other"
+    steered.applied(served, None)
+    other = replace(served, cascade=replace(served.cascade, name="other"))
+    assert steered.applied(other, None).cascade.name == "other"
 
 
-def test_the_dearer_an_escalation_the_less_sure_a_draft_must_be(cascade: Cascade) -> None:
+def test_the_dearer_an_escalation_the_less_sure_a_draft_must_be(served: Served) -> None:
     steered = Bench().steered
     steered.follow(Standing(1, 0, 0.8, per_usd=1_500.0), "student-1")
     short, long = (
-        steered.cascade_for(cascade, asked(messages=[{"role": "user", "content": "x" * size}]))
-        for size in (10, 4_000)
+        steered.applied(served, steered.costs.expected(size)).cascade.policy.threshold.value
+        for size in (60, 4_000)
     )
-    assert long.policy.threshold.value < short.policy.threshold.value
-    assert short.policy.threshold.value * module.STEPS % 1 == 0
+    assert long < 0.8 < short
+    assert short * module.STEPS % 1 == 0
 
 
 def test_the_policies_of_single_requests_are_bounded(
-    cascade: Cascade, monkeypatch: pytest.MonkeyPatch
+    served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "MOST_POLICIES", 2)
     steered = Bench().steered
     for least in (0.1, 0.2, 0.3):
         steered.follow(Standing(1, 0, least), "student-1")
-        assert steered.cascade_for(cascade, asked()).policy.threshold.value == least
+        assert steered.applied(served, None).cascade.policy.threshold.value == least
         assert len(steered._steps) <= 2
 
 
@@ -170,7 +171,7 @@ def test_without_a_cap_nothing_is_taken_for_the_teacher() -> None:
 
 
 def test_a_cap_whose_part_nobody_said_is_spent_by_nobody() -> None:
-    portion = Bench(SPEND).steered.spending(100)
+    portion = Bench(SPEND).steered.spending(300)
     assert portion is not None
     assert not portion.take()
 
@@ -188,8 +189,7 @@ def test_a_part_of_a_cap_fills_over_time_and_is_taken_once_a_request() -> None:
     assert portion is not None
     assert portion.take()
     assert portion.take()
-    expected = bench.steered.costs.expected(400)
-    assert bench.steered.cap_left == left - (expected or 0)
+    assert bench.steered.cap_left == left - 400
     # It took less: the rest comes back.
     bench.steered.paid(100, 100, portion.taken)
     assert bench.steered.cap_left == left - 100
@@ -202,6 +202,41 @@ def test_what_an_escalation_costs_is_learnt_from_those_before() -> None:
         costs.learn(4_000, Usage(input=2_000, output=1_000), None)
     after = costs.expected(4_000) or 0
     assert before < after == pytest.approx((2_000 + 2 * 1_000) * PICO_PER_USD / 10**6, rel=0.02)
+
+
+def test_what_a_teacher_has_read_costs_less_to_read_again() -> None:
+    costs = Costs(CACHED)
+    cold = costs.expected(4_000)
+    assert cold is not None
+    warm = costs.expected(4_000, Talk(student_read=999, teacher_read=600))
+    assert warm == cold - 600 * (MICRO - MICRO // 10)
+    all_of_it = costs.expected(4_000, Talk(teacher_read=1_000))
+    assert all_of_it == costs.expected(4_000, Talk(teacher_read=5_000)) == cold - 900 * MICRO
+
+
+def test_where_cached_tokens_have_no_price_of_their_own_nothing_is_cheaper() -> None:
+    read = Talk(teacher_read=600)
+    assert Costs(PRICE).expected(4_000, read) == Costs(PRICE).expected(4_000)
+    assert Costs(None).expected(4_000, read) is None
+
+
+@pytest.mark.parametrize(
+    ("objective", "price", "needs"),
+    [
+        (QUALITY, None, True),
+        (SPEND, CACHED, True),
+        (SPEND, PRICE, False),
+        (SPEND, None, False),
+        (RATE, CACHED, False),
+    ],
+)
+def test_turns_are_asked_about_where_something_rests_on_them(
+    objective: SteeredConfig, price: Price | None, needs: bool
+) -> None:
+    bench = Bench(RATE, price)
+    bench.objective = objective
+    bench.steered.follow(Standing(1, 0, 0.7), "student-1")
+    assert bench.steered.needs_turns is needs
 
 
 def test_without_a_price_what_was_billed_says_what_an_escalation_costs() -> None:
