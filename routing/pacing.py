@@ -219,7 +219,7 @@ class Pacer:
         return (1.0 - least * each, 1.0 / each) if least * each < 1.0 else (0.0, least)
 
     def _line(self, threshold: float, per_usd: float | None, now: float) -> str:
-        hour, minute = self.book.last_hour(now), self.book.last_minute(now)
+        hour = self.book.last_hour(now)
         if isinstance(self.goal, SpendGoal):
             usd = self.goal.pico_per_hour / PICO_PER_USD
             parts = [f"spend: ${usd:,.2f}/h, last hour ${hour.spent:,.2f}"]
@@ -229,10 +229,14 @@ class Pacer:
         keep = f"keep from {threshold:.3g}" if threshold != KEEP_NOTHING else "keep nothing"
         price = f" at ${1.0 / per_usd:.3g} an escalation" if per_usd and threshold else ""
         parts.append(f"{keep}{price}")
-        parts.append(
-            f"{minute.escalated:,.0f} of {minute.requests:,.0f} escalated in the last minute"
-        )
-        return ", ".join([*parts, *self._missing()])
+        return ", ".join([*parts, self._last_minute(now), *self._missing()])
+
+    def _last_minute(self, now: float) -> str:
+        minute = self.book.last_minute(now)
+        if minute.requests:
+            return f"{minute.escalated:,.0f} of {minute.requests:,.0f} escalated in the last minute"
+        is_known = any(at < floor(now) // 60 for at in self.book.minutes)
+        return "no requests in the last minute" if is_known else "less than a minute seen yet"
 
     def _missing(self) -> list[str]:
         demand = self.demand

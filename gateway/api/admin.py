@@ -102,6 +102,7 @@ class Admin:
                 "objective": None,
                 "threshold": _number(served.cascade.policy.threshold.value),
                 "line": "the policy's threshold, or that of the file, holds",
+                "missing": [],
             }
         return shown | self._steered(served, link)
 
@@ -159,15 +160,14 @@ def _version(request: Request) -> int:
     return int(said)
 
 
-def _missing(told: Mapping[str, Any] | None, link: Link) -> Any:
-    """What stands between a cascade and its objective; None where nothing does."""
-    missing, steered = None if told is None else told.get("missing"), link.steered
+def _missing(told: Mapping[str, Any] | None, link: Link) -> list[str]:
+    """What stands between a cascade and its objective: nothing, or one thing or several."""
+    missing, steered = [] if told is None else list(told["missing"]), link.steered
     if steered.is_promise and not steered.may_audit():
-        money = (
+        missing.append(
             "money for audits: audit.usd_per_hour is spent in this replica, and a student that "
             "gets worse is not noticed meanwhile"
         )
-        return f"{missing}; {money}" if missing else money
     return missing
 
 

@@ -240,6 +240,16 @@ def test_a_line_says_which_rule_holds_and_by_which_numbers() -> None:
     assert "an escalation" not in rate
 
 
+def test_a_line_counts_no_minute_that_nobody_saw() -> None:
+    street = Street(new_pacer(SEVENTH, "student-1", START))
+    untold = ["less than a minute seen yet", "0 of 50 drafts seen to begin with"]
+    assert street.pacer.standing.line.split(", ")[3:] == untold
+    assert street.runs(5).standing.line.split(", ")[3:] == untold[:1]
+    street.runs(120)
+    street.judged = 0
+    assert "no requests in the last minute" in street.runs(180).standing.line
+
+
 def test_what_is_shown_is_what_was_counted() -> None:
     street = Street(new_pacer(TWELVE, "student-1", START))
     shown = street.runs(120).shown()

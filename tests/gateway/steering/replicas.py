@@ -50,7 +50,7 @@ class Counter:
         }
 
     def shown(self) -> Mapping[str, object]:
-        return {"missing": None}
+        return {"missing": []}
 
 
 @dataclass(frozen=True)
