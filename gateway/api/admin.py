@@ -82,8 +82,9 @@ class Admin:
         link = self._ordering.links.get(name)
         if link is None:
             raise NotServed(
-                "Nobody steers this cascade: give it an objective of the kind quality, "
-                "escalation_rate or spend in the gateway's configuration first.",
+                "Nobody steers this cascade: its objective is the policy's threshold, or a "
+                "confidence. Write quality, escalation_rate or spend into the gateway's "
+                "configuration and start it again; from then on the objective is changed here.",
                 param="cascade",
             )
         return link

@@ -41,7 +41,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     ]
     keys.write_text(yaml.safe_dump({"keys": entries}))
     settings = {"keys_file": keys}
-    others: dict[str, Any] = {"writer": {}}
+    others: dict[str, Any] = {"writer": {}, "policy": {"objective": None}}
     cascade = {"objective": RATE, "audit": {"share": 0.1, "usd_per_hour": 1}}
     with stage(folder, cascade=cascade, settings=settings, others=others) as scene:
         yield scene
@@ -85,8 +85,8 @@ def refused(reply: httpx.Response, status: int, code: str) -> str:
 
 def test_all_cascades_are_shown_with_what_they_are_held_to(scene: Stage) -> None:
     shown = scene.client.get("/admin/cascades").json()["cascades"]
-    assert [each["cascade"] for each in shown] == ["assistant", "writer"]
-    steered, own = shown
+    assert [each["cascade"] for each in shown] == ["assistant", "policy", "writer"]
+    steered, _, own = shown
     assert steered["objective"] == RATE
     assert steered["is_in_force"] is True
     assert steered["line"].startswith("rate: at most 25.0%")
@@ -212,8 +212,11 @@ def test_what_is_nested_without_an_end_is_refused(scene: Stage) -> None:
 
 
 def test_a_cascade_that_nobody_steers_has_no_objective_to_change(scene: Stage) -> None:
-    reply = put(scene, RATE, at="/admin/cascades/writer/objective")
-    assert "Nobody steers" in refused(reply, 404, "model_not_supported")
+    for name in ("writer", "policy"):  # a confidence, and none
+        reply = put(scene, RATE, at=f"/admin/cascades/{name}/objective")
+        message = refused(reply, 404, "model_not_supported")
+        assert "Nobody steers" in message
+        assert "configuration and start it again" in message
     refused(put(scene, RATE, at="/admin/cascades/none/objective"), 404, "model_not_found")
     refused(scene.client.get("/admin/cascades/none"), 404, "model_not_found")
 
