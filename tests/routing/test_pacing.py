@@ -1,6 +1,7 @@
 import json
 import random
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 
@@ -43,11 +44,13 @@ class Street:
             deferred = [each for each in samples if self._is_deferred(each)]
             asks = len(deferred) + self.forced
             escalated = 0 if self.is_teacher_away else asks
-            cost = escalated * (2 * MILLI)
+            cost = 0 if self.is_teacher_away else sum(map(self._paid, deferred))
+            cost += min(escalated, self.forced) * (2 * MILLI)
             report = Report(
                 "a", self.second, float(BEGINNING + self.second), 1.0,
                 judged=self.judged, forced=self.forced, escalated=escalated,
-                denied=asks - escalated, spent_pico=cost, escalated_pico=cost, samples=samples,
+                denied=asks - escalated, spent_pico=cost, escalated_pico=cost,
+                samples=[self._told(each) for each in samples],
             )  # fmt: skip
             self.requests += self.judged + self.forced
             self.escalated, self.spent = self.escalated + escalated, self.spent + cost
@@ -56,6 +59,12 @@ class Street:
 
     def _draft(self) -> Sample:
         return Sample(self.generator.random(), self.cost)
+
+    def _paid(self, draft: Sample) -> int:
+        return 2 * MILLI
+
+    def _told(self, draft: Sample) -> Sample:
+        return draft
 
     def _is_deferred(self, draft: Sample) -> bool:
         return draft.merit < self.pacer.standing.least_merit(draft.cost_pico)
@@ -93,6 +102,43 @@ def test_a_spend_is_held_whatever_was_expected(cost: int | None) -> None:
     spent = street.spent
     street.runs(600)
     assert (street.spent - spent) / PICO_PER_USD == pytest.approx(2.0, rel=0.02)
+
+
+class WarmStreet(Street):
+    """The teacher has read the conversations of every other draft, which then cost a third.
+
+    ``is_told``: the controller hears of the costs that its threshold is applied to.
+    """
+
+    is_told = True
+    drafts = 0
+
+    def _draft(self) -> Sample:
+        self.drafts += 1
+        return replace(super()._draft(), cost_pico=(MILLI, 3 * MILLI)[self.drafts % 2])
+
+    def _paid(self, draft: Sample) -> int:
+        return draft.cost_pico or 0
+
+    def _told(self, draft: Sample) -> Sample:
+        return draft if self.is_told else replace(draft, cost_pico=3 * MILLI)
+
+
+def test_what_is_warm_is_expected_to_cost_what_it_does() -> None:
+    street = WarmStreet(new_pacer(TWELVE, "student-1", START))
+    street.runs(300)
+    spent = street.spent
+    pacer = street.runs(600)
+    assert (street.spent - spent) / PICO_PER_USD == pytest.approx(2.0, rel=0.02)
+    assert pacer.demand.off == pytest.approx(1.0, abs=0.03)
+    standing = pacer.standing
+    assert standing.least_merit(MILLI) > standing.least_merit(3 * MILLI)
+
+
+def test_costs_that_are_told_otherwise_than_they_decide_mislead_the_controller() -> None:
+    street = WarmStreet(new_pacer(TWELVE, "student-1", START))
+    street.is_told = False
+    assert abs(street.runs(900).demand.off - 1.0) > 0.2
 
 
 def test_five_times_the_traffic_moves_the_threshold_within_seconds() -> None:
