@@ -3,7 +3,7 @@
 from fractions import Fraction
 from typing import Annotated, Literal
 
-from pydantic import Field, Strict, model_validator
+from pydantic import Field, Strict, WithJsonSchema, model_validator
 
 from gateway.audits.config import AuditConfig
 from gateway.config_file import ConfigError
@@ -15,6 +15,13 @@ from routing.pacing_goal import LEAST_CAP
 
 _Int = Annotated[int, Strict()]
 _Float = Annotated[float, Strict()]
+# Nobody spends more, and what steers counts in floats.
+MOST_USD_PER_HOUR = 10**9
+_Spent = Annotated[
+    UsdPerHour,
+    Field(le=MOST_USD_PER_HOUR),
+    WithJsonSchema({"type": "number", "exclusiveMinimum": 0, "maximum": MOST_USD_PER_HOUR}),
+]
 
 
 class ConfidenceConfig(Section):
@@ -35,8 +42,8 @@ class SpendConfig(Section):
     """So much an hour for all that the cascade costs, and never more than the cap."""
 
     kind: Literal["spend"]
-    usd_per_hour: UsdPerHour
-    cap_usd_per_hour: UsdPerHour | None = None
+    usd_per_hour: _Spent
+    cap_usd_per_hour: _Spent | None = None
 
     @model_validator(mode="after")
     def _leaves_room(self) -> "SpendConfig":

@@ -191,6 +191,7 @@ def test_who_does_not_know_what_holds_replaces_nothing(scene: Stage) -> None:
         (RATE | {"colour": "red"}, "colour"),
         ({"kind": "confidence", "at_least": 0.5}, "does not match any of the expected tags"),
         (SPEND | {"cap_usd_per_hour": 12}, "cap_usd_per_hour: must be at least"),
+        (SPEND | {"usd_per_hour": 1e300}, "usd_per_hour: Input should be less than"),
         (QUALITY | {"disagreement_at_most": 0.6}, "disagreement_at_most"),
         ([], "Not an objective"),
     ],
