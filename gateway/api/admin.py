@@ -1,5 +1,6 @@
 """``/admin/cascades``: what cascades are held to and how that stands; another objective for one."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,6 +21,8 @@ from routing.steering import KEEP_NOTHING
 
 PATH = "/admin/cascades"
 _ONE = f"{PATH}/{{cascade}}"
+# What a client says in `If-Match`: the `etag`, or its number alone.
+VERSION = r'(?:W/)?"?([0-9]{1,18})"?'
 MAX_ECHO = 100  # characters of the client's own words in an error message
 
 
@@ -152,13 +155,13 @@ class Admin:
 
 def _version(request: Request) -> int:
     """The version that a client knows.  Raises RequestError."""
-    said = request.headers.get("if-match", "").strip().removeprefix("W/").strip('"')
-    if not (said.isascii() and said.isdigit() and len(said) < 19):
+    said = re.fullmatch(VERSION, request.headers.get("if-match", "").strip())
+    if said is None:
         raise RequestError(
             "Send 'If-Match' with the version that is to be replaced: the 'etag' of the cascade.",
             param="if-match",
         )
-    return int(said)
+    return int(said[1])
 
 
 def _missing(told: Mapping[str, Any] | None, link: Link) -> list[str]:

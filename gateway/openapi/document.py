@@ -5,6 +5,7 @@ from importlib.metadata import version
 
 from gateway.openapi.headers import OF_ERRORS, references, response_headers
 from gateway.openapi.operations import GROUPS, paths
+from gateway.openapi.operators import operator_schemas
 from gateway.openapi.replies import error_schemas, reply_schemas
 from gateway.openapi.requests import request_schemas
 from gateway.openapi.structs import Schema
@@ -39,7 +40,7 @@ def document() -> Schema:
         ],
         "paths": paths(),
         "components": {
-            "schemas": request_schemas() | reply_schemas() | error_schemas(),
+            "schemas": request_schemas() | reply_schemas() | operator_schemas() | error_schemas(),
             "responses": responses,
             "examples": errors,
             "headers": response_headers(),

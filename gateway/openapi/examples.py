@@ -90,3 +90,8 @@ RERANK: Mapping[str, Example] = {
     "documents": {"model": "embedder", "query": "Paris", "documents": ["a city", "a river"]}
 }
 METADATA: Mapping[str, Example] = {"topic": {"metadata": {"topic": "history"}}}
+OBJECTIVE: Mapping[str, Example] = {
+    "escalation_rate": {"kind": "escalation_rate", "at_most": 0.2},
+    "spend": {"kind": "spend", "usd_per_hour": 12, "cap_usd_per_hour": 15},
+    "quality": {"kind": "quality", "disagreement_at_most": 0.05, "with_probability": 0.95},
+}

@@ -56,6 +56,13 @@ MODELS = (*_KEYS, errors.InternalError)
 MODEL = (*MODELS, errors.ModelNotFound, errors.NotFound)
 STORED = (*_STORE, errors.RequestError, errors.NotFound)
 STORED_CHANGE = (*STORED, *_BODIES)
+STEERED: Sequence[Failure] = (
+    errors.ModelNotFound,
+    errors.NotServed,
+    errors.StoreUnavailable,
+    errors.InternalError,
+)
+STEERED_CHANGE = (*STEERED, *_KEYS, *_BODIES, errors.Forbidden, errors.ObjectiveChanged)
 
 _SAYS = "The error of this status; `code` says which."
 

@@ -20,6 +20,7 @@ def response_headers() -> dict[str, Schema]:
         "x-request-id": _told("The request's id: the client's own, or a new one.", TEXT),
         "request-id": _told("The same, where Anthropic's clients look for it.", TEXT),
         "retry-after": _told("Seconds after which to try again.", _NUMBER),
+        "etag": _told("The version of what operators have set, for `if-match`.", TEXT),
         "x-understudy-cascade": _told("The cascade that answered.", TEXT),
         "x-understudy-policy": _told("The version of the policy in force.", TEXT),
         "x-understudy-served-by": _told("Whose answer this is.", one_of(*map(str, Role))),

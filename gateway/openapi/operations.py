@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from gateway.api.admin import PATH as ADMIN_PATH
+from gateway.api.admin import VERSION
 from gateway.api.wires import ANTHROPIC, MESSAGES_PATH, OPENAI
 from gateway.openapi import examples, failures, refusals
 from gateway.openapi.examples import Example
@@ -28,7 +30,12 @@ MODELS = Answers("Models", failures.MODELS, OPENAI)
 MODEL = Answers("Model", failures.MODEL, OPENAI)
 STORED = Answers("Stored", failures.STORED, OPENAI)
 STORED_CHANGE = Answers("StoredChange", failures.STORED_CHANGE, OPENAI)
-GROUPS = (CASCADE, MESSAGES, COUNTING, PASSED, MODELS, MODEL, STORED, STORED_CHANGE)
+STEERED = Answers("Steered", failures.STEERED, OPENAI)
+STEERED_CHANGE = Answers("SteeredChange", failures.STEERED_CHANGE, OPENAI)
+GROUPS = (
+    CASCADE, MESSAGES, COUNTING, PASSED, MODELS, MODEL, STORED, STORED_CHANGE, STEERED,
+    STEERED_CHANGE,
+)  # fmt: skip
 
 CHAT_PATH = "/v1/chat/completions"
 
@@ -88,7 +95,7 @@ class Operation:
 def paths() -> dict[str, Schema]:
     """All of them."""
     found: dict[str, Schema] = {}
-    for path, method, operation in [*_answered(), *_passed(), *_stored(), *_others()]:
+    for path, method, operation in [*_answered(), *_passed(), *_stored(), *_steered(), *_others()]:
         found.setdefault(path, {})[method] = operation.described()
     return found
 
@@ -188,6 +195,40 @@ def _stored() -> list[_Placed]:
     ]
 
 
+def _steered() -> list[_Placed]:
+    one, tag = f"{ADMIN_PATH}/{{cascade}}", "operators"
+    cascade = [_in_path("cascade", "assistant")]
+    version: Schema = {
+        "name": "if-match", "in": "header", "required": True,
+        "description": "The version that is to be replaced: the `etag` of the cascade.",
+        "schema": {"type": "string", "pattern": f"^{VERSION}$"},
+    }  # fmt: skip
+    every = _Steering("listCascades", "What cascades are held to", tag, "SteeredCascades", STEERED)
+    read = _Steering(
+        "getCascade", "What a cascade is held to, and how that stands", tag, "SteeredCascade",
+        STEERED, parameters=cascade, headers=("etag",),
+    )  # fmt: skip
+    change = _Steering(
+        "setObjective", "Hold it to something else", tag, "SteeredCascade", STEERED_CHANGE,
+        "Objective", examples.OBJECTIVE, [*cascade, version], ("etag",), refusals.OBJECTIVE,
+    )  # fmt: skip
+    delete = _Steering(
+        "deleteObjective", "Hold it to its file again", tag, "SteeredCascade", STEERED_CHANGE,
+        parameters=[*cascade, version], headers=("etag",),
+    )  # fmt: skip
+    history = _Steering(
+        "listObjectives", "What was set, and by whom", tag, "ObjectiveHistory", STEERED,
+        parameters=cascade,
+    )  # fmt: skip
+    return [
+        (ADMIN_PATH, "get", every),
+        (one, "get", read),
+        (f"{one}/objective", "put", change),
+        (f"{one}/objective", "delete", delete),
+        (f"{one}/objective/history", "get", history),
+    ]
+
+
 def _others() -> list[_Placed]:
     away: Schema = {
         "description": "Not yet, or no longer.",
@@ -214,13 +255,27 @@ def _others() -> list[_Placed]:
     ]
 
 
+_OPS_PORT = "On `UNDERSTUDY_OPS_PORT`, or beside the API on loopback."
+
+
+class _Steering(Operation):
+    """On the operators' port where there is one; reading takes no key."""
+
+    def described(self) -> Schema:
+        told = Operation.described(self)
+        told["description"] = _OPS_PORT
+        if self.answers is STEERED:
+            told["security"] = []
+        return told
+
+
 class _Metrics(Operation):
     """Text, and on the operators' port where there is one."""
 
     def described(self) -> Schema:
         told = Operation.described(self)
         content = {"text/plain": {"schema": TEXT}}
-        told["description"] = "On `UNDERSTUDY_OPS_PORT`, or beside the API on loopback."
+        told["description"] = _OPS_PORT
         told["responses"] = {"200": {"description": "The metrics.", "content": content}}
         return told
 

@@ -89,6 +89,9 @@ PASSED = (
     Refusal("", _DEPTH),
     Refusal(ANY, _MEDIA),
 )
+OBJECTIVE = (
+    Refusal("", f"{_DEPTH}; or it is an objective that the cascade's file could not have"),
+)
 STORED = (
     Refusal("after", "of so many completions none suits"),
     Refusal("metadata", "it could not be redacted, or has more or longer strings than allowed"),

@@ -84,6 +84,11 @@ class Orders:
         return latest, entry
 
 
+def objective_schema(ref_template: str) -> dict[str, Any]:
+    """The JSON Schema of an objective that may be ordered; its kinds are in ``$defs``."""
+    return _objectives.json_schema(ref_template=ref_template)
+
+
 def read_objective(document: object) -> SteeredConfig:
     """An objective that may be ordered.  Raises ValueError, which names the place."""
     try:

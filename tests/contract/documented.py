@@ -13,6 +13,7 @@ from tests.fakes.serving import Stage, serving, stage
 from tests.fakes.valkey import store_server
 
 DOCUMENT: Mapping[str, Any] = document()
+OBJECTIVE = {"kind": "escalation_rate", "at_most": 0.5}
 ALL = ["embeddings", "tokenize", "detokenize", "score", "rerank"]
 
 
@@ -24,7 +25,7 @@ def whole_gateway(folder: Path) -> Iterator[Stage]:
         settings = {"redis_url": store.url}
         with stage(
             folder,
-            cascade={"stored": {"enabled": True}},
+            cascade={"stored": {"enabled": True}, "objective": OBJECTIVE},
             settings=settings,
             models={"embedder": {"serves": ALL}},
             student_url=models,

@@ -42,7 +42,10 @@ def ask(scene: Stage, name: str, body: Any) -> httpx.Response:
     for parameter in told.get("parameters", ()):
         if parameter["in"] == "path":
             path = path.replace(f"{{{parameter['name']}}}", parameter["example"])
-    return scene.client.request(method, path, json=body)
+    headers = {}
+    if any(parameter["name"] == "if-match" for parameter in told.get("parameters", ())):
+        headers["if-match"] = ask(scene, "getCascade", None).headers["etag"]
+    return scene.client.request(method, path, json=body, headers=headers)
 
 
 def stored_first(scene: Stage) -> None:

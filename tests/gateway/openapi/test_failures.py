@@ -3,16 +3,14 @@ from typing import Any
 from gateway.errors import (
     GatewayError,
     MethodNotAllowed,
-    ObjectiveChanged,
     UpstreamError,
     UpstreamRefused,
 )
 from gateway.openapi.document import document
 from gateway.openapi.operations import GROUPS
 
-# Roots of the tree, what any route answers to a wrong method, what has a server's own words, and
-# what only operators' routes say, which the document does not have.
-ELSEWHERE = {GatewayError, UpstreamError, MethodNotAllowed, UpstreamRefused, ObjectiveChanged}
+# Roots of the tree, what any route answers to a wrong method, and what has a server's own words.
+ELSEWHERE = {GatewayError, UpstreamError, MethodNotAllowed, UpstreamRefused}
 
 
 def leaves(kind: type[GatewayError]) -> list[type[GatewayError]]:
