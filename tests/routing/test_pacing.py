@@ -105,17 +105,32 @@ def test_a_spend_is_held_whatever_was_expected(cost: int | None) -> None:
 
 
 class WarmStreet(Street):
-    """The teacher has read the conversations of every other draft, which then cost a third.
+    """Drafts of a hundred conversations: one that the teacher has read costs it a third from then
+    on, until another takes its place.
 
     ``is_told``: the controller hears of the costs that its threshold is applied to.
     """
 
-    is_told = True
-    drafts = 0
+    def __init__(self, *, is_told: bool = True) -> None:
+        super().__init__(new_pacer(TWELVE, "student-1", START))
+        self.is_told = is_told
+        self.read: set[int] = set()
+        self.turns: dict[Sample, int] = {}
 
     def _draft(self) -> Sample:
-        self.drafts += 1
-        return replace(super()._draft(), cost_pico=(MILLI, 3 * MILLI)[self.drafts % 2])
+        conversation = self.generator.randrange(100)
+        if self.generator.random() < 0.2:
+            self.read.discard(conversation)
+        cost = MILLI if conversation in self.read else 3 * MILLI
+        draft = replace(super()._draft(), cost_pico=cost)
+        self.turns[draft] = conversation
+        return draft
+
+    def _is_deferred(self, draft: Sample) -> bool:
+        conversation = self.turns.pop(draft)
+        if is_deferred := super()._is_deferred(draft):
+            self.read.add(conversation)
+        return is_deferred
 
     def _paid(self, draft: Sample) -> int:
         return draft.cost_pico or 0
@@ -125,20 +140,18 @@ class WarmStreet(Street):
 
 
 def test_what_is_warm_is_expected_to_cost_what_it_does() -> None:
-    street = WarmStreet(new_pacer(TWELVE, "student-1", START))
-    street.runs(300)
+    street = WarmStreet()
+    street.runs(600)
     spent = street.spent
-    pacer = street.runs(600)
-    assert (street.spent - spent) / PICO_PER_USD == pytest.approx(2.0, rel=0.02)
+    pacer = street.runs(1200)
+    assert (street.spent - spent) / PICO_PER_USD == pytest.approx(4.0, rel=0.02)
     assert pacer.demand.off == pytest.approx(1.0, abs=0.03)
     standing = pacer.standing
     assert standing.least_merit(MILLI) > standing.least_merit(3 * MILLI)
 
 
 def test_costs_that_are_told_otherwise_than_they_decide_mislead_the_controller() -> None:
-    street = WarmStreet(new_pacer(TWELVE, "student-1", START))
-    street.is_told = False
-    assert abs(street.runs(900).demand.off - 1.0) > 0.2
+    assert abs(WarmStreet(is_told=False).runs(900).demand.off - 1.0) > 0.2
 
 
 def test_five_times_the_traffic_moves_the_threshold_within_seconds() -> None:
