@@ -197,7 +197,7 @@ def _stored() -> list[_Placed]:
 
 def _steered() -> list[_Placed]:
     one, tag = f"{ADMIN_PATH}/{{cascade}}", "operators"
-    cascade = [_in_path("cascade", "assistant")]
+    cascade = [_in_path("cascade", "support")]
     version: Schema = {
         "name": "if-match", "in": "header", "required": True,
         "description": "The version that is to be replaced: the `etag` of the cascade.",

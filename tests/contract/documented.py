@@ -19,13 +19,17 @@ ALL = ["embeddings", "tokenize", "detokenize", "score", "rerank"]
 
 @contextlib.contextmanager
 def whole_gateway(folder: Path) -> Iterator[Stage]:
-    """A gateway in front of models that answer anything, with a Redis and stored completions."""
+    """A gateway in front of models that answer anything, with a Redis and stored completions.
+
+    What ``support`` is held to may be changed, which changes nothing of the others.
+    """
     (folder / "store").mkdir()
     with store_server(folder / "store") as store, serving(any_server) as models:
         settings = {"redis_url": store.url}
         with stage(
             folder,
-            cascade={"stored": {"enabled": True}, "objective": OBJECTIVE},
+            cascade={"stored": {"enabled": True}},
+            others={"support": {"objective": OBJECTIVE}},
             settings=settings,
             models={"embedder": {"serves": ALL}},
             student_url=models,
