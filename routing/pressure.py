@@ -16,8 +16,7 @@ BAND = 0.05
 LEAST = 0.005
 # Of the cache's bound: a busy server fills its cache, and that alone is no trouble.
 CACHE_FROM = 0.8
-# Times as slow as when nobody waits.  A full batch alone makes a server about twice as slow.
-SLOWNESS_FROM, SLOWNESS_AT_MOST = 2.0, 5.0
+# Where an adaptive limit holds, this is how a server's latency presses.
 DENIED_AT_MOST = 0.5
 
 
@@ -25,13 +24,12 @@ DENIED_AT_MOST = 0.5
 class Seen:
     """What was seen of a teacher; None is what nobody knows.
 
-    ``waiting`` requests in its queue, ``cache`` the part of it in use, ``slowness`` how many times
-    as long as in quiet it takes to begin, ``denied`` the share of calls that had no room.
+    ``waiting`` requests in its queue, ``cache`` the part of it in use, ``denied`` the share of
+    calls that had no room.
     """
 
     waiting: float | None = None
     cache: float | None = None
-    slowness: float | None = None
     denied: float | None = None
 
 
@@ -52,10 +50,6 @@ def strain(seen: Seen, bounds: Bounds) -> tuple[float, str]:
     found = [
         (_ramp(seen.waiting, 0.0, bounds.waiting_at_most), f"{seen.waiting} waiting"),
         (_ramp(seen.cache, cache_from, bounds.cache_at_most), f"{seen.cache} of its cache in use"),
-        (
-            _ramp(seen.slowness, SLOWNESS_FROM, SLOWNESS_AT_MOST),
-            f"{seen.slowness} times as slow as in quiet",
-        ),
         (_ramp(seen.denied, 0.0, DENIED_AT_MOST), f"{seen.denied} of calls had no room"),
     ]
     worst, why = max(found, key=lambda one: one[0])

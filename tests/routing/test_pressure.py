@@ -23,8 +23,6 @@ def test_nothing_seen_is_no_pressure() -> None:
         (Seen(waiting=9.0), 1.0),
         (Seen(cache=0.72), 0.0),
         (Seen(cache=0.81), 0.5),
-        (Seen(slowness=2.0), 0.0),
-        (Seen(slowness=3.5), 0.5),
         (Seen(denied=0.25), 0.5),
         (Seen(waiting=math.nan), 0.0),
         (Seen(waiting=2.0, denied=0.5), 1.0),
