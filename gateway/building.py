@@ -237,6 +237,7 @@ def endpoints_of(loaded: LoadedCascade, role: Role) -> list[Endpoint]:
     """Where each server of one of a cascade's models is, and how it is asked."""
     is_student = role is Role.STUDENT
     config = config_of(loaded, role)
+    queue = None if is_student else loaded.config.teacher.queue
     dialect = Dialect(
         model=config.model,
         is_evidence_wanted=is_student,
@@ -254,6 +255,7 @@ def endpoints_of(loaded: LoadedCascade, role: Role) -> list[Endpoint]:
             max_concurrent=config.max_concurrent,
             timeout_seconds=config.timeout_seconds,
             number=number,
+            is_limit_adaptive=queue is not None and queue.adaptive_limit,
         )
         for number, base_url in enumerate(config.base_urls)
     ]

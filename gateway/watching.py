@@ -63,7 +63,7 @@ def _watch_talks(context: Context, cascade: str, talks: Talks) -> None:
 def _watch_calls(metrics: Metrics, cascade: str, model: Model) -> None:
     chat = model.chat
     if isinstance(chat, ServerPool):
-        metrics.calls.watch(cascade, model.role, lambda: chat.open_calls, chat.max_calls)
+        metrics.calls.watch(cascade, model.role, lambda: chat.open_calls, lambda: chat.max_calls)
 
 
 def _watch_audits(metrics: Metrics, cascade: str, audits: Audits) -> None:

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from gateway.api.context import Context, Served
-from gateway.building import endpoints_of
 from gateway.cascades import LoadedCascade, check_objective
 from gateway.steering.aim import Aim
 from gateway.steering.config import QualityConfig, RateConfig, SpendConfig, SteeredConfig
@@ -12,8 +11,8 @@ from gateway.steering.link import Link, SteeringEvents
 from gateway.steering.load import LoadEvents, LoadWatch, Watched
 from gateway.steering.orders import Orders
 from gateway.steering.steered import Costs, Steered, World
+from gateway.upstream.pool import ServerPool
 from routing.promise import HeadStart
-from routing.vocabulary import Role
 
 
 def steer(
@@ -37,13 +36,14 @@ def load_watch(
     links: Mapping[str, Link],
     events: LoadEvents,
 ) -> LoadWatch:
-    """Have the teachers watched whose queue is to move a threshold."""
+    """Have the teachers watched that have a queue, whatever their cascades are held to."""
     watched = {}
     for loaded in cascades:
         queue, link = loaded.config.teacher.queue, links.get(loaded.name)
-        if queue is not None and link is not None:
-            endpoints = endpoints_of(loaded, Role.TEACHER)
-            watched[loaded.name] = Watched(link.steered, endpoints, queue)
+        pool = context.served[loaded.name].cascade.teacher.chat
+        if queue is not None and isinstance(pool, ServerPool):
+            steered = None if link is None else link.steered
+            watched[loaded.name] = Watched(pool, queue, steered)
     return LoadWatch(watched, context.clock, events)
 
 

@@ -84,7 +84,7 @@ class CallMetrics:
         )
         self._most = Gauge(
             "understudy_upstream_max_calls",
-            "How many calls to a model may be open: beyond that it is not asked.",
+            "How many calls to a model may be open now: beyond that it is not asked.",
             ("cascade", "role"),
             registry=registry,
         )
@@ -106,7 +106,9 @@ class CallMetrics:
         self._left_alone.labels(cascade, role).set(left_alone)
         self._breaker_open.labels(cascade, role).set(left_alone == servers)
 
-    def watch(self, cascade: str, role: Role, open_calls: Callable[[], int], most: int) -> None:
-        """How many calls are open is asked whenever somebody reads the metrics."""
+    def watch(
+        self, cascade: str, role: Role, open_calls: Callable[[], int], most: Callable[[], int]
+    ) -> None:
+        """How many calls are open, and may be, is asked whenever somebody reads the metrics."""
         self._open.labels(cascade, role).set_function(open_calls)
-        self._most.labels(cascade, role).set(most)
+        self._most.labels(cascade, role).set_function(most)

@@ -114,8 +114,8 @@ class SteeringNews:
             self.log.warning(
                 "teacher_load_unknown",
                 cascade=cascade,
-                message="no server of the teacher shows its queue under /metrics: it is taken to "
-                "be at ease",
+                message="no server of the teacher shows its queue under /metrics: it is pressed "
+                "by nothing but calls that it has no room for",
             )
         else:
             self.log.info("teacher_load_known", cascade=cascade, message="the queue is seen again")

@@ -57,7 +57,7 @@ def _number(text: bytes) -> float | None:
 
 
 async def ask_for_load(endpoint: Endpoint) -> ServerLoad | None:
-    """What a server's own metrics say; None where it has none, or does not answer."""
+    """What a server's own metrics say: nothing where it has none; None where it cannot say now."""
     origin = endpoint.base_url.rstrip("/").removesuffix("/v1")
     http = HttpClient(f"{origin}/metrics", endpoint.authorization, "GET")
     try:
@@ -66,5 +66,6 @@ async def ask_for_load(endpoint: Endpoint) -> ServerLoad | None:
         return None
     finally:
         http.close()
-    load = load_in(page) if status == 200 else ServerLoad()
-    return None if load == ServerLoad() else load
+    if status >= 500:
+        return None
+    return load_in(page) if status == 200 else ServerLoad()

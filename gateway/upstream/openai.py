@@ -4,17 +4,24 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from gateway.errors import UpstreamError, UpstreamMalformed, UpstreamRefused, UpstreamTimeout
+from gateway.errors import (
+    UpstreamBusy,
+    UpstreamError,
+    UpstreamMalformed,
+    UpstreamRefused,
+    UpstreamTimeout,
+)
 from gateway.ports import FIRST, Clock, Try
 from gateway.upstream.discretion import Discretion
 from gateway.upstream.faults import NETWORK_ERRORS, fault_of, fault_of_status
 from gateway.upstream.http1 import HttpClient
 from gateway.upstream.reply import Reply
-from gateway.upstream.stream import UpstreamStream
+from gateway.upstream.stream import UpstreamStream, Watch
 from gateway.wire.chat import Chat, Dialect, Form, Prefix
 from gateway.wire.completion import Completion
 from gateway.wire.server import SERVER_FORMS, ServerForm
 from routing.breaker import Breaker
+from routing.concurrency import AdaptiveLimit
 from routing.room import Room
 from routing.servers import Rest
 
@@ -30,6 +37,7 @@ class Endpoint:
     """Where one server of a model is and how it is asked.
 
     ``base_url`` ends in ``/v1`` or its like; ``number`` is which of the servers it is, from 0.
+    ``is_limit_adaptive``: how many calls it is given is learnt, up to ``max_concurrent``.
     """
 
     base_url: str
@@ -38,6 +46,7 @@ class Endpoint:
     max_concurrent: int
     timeout_seconds: float
     number: int = 0
+    is_limit_adaptive: bool = False
 
     @property
     def authorization(self) -> dict[str, str]:
@@ -48,7 +57,8 @@ class Endpoint:
 class OpenAIModel:
     """One model at one endpoint, with a breaker and a limit on its open calls.
 
-    ``room`` is what its context holds, None until that is known.
+    ``room`` is what its context holds, None until that is known; ``limit`` is learnt, None where it
+    stays what was configured.
     """
 
     def __init__(
@@ -58,6 +68,9 @@ class OpenAIModel:
         self.open_calls = 0
         self.can_continue = False
         self.room: Room | None = None
+        self.limit: AdaptiveLimit | None = None
+        if endpoint.is_limit_adaptive:
+            self.limit = AdaptiveLimit(endpoint.max_concurrent)
         self.breaker = Breaker()
         self.rest = Rest()
         self.endpoint = endpoint
@@ -75,8 +88,9 @@ class OpenAIModel:
 
     @property
     def max_calls(self) -> int:
-        """How many calls may be open."""
-        return self.endpoint.max_concurrent
+        """How many calls may be open now."""
+        limit = self.limit
+        return self.endpoint.max_concurrent if limit is None else limit.calls
 
     def close(self) -> None:
         """Close the connections."""
@@ -86,7 +100,7 @@ class OpenAIModel:
     @property
     def has_room(self) -> bool:
         """Whether another call may be open."""
-        return self.open_calls < self.endpoint.max_concurrent
+        return self.open_calls < self.max_calls
 
     def began(self) -> None:
         """A server that was left alone is asked again by all as soon as it answers one."""
@@ -102,6 +116,8 @@ class OpenAIModel:
         self.open_calls -= 1
         if isinstance(error, UpstreamError):
             self.rest.failed(self._clock(), error.come_back_seconds)
+            if isinstance(error, UpstreamBusy) or error.come_back_seconds is not None:
+                self.overloaded()
         if error is None or isinstance(error, UpstreamRefused):
             self.rest.succeeded()
             self._report(None)
@@ -112,11 +128,16 @@ class OpenAIModel:
         else:
             self.breaker.abandoned()
 
+    def overloaded(self) -> None:
+        """The server says itself that it has too much to do, or lets too many wait."""
+        if self.limit is not None:
+            self.limit.overloaded(self._clock())
+
     async def complete(self, chat: Chat, how: Try = FIRST) -> Completion:
         """Ask the model.  Raises UpstreamError where it fails, UpstreamRefused where it refuses."""
         spoken, http = SERVER_FORMS[chat.form], self._http[chat.form]
         body = spoken.body(chat, self.endpoint.dialect)
-        started = self._begin()
+        started, load = self._begin(), self.open_calls
         try:
             seconds = self.endpoint.timeout_seconds - how.spent_seconds
             status, reply = await http.post(
@@ -133,6 +154,9 @@ class OpenAIModel:
             self.ended(started, error)
             raise
         self.ended(started, None)
+        if self.limit is not None and completion.usage is not None:
+            now = self._clock()
+            self.limit.answered(load, now - started, completion.usage.output, now)
         return completion
 
     async def stream(
@@ -141,7 +165,7 @@ class OpenAIModel:
         """Ask the model for an answer as it comes.  Raises as ``complete`` does."""
         spoken = SERVER_FORMS[chat.form]
         body = spoken.stream_body(chat, self.endpoint.dialect, prefix)
-        started = self._begin()
+        started, load = self._begin(), self.open_calls
         try:
             async with asyncio.timeout_at(how.until):
                 reply = await self._open(chat.form, body, how)
@@ -152,10 +176,13 @@ class OpenAIModel:
         except BaseException as error:
             self.ended(started, error)
             raise
+        watch: Watch = self
+        if self.limit is not None:
+            watch = _Timed(self, self.limit, self._clock, started, load)
         return UpstreamStream(
             reply,
             self._clock,
-            self,
+            watch,
             waiting_since=started,
             read_chunk=spoken.chunks(is_evidence_wanted=self.endpoint.dialect.is_evidence_wanted),
         )
@@ -193,6 +220,25 @@ class OpenAIModel:
     def _tell_of_change(self, failure: UpstreamError | None, *, was_open: bool) -> None:
         if (self.breaker.opened_at is not None) is not was_open:
             self._on_breaker(failure)
+
+
+@dataclass(frozen=True, slots=True)
+class _Timed:
+    """Has the limit of a server learn how long a stream's first byte took."""
+
+    model: OpenAIModel
+    limit: AdaptiveLimit
+    clock: Clock
+    started: float
+    load: int
+
+    def began(self) -> None:
+        self.model.began()
+        now = self.clock()
+        self.limit.first_byte(self.load, now - self.started, now)
+
+    def ended(self, waiting_since: float | None, error: BaseException | None) -> None:
+        self.model.ended(waiting_since, error)
 
 
 def _read(reply: bytes, spoken: ServerForm) -> Completion:

@@ -6,6 +6,7 @@ Each has its own breaker, its own connections and its own open calls.  What is d
 
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from gateway.errors import UpstreamError
 from gateway.ports import ChatServer, Clock
@@ -19,11 +20,29 @@ SPARE_SHARE = 0.8
 _GRANTED = Granted()
 
 
+@dataclass(slots=True)
+class Tally:
+    """How many calls were granted, and how many were denied because there was no room."""
+
+    granted: int = 0
+    denied: int = 0
+
+    def take(self) -> float | None:
+        """The share of those that were denied since the last time; None where nobody asked."""
+        asked, denied = self.granted + self.denied, self.denied
+        self.granted = self.denied = 0
+        return denied / asked if asked else None
+
+
 class ServerPool:
-    """One model behind one or more servers, at least one."""
+    """One model behind one or more servers, at least one.
+
+    ``tally`` counts what is granted; None where nobody wants to know.
+    """
 
     def __init__(self, servers: Sequence[OpenAIModel], clock: Clock) -> None:
         self.servers = servers
+        self.tally: Tally | None = None
         self._clock = clock
         self._budget = RetryBudget()
         self._granted: deque[OpenAIModel] = deque()
@@ -46,7 +65,7 @@ class ServerPool:
 
     @property
     def max_calls(self) -> int:
-        """How many calls may be open, at all servers."""
+        """How many calls may be open now, at all servers."""
         return sum(server.max_calls for server in self.servers)
 
     @property
@@ -78,8 +97,12 @@ class ServerPool:
         server = self._choice(self.servers)
         if server is not None:
             self._granted.append(server)
+            if self.tally is not None:
+                self.tally.granted += 1
             return _GRANTED
         is_full = any(not server.has_room for server in self.servers)
+        if is_full and self.tally is not None:
+            self.tally.denied += 1
         return Denied(Degraded.TEACHER_BUSY if is_full else Degraded.TEACHER_FAILED)
 
     def server(self) -> OpenAIModel:

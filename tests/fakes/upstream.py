@@ -77,7 +77,8 @@ class Reply:
 class ScriptedModel:
     """An ASGI application; change ``reply`` at any time, read ``requests`` afterwards.
 
-    Who asks it for its models gets ``listing``, of which ``requests`` have nothing.
+    Who asks it for its models gets ``listing``, for its metrics ``metrics``: ``requests`` have
+    nothing of that.
     """
 
     def __init__(self, reply: Reply | None = None) -> None:
@@ -86,6 +87,7 @@ class ScriptedModel:
         self.headers: list[dict[str, str]] = []
         self.paths: list[bytes] = []
         self.listing: Any = None
+        self.metrics: bytes | None = None
         self.disconnects = 0
         self.played: list[Played] = []
 
@@ -99,8 +101,9 @@ class ScriptedModel:
             if not message.get("more_body"):
                 break
         if scope["method"] == "GET":
-            listing = Reply(status=404) if self.listing is None else Reply(body=self.listing)
-            await self._send(send, listing)
+            is_metrics = scope["path"] == "/metrics"
+            shown = self.metrics if is_metrics else self.listing
+            await self._send(send, Reply(status=404) if shown is None else Reply(body=shown))
             return
         request = json.loads(body) if body else {}
         self.requests.append(request)

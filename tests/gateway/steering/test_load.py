@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from gateway.steering.load import LoadWatch, Watched, seen_in
+from gateway.steering.load import AGAIN_SECONDS, LoadWatch, Watched, limit_crowded, seen_in
 from gateway.steering.queue import QueueConfig
 from gateway.upstream.load_page import ServerLoad
+from gateway.upstream.pool import ServerPool
 from routing.pressure import Pressure, Seen
 from tests.fakes.raw_server import Peer, answer, raw_server
-from tests.fakes.serving import cascade_document, load_gateway, server_of
+from tests.fakes.serving import cascade_document, closed_port_url, load_gateway
 from tests.gateway.steering.test_steered import Bench
 
 PAGE = b'vllm:num_requests_waiting{engine="0"} %d\nvllm:kv_cache_usage_perc{engine="0"} 0.5\n'
@@ -35,23 +36,30 @@ class Told:
         self.unknown.append(is_unknown)
 
 
+def pool_at(url: str, folder: Path) -> ServerPool:
+    """A teacher with one server, whose limit is learnt."""
+    limited = {"queue": {"adaptive_limit": True}}
+    document = cascade_document("http://s", url.removesuffix("/v1"), teacher=limited)
+    pool = load_gateway(folder, document).context.served["assistant"].cascade.teacher.chat
+    assert isinstance(pool, ServerPool)
+    return pool
+
+
 async def heard_of(page: bytes, tmp_path: Path) -> tuple[Bench, Told, list[bytes]]:
-    """What is heard at the first look at a server with this page of metrics."""
+    """What is heard at the first look at a server with this page of metrics, a minute later."""
     asked: list[bytes] = []
+    now = 0.0
 
     async def serve(peer: Peer) -> None:
+        nonlocal now
         asked.append(await peer.reader.readuntil(b"\r\n\r\n"))
+        now = 60.0
         peer.writer.write(answer(page))
 
     bench, told = Bench(), Told()
-    times = iter([0.0, 60.0])
     async with raw_server(serve) as server:
-        gateway = load_gateway(
-            tmp_path, cascade_document("http://s", server.url.removesuffix("/v1"))
-        )
-        teacher = server_of(gateway.context.served["assistant"].cascade.teacher)
-        one = Watched(bench.steered, [teacher.endpoint], QueueConfig())
-        watch = LoadWatch({"assistant": one}, lambda: next(times), told)
+        one = Watched(pool_at(server.url, tmp_path), QueueConfig(), bench.steered)
+        watch = LoadWatch({"assistant": one}, lambda: now, told)
         async with watch.running():
             await asyncio.wait_for(told.heard.wait(), 5)
     return bench, told, asked
@@ -76,10 +84,49 @@ async def test_a_server_without_such_a_page_is_at_ease_and_that_is_said(tmp_path
     assert (bench.steered.pressure, told.seen, told.unknown) == (0.0, [Seen()], [True])
 
 
+async def test_a_server_without_such_a_page_is_asked_again_much_later(tmp_path: Path) -> None:
+    pages, now = [b"up 1\n", PAGE % 3, PAGE % 4], 0.0
+
+    async def serve(peer: Peer) -> None:
+        await peer.reader.readuntil(b"\r\n\r\n")
+        peer.writer.write(answer(pages.pop(0)))
+
+    async with raw_server(serve) as address:
+        (server,) = pool_at(address.url, tmp_path).servers
+        watch = LoadWatch({}, lambda: now, Told())
+        assert await watch.load_of(server) == ServerLoad()
+        now = AGAIN_SECONDS - 1.0
+        assert await watch.load_of(server) is None
+        assert len(pages) == 2
+        for waiting in (3.0, 4.0):
+            now = AGAIN_SECONDS
+            assert await watch.load_of(server) == ServerLoad(waiting=waiting, cache=0.5)
+
+
+async def test_a_server_that_is_away_is_asked_each_time(tmp_path: Path) -> None:
+    (server,) = pool_at(closed_port_url(), tmp_path).servers
+    watch = LoadWatch({}, lambda: 0.0, Told())
+    assert [await watch.load_of(server) for _ in range(2)] == [None, None]
+    assert not watch._silent_until
+
+
+@pytest.mark.parametrize(
+    ("waiting", "is_less"), [(None, False), (0.0, False), (8.0, False), (9.0, True)]
+)
+def test_a_limit_shrinks_where_too_many_wait(
+    waiting: float | None, is_less: bool, tmp_path: Path
+) -> None:
+    one = Watched(pool_at("http://t", tmp_path), QueueConfig())
+    before = one.pool.max_calls
+    limit_crowded(one, [ServerLoad(waiting=waiting)])
+    assert (one.pool.max_calls < before) is is_less
+    limit_crowded(one, [None])
+
+
 def test_all_servers_of_a_teacher_count() -> None:
     loads = [ServerLoad(waiting=2.0, cache=0.3), None, ServerLoad(waiting=3.0), ServerLoad()]
     assert seen_in(loads) == Seen(waiting=5.0, cache=0.3)
-    assert seen_in([None]) == Seen()
+    assert seen_in([None], 0.25) == Seen(denied=0.25)
 
 
 def test_a_queue_has_bounds() -> None:

@@ -43,9 +43,10 @@ def test_open_calls_are_asked_for_when_the_metrics_are_read() -> None:
     registry = Registry()
     calls = CallMetrics(registry, ["a"])
     is_open = [3]
-    calls.watch("a", Role.TEACHER, lambda: is_open[-1], 8)
+    calls.watch("a", Role.TEACHER, lambda: is_open[-1], lambda: 2 * is_open[-1])
     labels = {"cascade": "a", "role": "teacher"}
     assert registry.get_sample_value("understudy_upstream_open_calls", labels) == 3
+    assert registry.get_sample_value("understudy_upstream_max_calls", labels) == 6
     is_open.append(8)
     assert registry.get_sample_value("understudy_upstream_open_calls", labels) == 8
-    assert registry.get_sample_value("understudy_upstream_max_calls", labels) == 8
+    assert registry.get_sample_value("understudy_upstream_max_calls", labels) == 16

@@ -165,7 +165,7 @@ def fill_cascade(metrics: Metrics, cascade: str) -> None:
     for role in Role:
         metrics.gen_ai.named(cascade, role, f"{cascade}/{role}-before")
         metrics.gen_ai.named(cascade, role, f"{cascade}/{role}-model")
-        metrics.calls.watch(cascade, role, lambda: 256, 256)
+        metrics.calls.watch(cascade, role, lambda: 256, lambda: 256)
         metrics.calls.breaker_changed(cascade, role, 1, 1)
     for fact in requests(cascade):
         metrics.settled(fact)

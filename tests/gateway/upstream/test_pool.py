@@ -16,9 +16,10 @@ from gateway.errors import (
     UpstreamUnreachable,
 )
 from gateway.upstream.openai import Endpoint, OpenAIModel
-from gateway.upstream.pool import ServerPool
+from gateway.upstream.pool import ServerPool, Tally
 from gateway.wire.chat import Dialect
 from routing.breaker import FAILURES_TO_OPEN, REST_SECONDS
+from routing.concurrency import FIRST_CALLS
 from routing.room import Room
 from routing.servers import BURST, CALLS_PER_RETRY, MOST_TRIES
 from routing.vocabulary import Degraded, Denied, Granted
@@ -214,6 +215,41 @@ def test_an_outage_adds_a_tenth_to_the_calls() -> None:
         bench.pool.server()
         made_again += bench.again(0) is not None
     assert made_again == 1000 // CALLS_PER_RETRY + BURST - 1
+
+
+def test_a_tally_has_the_share_that_had_no_room_since_it_was_last_taken() -> None:
+    bench = Bench(1)
+    bench.pool.tally = Tally()
+    assert bench.pool.tally.take() is None
+    bench.asked()
+    _fill(bench.servers)
+    assert bench.pool.reserve() == Denied(Degraded.TEACHER_BUSY)
+    assert bench.pool.tally.take() == 0.5
+    bench.servers[0].open_calls = 0
+    bench.fail(0, FAILURES_TO_OPEN)
+    assert bench.pool.reserve() == Denied(Degraded.TEACHER_FAILED)
+    assert bench.pool.tally.take() is None
+
+
+@pytest.mark.parametrize(
+    ("failure", "is_less"),
+    [
+        (UpstreamBusy("busy"), True),
+        (UpstreamUnavailable("come back later", come_back_seconds=2.0), True),
+        (AWAY, False),
+        (UpstreamTimeout("late"), False),
+    ],
+    ids=["429", "503 with retry-after", "503", "timeout"],
+)
+def test_a_learnt_limit_shrinks_where_the_server_says_that_it_has_too_much_to_do(
+    failure: UpstreamError, is_less: bool
+) -> None:
+    endpoint = Endpoint("http://h/v1", None, DIALECT, 64, TIMEOUT, is_limit_adaptive=True)
+    server = OpenAIModel(endpoint, lambda: 100.0, lambda _: None)
+    assert server.max_calls == FIRST_CALLS
+    server.open_calls += 1
+    server.ended(None, failure)
+    assert (server.max_calls < FIRST_CALLS) is is_less
 
 
 def test_what_is_said_of_the_model_is_said_of_all_its_servers() -> None:
