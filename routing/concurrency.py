@@ -8,9 +8,9 @@ sign of anything.
 
 Additive increase, multiplicative decrease, as in TCP.  Netflix' and Envoy's limits compare with
 the least time ever seen, or measured by refusing calls now and then; here what was seen of late
-with fewer calls is the measure.  Only where that no longer holds, because the server is slower
-whatever it is given, does the limit shrink until there is nothing to compare with: from there all
-is measured anew.  Time is an argument, in seconds of any steady clock.
+with fewer calls is the measure.  Where fewer calls take as long as more did a moment ago, that no
+longer holds: the server is slower whatever it is given, and all is measured anew.  Time is an
+argument, in seconds of any steady clock.
 """
 
 import math
@@ -29,6 +29,8 @@ WINDOW_SECONDS = 1.0
 USED_SHARE = 0.8
 # The measure is what was seen with so many of the calls, at most.
 FEWER_SHARE = 0.6
+# Of so many fewer calls, shrinking must have made each faster by more than this elasticity.
+LEAST_ELASTICITY = 0.35
 MEMORY = 32
 FIRST_GROWTH = 1.5
 SHRINKING = 0.9
@@ -56,6 +58,7 @@ class Curve:
 
     means: dict[int, Mean] = field(default_factory=dict)
     window: Mean = field(default_factory=Mean)
+    before: Mean | None = None  # a window of more calls, since which the limit only shrank
 
     def add(self, load: int, log_seconds: float, *, is_used: bool) -> None:
         """Take in a call; ``is_used``: it is one of those that the limit is judged by."""
@@ -73,10 +76,23 @@ class Curve:
                 return grown / math.log(at.load / fewer.load)
         return None
 
+    def is_slow_anyway(self) -> bool:
+        """Whether calls take as long as with many more, while the limit shrinks: it is no use."""
+        at, before = self.window, self.before
+        if not at.count:
+            return False
+        if before is None or at.load <= FEWER_SHARE * before.load:
+            self.before = at
+        if before is None or at.load > FEWER_SHARE * before.load:
+            return False
+        fallen = before.log_seconds - at.log_seconds
+        return fallen < LEAST_ELASTICITY * math.log(before.load / at.load)
+
     def begin_anew(self) -> None:
         """Know only what the window says."""
         at = self.window
         self.means = {int(at.load).bit_length(): at} if at.count else {}
+        self.before = None
 
 
 class AdaptiveLimit:
@@ -119,23 +135,38 @@ class AdaptiveLimit:
             self._end(now)
 
     def _end(self, now: float) -> None:
-        seen = [self._first_bytes.elasticity(), self._tokens.elasticity()]
-        known = [one for one in seen if one is not None]
-        if self._is_overloaded or max(known, default=0.0) > MOST_ELASTICITY:
-            self._exact, self._is_first = self._exact * SHRINKING, False
-            if self._exact < self._least:
-                self._first_bytes, self._tokens, self._is_first = Curve(), Curve(), True
+        curves = self._first_bytes, self._tokens
+        known = [one for curve in curves if (one := curve.elasticity()) is not None]
+        is_too_much = max(known, default=0.0) > MOST_ELASTICITY
+        if self._is_overloaded or is_too_much:
+            in_vain = [curve.is_slow_anyway() for curve in curves] if is_too_much else []
+            self._shrink(is_vain=any(in_vain))
         elif self._used:
-            if not known:  # all that was seen with more calls is older than this
-                self._first_bytes.begin_anew()
-                self._tokens.begin_anew()
-                self._is_first = True
-            more = self._exact * (FIRST_GROWTH - 1) if self._is_first else self._exact**0.5 / 2
-            self._exact += more
+            self._grow(is_known=bool(known))
         self._exact = min(float(self.most), max(float(self._least), self._exact))
         changed = int(self._exact)
         if changed != self.calls or self._is_overloaded:
             self.calls, self._since = changed, now
         self._is_overloaded = False
         self._seen = self._used = 0
-        self._first_bytes.window, self._tokens.window = Mean(), Mean()
+        for curve in curves:
+            curve.window = Mean()
+
+    def _shrink(self, *, is_vain: bool) -> None:
+        self._exact *= SHRINKING
+        self._is_first = is_vain
+        if is_vain:
+            self._begin_anew()
+        if self._exact < self._least:
+            self._first_bytes, self._tokens, self._is_first = Curve(), Curve(), True
+
+    def _grow(self, *, is_known: bool) -> None:
+        if not is_known:  # all that was seen with more calls is older than this
+            self._begin_anew()
+            self._is_first = True
+        self._first_bytes.before = self._tokens.before = None
+        self._exact += self._exact * (FIRST_GROWTH - 1) if self._is_first else self._exact**0.5 / 2
+
+    def _begin_anew(self) -> None:
+        self._first_bytes.begin_anew()
+        self._tokens.begin_anew()

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from evaluation.queueing import Load, Server, simulate
 from routing.concurrency import (
+    FEWER_SHARE,
     FIRST_CALLS,
     LEAST_CALLS,
     SHRINKING,
@@ -81,11 +82,21 @@ def test_a_server_that_becomes_slower_altogether_is_measured_anew() -> None:
             now = answers(limit, load, 1.0, now)
     assert limit.calls == 64
     least = limit.calls
-    for _ in range(60):
+    for _ in range(10):
         now = answers(limit, limit.calls, 3.0, now)
         least = min(least, limit.calls)
-    assert LEAST_CALLS <= least < 16
+    assert FEWER_SHARE**2 * 64 < least < FEWER_SHARE * 64
     assert limit.calls == 64
+
+
+def test_a_limit_that_shrinks_to_some_use_goes_on() -> None:
+    limit, now = AdaptiveLimit(64), 10.0
+    for _ in range(12):
+        for load in (4, 8, limit.calls):
+            now = answers(limit, load, 1.0, now)
+    for _ in range(12):  # from now on it has eight places
+        now = answers(limit, limit.calls, max(1.0, limit.calls / 8), now)
+    assert limit.calls < 20
 
 
 def test_a_server_that_says_it_has_too_much_to_do_gets_less() -> None:
