@@ -13,6 +13,7 @@ import numpy as np
 from evaluation.errors import EvaluationError
 from evaluation.scenarios import scenario as told
 from evaluation.scenarios.controllers import Steering, steering_of
+from evaluation.scenarios.guard import Guard
 from evaluation.scenarios.population import Population
 from evaluation.scenarios.replica import Counts, Replica
 from evaluation.scenarios.serving import Arrived, serve
@@ -71,13 +72,20 @@ class _Run:
         self.talks = Talks(self.scenario.conversations)
         standing = self.steering.standing
         self.replicas = [
-            Replica(place, standing) for place in range(self.scenario.traffic.replicas)
+            Replica(place, standing, self._guard())
+            for place in range(self.scenario.traffic.replicas)
         ]
         for event in self.scenario.events:
             self.begins.setdefault(event.at, []).append(event)
             lasting = getattr(event, "seconds", None)
             if lasting is not None:
                 self.ends.setdefault(event.at + lasting, []).append(event)
+
+    def _guard(self) -> Guard:
+        """A promise cannot give way, for less merit was never certified; a fixed one does not."""
+        cascade = self.scenario.cascade
+        is_easing = isinstance(cascade.objective, told.EscalationRate | told.Spend)
+        return Guard(cascade.teacher, is_easing)
 
     def arrivals(self) -> Iterator[int]:
         """How many requests come in each second."""
@@ -98,8 +106,14 @@ class _Run:
         if is_store_up:
             for replica in alive:
                 replica.follow(self.steering.standing, float(second))
+        for replica in alive:
+            replica.guard.look(self.queue, second)
         self._serve(second, arrivals, alive)
-        self.queue.pass_second()
+        answered = self.queue.pass_second()
+        for replica in alive:
+            replica.guard.pass_second(answered, second + 1.0)
+            if self.queue.is_down:
+                replica.guard.lose()
         if is_store_up:
             self._steer(second, alive)
             for replica in alive:
@@ -157,8 +171,11 @@ class _Run:
             timeline[name][second] = getattr(total, name)
         timeline["teacher_alone_pico"][second] = costs
         worst: Truth | None = None
-        for standing in {id(each.standing): each.standing for each in alive}.values():
-            truth = self.world.truth(standing)
+        for easing, standing in {
+            (each.guard.easing, id(each.standing)): (each.guard.easing, each.standing)
+            for each in alive
+        }.values():
+            truth = self.world.truth(standing, easing)
             if worst is None or truth.disagreement > worst.disagreement:
                 worst = truth
         standing = self.steering.standing
@@ -169,6 +186,8 @@ class _Run:
         timeline["audit"][second] = standing.audit
         timeline["epoch"][second] = standing.epoch
         timeline["revision"][second] = standing.revision
+        timeline["pressure"][second] = max((each.guard.pressure for each in alive), default=0.0)
+        timeline["limit"][second] = sum(each.guard.max_calls for each in alive)
         objective = self.scenario.cascade.objective
         if isinstance(objective, told.Quality):
             oracle = self.world.oracle(objective.disagreement_at_most)

@@ -32,7 +32,7 @@ Measures = Mapping[str, float | None]
 def measures_of(scenario: Scenario, run: Timeline) -> Measures:
     """All measures of one run."""
     objective = scenario.cascade.objective
-    found = dict(_traffic(run))
+    found = {**_traffic(run), **_queue(scenario, run)}
     if isinstance(objective, Quality):
         found.update(_beside_oracle(run))
         wrong = _first_wrong(scenario, run)
@@ -58,6 +58,20 @@ def _traffic(run: Timeline) -> Measures:
         "latency_seconds_most": float(run["latency_seconds"].max()),
         "waiting_most": float(run["waiting"].max()),
     }
+
+
+def _queue(scenario: Scenario, run: Timeline) -> Measures:
+    """What came of looking at the teacher's queue."""
+    watch = scenario.cascade.teacher.queue
+    if watch is None:
+        return {}
+    found: dict[str, float | None] = {
+        "busy_share": _ratio(float(run["busy"].sum()), float(run["served"].sum())),
+        "pressure_most": float(run["pressure"].max()),
+    }
+    if watch.adaptive_limit:
+        found["limit_least"] = float(run["limit"].min())
+    return found
 
 
 def _beside_oracle(run: Timeline) -> Measures:

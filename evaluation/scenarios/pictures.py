@@ -63,6 +63,8 @@ def _traffic(axes: Axes, scenario: Scenario, run: Timeline) -> None:
     _line(axes, run, run["served"], "requests / s", OURS)
     if run["denied"].any() or run["failed"].any():
         _line(axes, run, run["denied"] + run["failed"], "served degraded / s", LIMIT)
+    if run["busy"].any():
+        _line(axes, run, run["busy"], "for want of room / s", OTHER)
 
 
 def _bill(axes: Axes, scenario: Scenario, run: Timeline) -> None:
@@ -86,6 +88,8 @@ def _kept(axes: Axes, scenario: Scenario, run: Timeline) -> None:
 
 def _threshold(axes: Axes, scenario: Scenario, run: Timeline) -> None:
     _line(axes, run, run["threshold"], "threshold", OURS)
+    if run["pressure"].any():
+        _line(axes, run, run["pressure"], "pressure", LIMIT)
 
 
 def _disagreement(axes: Axes, scenario: Scenario, run: Timeline) -> None:
@@ -125,6 +129,8 @@ def _teacher(axes: Axes, scenario: Scenario, run: Timeline) -> None:
     _line(axes, run, run["latency_seconds"], "teacher's latency, s", OURS)
     if run["waiting"].any():
         _line(axes, run, run["waiting"], "waiting", ORACLE)
+    if run["limit"].max() > run["limit"].min():
+        _line(axes, run, run["limit"], "calls, at most", OTHER)
 
 
 def _mark(axes: Axes, event: Event) -> None:

@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from evaluation.scenarios.guard import Guard
 from routing.breaker import Breaker
 from routing.cap import CapBucket
 from routing.steering import Grade, Report, Sample, Standing
@@ -13,7 +14,7 @@ MOST_WAITING_REPORTS = 600  # ten minutes of a store that is gone; the oldest go
 
 @dataclass(slots=True)
 class Counts:
-    """What a replica served in one second."""
+    """What a replica served in one second; ``busy`` were denied because there was no room."""
 
     served: int = 0
     kept: int = 0
@@ -21,6 +22,7 @@ class Counts:
     forced: int = 0
     escalated: int = 0
     denied: int = 0
+    busy: int = 0
     failed: int = 0
     audits: int = 0
     spent_pico: int = 0
@@ -47,6 +49,7 @@ class Replica:
 
     place: int
     standing: Standing
+    guard: Guard
     life: int = 1
     is_alive: bool = True
     sequence: int = 0
@@ -78,6 +81,7 @@ class Replica:
         """Begin again."""
         self.is_alive, self.life, self.sequence = True, self.life + 1, 0
         self.standing, self.breaker, self.cap = standing, Breaker(), None
+        self.guard = Guard(self.guard.teacher, self.guard.is_easing)
 
     def expect(self, grade: Grade, second: int) -> None:
         """A grade that will be known in that second."""

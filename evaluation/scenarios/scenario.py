@@ -49,15 +49,32 @@ Objective = Quality | EscalationRate | Spend | Fixed
 
 
 @dataclass(frozen=True, slots=True)
+class Watch:
+    """What gateways make of the teacher's queue: the section ``queue`` of their configuration."""
+
+    waiting_at_most: float = 8.0
+    poll_seconds: float = 2.0
+    adaptive_limit: bool = False
+
+    @property
+    def every(self) -> int:
+        """Whole seconds from one look to the next."""
+        return max(1, round(self.poll_seconds))
+
+
+@dataclass(frozen=True, slots=True)
 class Teacher:
     """What the teacher can do: ``concurrent`` answers at once, each in ``seconds`` when it is idle.
 
-    A call that would wait beyond ``timeout_seconds`` fails.
+    A call that would wait beyond ``timeout_seconds`` fails.  Each gateway makes ``max_concurrent``
+    calls at once, at most; None as ``queue``: none of them looks at it.
     """
 
     seconds: float = 4.0
     concurrent: int = 64
     timeout_seconds: float = 120.0
+    max_concurrent: int = 256
+    queue: Watch | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,11 +42,12 @@ def serve(replica: Replica, arrived: Arrived, world: World, queue: Queue, second
     merit = np.where(stuck, SILENT, population.merit[places])
     cost = population.teacher_pico[places]
     speaks = merit > SILENT
-    kept = keeps(replica.standing, merit, cost)
+    kept = keeps(replica.standing, merit, cost, replica.guard.easing)
     wanted = np.flatnonzero(~kept)
     affordable = _within_cap(replica, wanted, cost, float(second))
+    fitting = affordable[: replica.guard.room(len(affordable))]
     is_probe = replica.breaker.opened_at is not None
-    granted, failed = _granted(replica, affordable, queue, float(second))
+    granted, failed = _granted(replica, fitting, queue, float(second))
     _refund(replica, affordable, granted, cost, float(second))
     audited = _audited(replica, kept, arrived, queue)
     counts = Counts(
@@ -56,6 +57,7 @@ def serve(replica: Replica, arrived: Arrived, world: World, queue: Queue, second
         forced=len(merit) - int(speaks.sum()),
         escalated=len(granted),
         denied=len(wanted) - len(granted) - len(failed),
+        busy=len(affordable) - len(fitting),
         failed=len(failed),
         audits=len(audited),
         escalated_pico=int(cost[granted].sum()),
@@ -76,7 +78,7 @@ def serve(replica: Replica, arrived: Arrived, world: World, queue: Queue, second
         replica.expect(grade, due)
     for grade in _grades(replica.standing, drafts, refused, np.ones(len(refused))):
         replica.expect(replace(grade, is_answered=False), second)
-    queue.ask(len(granted) + len(audited))
+    replica.guard.ask(len(granted) + len(audited), queue, float(second))
     judged = Counter(name for name, speaks_of in zip(names, speaks, strict=False) if speaks_of)
     told = Told(_samples(merit[speaks], cost[speaks]), judged)
     return Served(counts, told, tuple(names[each] for each in granted if names and speaks[each]))
@@ -120,7 +122,8 @@ def _granted(
 
 def _audited(replica: Replica, kept: Booleans, arrived: Arrived, queue: Queue) -> Integers:
     """Which kept drafts the teacher is asked about: none where it has no room for that."""
-    if replica.breaker.opened_at is not None or queue.is_down or queue.waiting > 0.0:
+    has_room = queue.waiting == 0.0 and replica.guard.has_spare_room
+    if replica.breaker.opened_at is not None or queue.is_down or not has_room:
         return np.empty(0, dtype=np.int64)
     return np.flatnonzero(kept & (arrived.audit_coins < replica.standing.audit))
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from evaluation.scenarios.scenario import Teacher
 
+FIRST_BYTE_SHARE = 0.05  # of an answer's time, for the prompt
+
 
 @dataclass(slots=True)
 class Queue:
@@ -28,15 +30,16 @@ class Queue:
         return self.open_calls - self.running
 
     @property
-    def cache(self) -> float:
-        """How full its cache of keys and values is, in [0, 1]."""
-        return self.running / self.teacher.concurrent
-
-    @property
     def latency_seconds(self) -> float:
         """How long a call that comes now will take."""
         seconds = self.teacher.seconds * self.slowness
         return seconds * (1.0 + self.waiting / self.teacher.concurrent)
+
+    def first_byte_seconds(self, place: int) -> float:
+        """How long the first byte takes of the call that comes in that place from now, from 1."""
+        seconds = self.teacher.seconds * self.slowness
+        before = max(0.0, self.open_calls + place - self.teacher.concurrent)
+        return seconds * (FIRST_BYTE_SHARE + before / self.teacher.concurrent)
 
     @property
     def would_time_out(self) -> bool:
@@ -47,9 +50,14 @@ class Queue:
         """Take so many more."""
         self.open_calls += calls
 
-    def pass_second(self) -> None:
-        """Answer what a second allows."""
+    def pass_second(self) -> float:
+        """Answer what a second allows; returns the share of open calls that are over."""
         if self.is_down:
             self.open_calls = 0.0  # whoever waited was told that it is gone
-            return
-        self.open_calls -= self.running * min(1.0, 1.0 / (self.teacher.seconds * self.slowness))
+            return 1.0
+        if not self.open_calls:
+            return 0.0
+        answered = self.running * min(1.0, 1.0 / (self.teacher.seconds * self.slowness))
+        share = answered / self.open_calls
+        self.open_calls -= answered
+        return share

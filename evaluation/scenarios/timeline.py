@@ -9,14 +9,15 @@ from evaluation.outcomes import Booleans, Floats
 
 # What is counted in a second, summed over replicas.
 COUNTED = (
-    "served", "kept", "judged", "forced", "escalated", "denied", "failed", "audits",
+    "served", "kept", "judged", "forced", "escalated", "denied", "busy", "failed", "audits",
     "spent_pico", "escalated_pico", "audited_pico", "teacher_alone_pico",
 )  # fmt: skip
-# What holds in it.  ``disagreement`` and ``unseen`` are the worst of the standings in force.
+# What holds in it.  ``disagreement`` and ``unseen`` are the worst of the standings in force, and
+# ``pressure`` that of all replicas; ``limit`` is how many calls they may have open together.
 # ``oracle_kept`` and ``oracle_pico`` are in the mean of a request; NaN where there is no oracle.
 HELD = (
     "threshold", "disagreement", "unseen", "kept_truly", "audit", "epoch", "revision",
-    "latency_seconds", "waiting", "oracle_kept", "oracle_pico",
+    "latency_seconds", "waiting", "pressure", "limit", "oracle_kept", "oracle_pico",
 )  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from evaluation.errors import EvaluationError
 from evaluation.outcomes import Booleans, Floats, Integers
 from evaluation.scenarios.population import SILENT, Population
 from routing.money import PICO_PER_USD
+from routing.pressure import eased
 from routing.steering import KEEP_NOTHING, Standing
 
 _ROUNDING = 1e-9  # of sums of shares
@@ -44,7 +45,7 @@ class World:
     mass: Floats = field(init=False)
     seen: Floats = field(init=False)
     _rising: Floats = field(init=False)
-    _truths: dict[tuple[float, float | None], Truth] = field(init=False)
+    _truths: dict[tuple[float, float | None, float], Truth] = field(init=False)
     _oracles: dict[float, Truth] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -105,11 +106,11 @@ class World:
 
     # --- what is true of it
 
-    def truth(self, standing: Standing) -> Truth:
-        """What the standing does."""
-        key = (standing.threshold, standing.per_usd)
+    def truth(self, standing: Standing, easing: float = 0.0) -> Truth:
+        """What the standing does, where its threshold gives way to such a pressure."""
+        key = (standing.threshold, standing.per_usd, easing)
         if key not in self._truths:
-            kept = keeps(standing, self.population.merit, self.population.teacher_pico)
+            kept = keeps(standing, self.population.merit, self.population.teacher_pico, easing)
             self._truths[key] = self._truth_of(kept)
         return self._truths[key]
 
@@ -134,10 +135,10 @@ class World:
         return Truth(share, float(mass @ self.seen) / share, float(mass @ self.risk) / share, pico)
 
 
-def keeps(standing: Standing, merit: Floats, cost_pico: Integers) -> Booleans:
-    """Which drafts the standing keeps: ``Standing.least_merit`` of many at once."""
+def keeps(standing: Standing, merit: Floats, cost_pico: Integers, easing: float = 0.0) -> Booleans:
+    """Which drafts the standing keeps: ``Standing.least_merit`` of many at once, eased."""
     if standing.per_usd is None:
-        return np.asarray(merit >= standing.threshold)
+        return np.asarray(merit >= eased(standing.threshold, easing, floor=0.0))
     asked = (1.0 - standing.threshold) * standing.per_usd * cost_pico / PICO_PER_USD
-    least = np.maximum(0.0, 1.0 - asked)
+    least = np.maximum(0.0, 1.0 - asked) * eased(1.0, easing, floor=0.0)  # in proportion
     return np.asarray(merit >= (least if standing.threshold != KEEP_NOTHING else KEEP_NOTHING))

@@ -49,6 +49,9 @@ WORDS = {
     "swings": ("share kept, ups and downs an hour", True),
     "latency_seconds_most": ("teacher's longest latency, s", False),
     "waiting_most": ("most calls waiting", False),
+    "busy_share": ("requests served degraded for want of room", True),
+    "pressure_most": ("most pressure", False),
+    "limit_least": ("fewest calls that the limit allowed", False),
 }
 
 

@@ -121,13 +121,27 @@ class StudentSection(Section):
     price: TokenPriceConfig
 
 
+class QueueSection(Section):
+    """``teacher.queue``: what gateways make of its queue.  Its cache is not simulated."""
+
+    waiting_at_most: Annotated[_Float, Field(gt=0, le=100_000)] = 8.0
+    poll_seconds: Annotated[_Float, Field(ge=1, le=60)] = 2.0
+    adaptive_limit: Annotated[bool, Strict()] = False
+
+    def told(self) -> told.Watch:
+        """The same as a value."""
+        return told.Watch(self.waiting_at_most, self.poll_seconds, self.adaptive_limit)
+
+
 class TeacherSection(Section):
-    """``teacher``: its price, and what it can do."""
+    """``teacher``: its price, what it can do, and what is made of its queue."""
 
     price: TokenPriceConfig
     seconds: Annotated[_Float, Field(gt=0, le=3600)] = 4.0
     concurrent: Annotated[_Int, Field(ge=1, le=1_000_000)] = 1024
     timeout_seconds: Annotated[_Float, Field(gt=0, le=3600)] = 120.0
+    max_concurrent: Annotated[_Int, Field(ge=1, le=1_000_000)] = 256
+    queue: QueueSection | None = None
 
     def told(self) -> told.Teacher:
         """The same as a value."""
@@ -135,6 +149,8 @@ class TeacherSection(Section):
             seconds=self.seconds,
             concurrent=self.concurrent,
             timeout_seconds=self.timeout_seconds,
+            max_concurrent=self.max_concurrent,
+            queue=None if self.queue is None else self.queue.told(),
         )
 
 

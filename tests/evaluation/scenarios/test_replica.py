@@ -1,5 +1,7 @@
+from evaluation.scenarios.guard import Guard
 from evaluation.scenarios.replica import MOST_WAITING_REPORTS, Counts, Replica, Told
 from routing.steering import Grade, Sample, Standing
+from tests.evaluation.scenarios.made_up import WIDE
 
 STANDING = Standing(1, 1, 0.5, audit=0.1)
 CAPPED = Standing(2, 1, 0.5, cap_pico=3_600_000, shares={"gateway-3.1": 0.5})
@@ -7,7 +9,7 @@ GRADE = Grade(0.7, 0.0, 0.1, 0.1, 1, is_kept=True)
 
 
 def test_a_report_has_the_grades_that_were_due() -> None:
-    replica = Replica(0, STANDING)
+    replica = Replica(0, STANDING, Guard(WIDE))
     replica.expect(GRADE, 5)
     for second in (4, 5, 6):
         replica.report(second, second + 1.0, Counts(judged=second), Told((Sample(0.7),)))
@@ -20,14 +22,14 @@ def test_a_report_has_the_grades_that_were_due() -> None:
 
 
 def test_waiting_reports_are_bounded() -> None:
-    replica = Replica(0, STANDING)
+    replica = Replica(0, STANDING, Guard(WIDE))
     for second in range(MOST_WAITING_REPORTS + 7):
         replica.report(second, second + 1.0, Counts(), Told())
     assert [each.sequence for each in replica.tell()][:1] == [8]
 
 
 def test_one_that_fell_comes_back_as_another_reporter() -> None:
-    replica = Replica(2, STANDING)
+    replica = Replica(2, STANDING, Guard(WIDE))
     replica.expect(GRADE, 5)
     replica.report(4, 5.0, Counts(), Told())
     replica.fall()
@@ -38,7 +40,7 @@ def test_one_that_fell_comes_back_as_another_reporter() -> None:
 
 
 def test_its_part_of_a_cap_is_its_own() -> None:
-    ours, theirs = Replica(3, STANDING), Replica(4, STANDING)
+    ours, theirs = Replica(3, STANDING, Guard(WIDE)), Replica(4, STANDING, Guard(WIDE))
     for replica in (ours, theirs):
         replica.follow(STANDING, 0.0)
         assert replica.cap is None

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from evaluation.scenarios.guard import Guard
 from evaluation.scenarios.population import population_of
 from evaluation.scenarios.replica import Replica
 from evaluation.scenarios.serving import MOST_SAMPLES, Arrived, Served, serve
@@ -29,7 +30,7 @@ def served(replica: Replica, world: World, queue: Queue, requests: int) -> Serve
 
 def capped(world: World) -> Replica:
     """A replica whose bucket has filled for a hundred seconds, 0.9e9 pico-dollars in each."""
-    replica = Replica(0, ALL)
+    replica = Replica(0, ALL, Guard(WIDE))
     for second in range(101):
         replica.follow(ALL, float(second))
     return replica
@@ -54,7 +55,7 @@ def test_what_was_not_granted_is_paid_back(world: World) -> None:
 
 
 def test_a_report_has_some_merits_and_what_their_escalation_would_cost(world: World) -> None:
-    found = served(Replica(0, Standing(1, 1, 0.5, audit=0.9)), world, Queue(WIDE), 100)
+    found = served(Replica(0, Standing(1, 1, 0.5, audit=0.9), Guard(WIDE)), world, Queue(WIDE), 100)
     assert len(found.told.samples) == MOST_SAMPLES
     assert {each.cost_pico for each in found.told.samples} == {EACH}
     assert found.counts.kept == 100

@@ -22,7 +22,6 @@ def test_beyond_it_the_queue_grows_by_what_is_too_much() -> None:
     queue = after(Queue(Teacher(seconds=5.0, concurrent=10)), 3, 200)
     assert queue.open_calls == pytest.approx(200 * (3 - 2), abs=10)
     assert queue.latency_seconds == pytest.approx(5.0 + queue.waiting / 2.0)
-    assert queue.cache == 1.0
 
 
 def test_slow_answers_are_less_capacity() -> None:

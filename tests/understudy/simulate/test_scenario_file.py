@@ -174,5 +174,5 @@ def test_every_example_is_valid_and_expects_something(path: Path) -> None:
 def test_the_examples_are_there() -> None:
     assert [path.stem for path in EXAMPLES] == [
         "quality-outage", "quality-regression", "quality-steady", "rate-burst", "spend-day-cycle",
-        "teacher-outage", "three-replicas", "topic-drift",
+        "teacher-limit", "teacher-outage", "three-replicas", "topic-drift",
     ]  # fmt: skip
