@@ -86,7 +86,7 @@ def simulate(
     ``guard`` is a limit that learns, or one that stays; None: nobody is denied.  ``streams``: first
     bytes are seen; else answers come whole.
     """
-    dice = random.Random(seed)  # noqa: S311 - seeded, for the same arrivals each time
+    dice = random.Random(seed)
     outcome, waiting = Outcome(), deque[_Call]()
     ends: list[tuple[float, int, _Call]] = []
     begins: list[tuple[float, int, _Call]] = []
