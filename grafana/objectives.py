@@ -277,8 +277,8 @@ PRESSURE = Panel(
     highest=1,
     meaning=Meaning(
         reads="How hard the teacher is pressed, by the queues and caches of its servers "
-        "(`teacher.queue`), and the part in use of its fullest cache. Under pressure the threshold "
-        "of a rate or spend gives way.",
+        "(`teacher.queue`) and calls that had no room, and the part in use of its fullest cache. "
+        "Under pressure the threshold of a rate or spend gives way.",
         act="High for long: more GPUs, or a lower target. A quality objective does not give way: "
         "what its teacher has no room for is served degraded.",
         empty="No cascade has `teacher.queue`",

@@ -10,6 +10,7 @@ from gateway.steering.load import AGAIN_SECONDS, LoadWatch, Watched, limit_crowd
 from gateway.steering.queue import QueueConfig
 from gateway.upstream.load_page import ServerLoad
 from gateway.upstream.pool import ServerPool
+from routing.concurrency import FIRST_CALLS
 from routing.pressure import Pressure, Seen
 from tests.fakes.raw_server import Peer, answer, raw_server
 from tests.fakes.serving import cascade_document, closed_port_url, load_gateway
@@ -45,7 +46,7 @@ def pool_at(url: str, folder: Path) -> ServerPool:
     return pool
 
 
-async def heard_of(page: bytes, tmp_path: Path) -> tuple[Bench, Told, list[bytes]]:
+async def heard_of(page: bytes, tmp_path: Path) -> tuple[Bench, Told, ServerPool]:
     """What is heard at the first look at a server with this page of metrics, a minute later."""
     asked: list[bytes] = []
     now = 0.0
@@ -58,19 +59,26 @@ async def heard_of(page: bytes, tmp_path: Path) -> tuple[Bench, Told, list[bytes
 
     bench, told = Bench(), Told()
     async with raw_server(serve) as server:
-        one = Watched(pool_at(server.url, tmp_path), QueueConfig(), bench.steered)
+        pool = pool_at(server.url, tmp_path)
+        one = Watched(pool, QueueConfig(), bench.steered)
         watch = LoadWatch({"assistant": one}, lambda: now, told)
         async with watch.running():
             await asyncio.wait_for(told.heard.wait(), 5)
-    return bench, told, asked
+    assert [each.split(b"\r\n")[0] for each in asked] == [b"GET /metrics HTTP/1.1"]
+    return bench, told, pool
 
 
 async def test_a_queue_as_long_as_may_be_is_whole_pressure(tmp_path: Path) -> None:
-    bench, told, asked = await heard_of(PAGE % 8, tmp_path)
-    assert asked[0].startswith(b"GET /metrics HTTP/1.1")
+    bench, told, pool = await heard_of(PAGE % 8, tmp_path)
     assert told.seen == [Seen(waiting=8.0, cache=0.5)]
     assert bench.steered.pressure == pytest.approx(1.0, abs=1e-4)
     assert told.unknown == []
+    assert pool.max_calls == FIRST_CALLS
+
+
+async def test_a_longer_one_shrinks_the_limit_too(tmp_path: Path) -> None:
+    _, _, pool = await heard_of(PAGE % 9, tmp_path)
+    assert pool.max_calls < FIRST_CALLS
 
 
 async def test_a_queue_that_nobody_stands_in_is_no_pressure(tmp_path: Path) -> None:
