@@ -48,9 +48,12 @@ def strain(seen: Seen, bounds: Bounds) -> tuple[float, str]:
     """
     cache_from = CACHE_FROM * bounds.cache_at_most
     found = [
-        (_ramp(seen.waiting, 0.0, bounds.waiting_at_most), f"{seen.waiting} waiting"),
-        (_ramp(seen.cache, cache_from, bounds.cache_at_most), f"{seen.cache} of its cache in use"),
-        (_ramp(seen.denied, 0.0, DENIED_AT_MOST), f"{seen.denied} of calls had no room"),
+        (_ramp(seen.waiting, 0.0, bounds.waiting_at_most), f"{seen.waiting or 0:g} waiting"),
+        (
+            _ramp(seen.cache, cache_from, bounds.cache_at_most),
+            f"{seen.cache or 0:.0%} of its cache in use",
+        ),
+        (_ramp(seen.denied, 0.0, DENIED_AT_MOST), f"{seen.denied or 0:.0%} of calls had no room"),
     ]
     worst, why = max(found, key=lambda one: one[0])
     return worst, why if worst > 0.0 else ""

@@ -148,6 +148,8 @@ class Admin:
                 "audits_open": served.audits.open,
                 "audited_usd": _usd(link.steered.audited_pico),
                 "cap_left_usd": _usd(link.steered.cap_left),
+                "teacher_pressure": link.steered.pressure,
+                "teacher_pressed_by": link.steered.pressed_by or None,
             },
             "controller_says": told,
         }

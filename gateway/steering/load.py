@@ -78,7 +78,7 @@ class LoadWatch:
             pressure = pressure.after(seen, one.queue.bounds, now - asked_at)
             asked_at = now
             if one.steered is not None:
-                one.steered.pressure = pressure.value
+                one.steered.pressure, one.steered.pressed_by = pressure.value, pressure.why
             self._events.teacher_pressed(cascade, pressure, seen)
             is_unknown = seen.waiting is None and seen.cache is None
             if is_unknown is not was_unknown:

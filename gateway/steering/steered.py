@@ -104,14 +104,14 @@ class Steered:
     promise, which counts conversations; ``needs_turns``: it matters which one a request goes on
     with.  ``audited_pico`` is what audits took since the process began.  Under the teacher's
     ``pressure``, in [0, 1], the threshold of a rate or spend gives way; a promise's cannot, for
-    less merit was never certified.
+    less merit was never certified.  ``pressed_by`` says what that rests on.
     """
 
     def __init__(self, aim: Callable[[], Aim], costs: Costs, purse: Purse, world: World) -> None:
         """``aim`` says what the cascade is held to now, and for which student."""
         self.costs = costs
         self.audited_pico = 0
-        self.pressure = 0.0
+        self.pressure, self.pressed_by = 0.0, ""
         self._aim = aim
         self._purse = purse
         self._world = world

@@ -33,8 +33,16 @@ def test_the_worst_that_was_seen_strains(seen: Seen, expected: float) -> None:
     assert strain(seen, BOUNDS)[0] == pytest.approx(expected)
 
 
-def test_it_says_what_it_rests_on() -> None:
-    assert Pressure().after(Seen(waiting=6.0, cache=0.1), BOUNDS, 2.0).why == "6.0 waiting"
+@pytest.mark.parametrize(
+    ("seen", "words"),
+    [
+        (Seen(waiting=6.0, cache=0.1), "6 waiting"),
+        (Seen(waiting=1.0, cache=0.85), "85% of its cache in use"),
+        (Seen(denied=1 / 3), "33% of calls had no room"),
+    ],
+)
+def test_it_says_what_it_rests_on(seen: Seen, words: str) -> None:
+    assert Pressure().after(seen, BOUNDS, 2.0).why == words
 
 
 def test_it_rises_sooner_than_it_falls() -> None:

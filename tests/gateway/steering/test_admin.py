@@ -153,6 +153,8 @@ def test_money_is_shown_as_it_was_set(scene: Stage) -> None:
     assert told["objective"] == SPEND
     wait_until(lambda: scene.client.get(ONE).json()["cap_usd_per_hour"] == 20)
     wait_until(lambda: scene.client.get(ONE).json()["replica"]["cap_left_usd"] is not None)
+    replica = scene.client.get(ONE).json()["replica"]
+    assert (replica["teacher_pressure"], replica["teacher_pressed_by"]) == (0.0, None)
     assert delete(scene).status_code == 200
 
 

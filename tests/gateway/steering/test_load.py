@@ -72,6 +72,7 @@ async def test_a_queue_as_long_as_may_be_is_whole_pressure(tmp_path: Path) -> No
     bench, told, pool = await heard_of(PAGE % 8, tmp_path)
     assert told.seen == [Seen(waiting=8.0, cache=0.5)]
     assert bench.steered.pressure == pytest.approx(1.0, abs=1e-4)
+    assert bench.steered.pressed_by == "8 waiting"
     assert told.unknown == []
     assert pool.max_calls == FIRST_CALLS
 
