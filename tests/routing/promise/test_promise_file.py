@@ -106,7 +106,7 @@ def test_a_damaged_document_is_refused_or_can_be_gone_on_with(path: Path, value:
         (("epoch", "thresholds", 0), 0.0, "epoch.thresholds: must strictly decrease"),
         (("epoch", "delta"), 0.0, "epoch.delta: must be above 0"),
         (("epoch", "wealth"), [], "epoch.wealth: must have 50 entries"),
-        (("epoch", "wealth", 3), [0.0], r"epoch.wealth\[3\]: must have 8 entries"),
+        (("epoch", "wealth", 3), [0.0], r"epoch.wealth\[3\]: must have 4 entries"),
         (("epoch", "counts", "labels"), [1], "epoch.counts.labels: must have 51 entries"),
         (("epoch", "counts", "weights", 0), -1.0, "epoch.counts.weights: must not be negative"),
         (("epoch", "best"), [0.0], "epoch.best: must have 50 entries"),

@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 
 from routing.errors import PolicyError
-from routing.promise.bets import log_values
+from routing.promise.bets import STAKES, log_values
 from routing.promise.terms import SIXTEENTHS, HeadStart, Terms, wealth_of_records
 
 ROW = (8, *(0,) * 15, 2)
@@ -63,7 +63,7 @@ def test_levels_keep_the_share_of_the_records_that_they_keep() -> None:
 
 
 def test_records_bet_as_grades_that_were_sure_to_be_had() -> None:
-    alpha, stake = 0.1, 0.9
+    alpha, stake = 0.1, STAKES[-1]
     row = (5, *(0,) * 7, 3, *(0,) * 8)
     (wealth,) = wealth_of_records((row,), alpha)
     lost = math.log1p(-stake * (8 / SIXTEENTHS - alpha) / (1.0 - alpha))
