@@ -60,7 +60,10 @@ def draw(study: Study, folder: Path) -> None:
     }
     draw_over_time(told, folder / "promise_over_time.png")
     cells = {
-        name: {share: study.cell(name, replace(DEFAULT, audit=share)) for share in AUDITS}
+        name: [
+            {share: study.cell(name, replace(DEFAULT, audit=share, warm=warm)) for share in AUDITS}
+            for warm in (0, 2_000)
+        ]
         for name in study.of(FEW)
     }
     draw_by_audit(cells, folder / "promise_by_audit.png")

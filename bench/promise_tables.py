@@ -12,14 +12,18 @@ from evaluation.promise.detector import Regression, watch
 from evaluation.promise.floors import Floor
 from evaluation.promise.runs import Maker, Size, simulate
 from evaluation.promise.summary import Summary, Then, summary_of
-from evaluation.promise.traffic import Traffic, plateau
+from evaluation.promise.traffic import Traffic, mixed, plateau
 from routing.promise.detector import DEFERRED_STEPS, STEPS
 from routing.promise.watch import DEFERRED_MARGIN, LEAST_DEFERRED
 
 AT = (5_000, 10_000, 20_000)
-LONG = (20_000, 50_000, 100_000)
+LONG = (20_000, 50_000, 100_000, 200_000)
 AUDITS = (0.01, 0.02, 0.04, 0.06)
 FEW = ("emotion", "mmlu", "cosmosqa", "syn30/.90")
+# A route, and another whose evidence might serve it.
+ROUTES = (("emotion", "emotion"), ("emotion", "cosmosqa"), ("mmlu", "mmlu"), ("mmlu", "emotion"),
+          ("cosmosqa", "cosmosqa"), ("cosmosqa", "mmlu"), ("syn30/.90", "syn30/.90"),
+          ("syn30/.90", "syn30/.85"), ("syn30/.85", "syn30/.90"))  # fmt: skip
 DEFAULT = Design(per_request=True)
 _SEED = 11
 
@@ -95,13 +99,43 @@ def _ways(study: Study) -> Iterator[str]:
 
 
 def _long(study: Study) -> Iterator[str]:
-    yield from _head(["population", "way", "20k", "50k", "100k", "oracle"])
+    fewer = Study(study.traffic, max(1, study.runs // 4))  # of ten times as many requests
+    yield from _head(["population", "way", "20k", "50k", "100k", "200k", "oracle"])
     for name in study.of(FEW):
         for way in ("as it is: 2% of requests audited, hold 0.8", "hold 0.9",
                     "hold 0.9, 10,000 requests at most"):  # fmt: skip
-            found = study.cell(name, WAYS[way], LONG)
+            found = fewer.cell(name, WAYS[way], LONG)
             cells = [f"{_percent(each.kept)}, {_over(each)}" for each in found.then.values()]
             yield _row([name, way, *cells, _percent(found.oracle)])
+
+
+def _shared(study: Study) -> Iterator[str]:
+    """What one route's evidence is worth to another: beside it the share of runs that broke it."""
+    yield from _head([
+        "route", "the other", "on its own", "begins at the other's level",
+        "2,000 of the other's records", "one cascade for both",
+    ])  # fmt: skip
+    for name, other in ROUTES:
+        if not study.of([name]) or not study.of([other]):
+            continue
+        here, there, requests = study.traffic[name], study.traffic[other], AT[-1]
+        level = there.threshold_of(study.cell(other, DEFAULT).then[requests].kept)
+        share = float(here.kept_by(level)) / here.size
+        start = replace(DEFAULT, other_share=share, other_part=0.8)
+        records = replace(DEFAULT, warm=2_000, others=there)
+        both = simulate(
+            mixed(here, there), DEFAULT, DEFAULT.alpha, Size(study.runs, 2 * requests, _SEED)
+        )
+        yield _row([
+            name, other,
+            *(_judged(study.cell(name, design), requests) for design in (DEFAULT, start, records)),
+            _judged(summary_of(both.of_part(here), DEFAULT.delta, (2 * requests,)), 2 * requests),
+        ])  # fmt: skip
+
+
+def _judged(found: Summary, at: int) -> str:
+    last = found.then[at]
+    return f"{_percent(last.kept)}, {_over(last)}; {_percent(found.ever_above)}"
 
 
 def _controls(study: Study) -> Iterator[str]:
@@ -207,6 +241,7 @@ TABLES: Mapping[str, Callable[[Study], Iterator[str]]] = {
     "audits": _audits,
     "ways": _ways,
     "long": _long,
+    "shared": _shared,
     "controls": _controls,
     "plateau": _plateau,
     "conversations": _conversations,

@@ -37,6 +37,9 @@ class Design:
     is_ordered: bool = True
     turns: int = 1
     seed: int = field(default=1, repr=False)
+    others: Traffic | None = None
+    other_share: float = START_SHARE
+    other_part: float = 0.0
 
     def __call__(self, traffic: Traffic, runs: int) -> "Promise":
         """A controller of so many runs."""
@@ -51,7 +54,7 @@ class Promise:
         self.grid = known_grid(traffic, runs)
         levels = self.grid.kept.shape[1]
         self._evidence = Evidence(runs, levels, design.alpha)
-        self._proven = np.zeros((runs, levels), dtype=np.bool_)
+        self._best = np.zeros((runs, levels))
         self._tally = Tally(runs, levels)
         self._judged = np.zeros(runs, dtype=np.int64)
         self._released = np.zeros(runs, dtype=np.bool_)
@@ -112,7 +115,7 @@ class Promise:
         return self._evidence.wealth()
 
     def _look(self) -> None:
-        self._proven |= self.wealth() >= 1.0 / delta_of(self.design.delta, attempt=1)
+        self._best = np.maximum(self._best, self.wealth())
         certified = self._certified()
         share = self._share(certified)
         enough = share >= self.design.release * self._share(self._estimated())
@@ -121,11 +124,21 @@ class Promise:
         self._level = np.where(self._released, certified, -1)
 
     def _certified(self) -> Integers:
-        """The last level of the chain that is proven without a gap; -1 before the first."""
-        if not self.design.is_ordered:
-            return last_of(self._proven)
-        before = self.grid.shares < START_SHARE - 1e-9
-        unbroken = np.logical_and.accumulate(self._proven | before, axis=1).sum(axis=1)
+        """The last level that is proven; -1 before the first."""
+        design = self.design
+        delta = delta_of(design.delta, attempt=1)
+        if not design.is_ordered:
+            return last_of(self._best >= 1.0 / delta)
+        usual = self._chain(START_SHARE, (1.0 - design.other_part) * delta)
+        if not design.other_part:
+            return usual
+        return np.maximum(usual, self._chain(design.other_share, design.other_part * delta))
+
+    def _chain(self, start_share: float, delta: float) -> Integers:
+        """The last level that is proven without a gap from the one that keeps so much on."""
+        proven = self._best * delta >= 1.0
+        before = self.grid.shares < start_share - 1e-9
+        unbroken = np.logical_and.accumulate(proven | before, axis=1).sum(axis=1)
         return np.where(unbroken > before.sum(axis=1), unbroken - 1, -1)
 
     def _estimated(self) -> Integers:
@@ -140,10 +153,14 @@ class Promise:
         """Records of the past, each labelled and alone; what levels keep is known of them."""
         design, ones = self.design, np.ones((self.runs, self.design.warm))
         generator = np.random.default_rng(design.seed)
-        places = generator.integers(0, self.traffic.size, size=ones.shape)
-        losses, bins = self.traffic.losses(places, generator), self.grid.bins(places)
+        source = design.others or self.traffic
+        drawn = generator.integers(0, source.size, size=ones.shape)
+        losses = source.losses(drawn, generator)
+        places = self.traffic.places_of(source.merit[drawn]) if design.others else drawn
+        bins = self.grid.bins(places)
         self._tally.add(bins, Seen(places, losses, ones < 0, ones > 0, ones, ones[:, 0]))
         self._evidence.add(bins, scaled(losses, ones, ones, design.alpha), ones > 0)
         self._judged[:] = design.warm
-        self.grid.shares = self._tally.counts.cumsum(axis=1) / design.warm
+        if design.others is None:
+            self.grid.shares = self._tally.counts.cumsum(axis=1) / design.warm
         self._look()

@@ -15,7 +15,11 @@ from evaluation.promise.traffic import bill_of
 
 _COLD, _WARM, _BROKEN, _ORACLE = "#1f77b4", "#2ca02c", "#d62728", "#555555"
 _FLOORS = {Floor.ANYTIME: ":", Floor.ONE_LOOK: "-."}
+_STARTS = ((_COLD, "cold"), (_WARM, "2,000 records"))
 _DPI = 100
+
+# What came of each audit share.
+ByShare = Mapping[float, Summary]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,25 +47,34 @@ def draw_over_time(told: Mapping[str, Told], path: Path) -> None:
     figure.savefig(path, dpi=_DPI)
 
 
-def draw_by_audit(cells: Mapping[str, Mapping[float, Summary]], path: Path) -> None:
-    """Bill over the oracle's and kept share after 20,000 requests, by the share audited."""
-    figure = Figure(figsize=(8.0, 3.6), layout="constrained")
-    over, kept = figure.subplots(1, 2)
-    for place, (name, by_share) in enumerate(cells.items()):
-        shares = [100 * share for share in by_share]
-        last = [each.then[max(each.then)] for each in by_share.values()]
-        colour = f"C{place}"
-        over.plot(shares, [100 * each.over for each in last], "o-", color=colour, label=name)
-        over.plot(shares, [100 * each.over_all for each in last], "s--", color=colour)
-        kept.plot(shares, [100 * each.kept for each in last], "o-", color=colour, label=name)
-        kept.axhline(100 * next(iter(by_share.values())).oracle, color=colour, lw=0.8, ls=":")
-    over.set(xlabel="audited, % of requests", ylabel="bill over the oracle's, %", ylim=(0, None))
-    over.set_title("now (solid) and from the start (dashed)", fontsize=9)
-    kept.set(xlabel="audited, % of requests", ylabel="kept, %", ylim=(0, None))
-    kept.set_title("kept share, the oracle's dotted", fontsize=9)
-    for axes in (over, kept):
-        axes.grid(visible=True, alpha=0.25)
-    kept.legend(fontsize=7, loc="lower center", ncols=4)
+def draw_by_audit(told: Mapping[str, Sequence[ByShare]], path: Path) -> None:
+    """The same at the end of the runs, by the share audited; each has cold runs and warm ones."""
+    figure = Figure(figsize=(2.9 * len(told), 6.0), layout="constrained")
+    rows = figure.subplots(2, len(told), sharex=True, squeeze=False)
+    for (name, both), bill, kept in zip(told.items(), *rows, strict=True):
+        for by_share, (colour, label) in zip(both, _STARTS, strict=True):
+            shares = [100 * share for share in by_share]
+            last = [each.then[max(each.then)] for each in by_share.values()]
+            over, over_all = (100 * np.array(each) for each in zip(
+                *((each.over, each.over_all) for each in last), strict=True
+            ))  # fmt: skip
+            bill.plot(shares, over, "o-", color=colour, label=f"{label}, now")
+            bill.plot(shares, over_all, "s--", color=colour, label=f"{label}, from the start")
+            kept.plot(shares, [each.kept for each in last], "o-", color=colour, label=label)
+            if colour == _COLD:
+                for floor, style in _FLOORS.items():
+                    provable = [each.floors[floor] for each in last]
+                    kept.plot(shares, provable, style, color=colour, lw=1.0, label=_provable(floor))
+        oracle = next(iter(both[0].values())).oracle
+        kept.axhline(oracle, color=_ORACLE, lw=1.0, label="oracle")
+        bill.set(title=name, ylim=(0, None))
+        kept.set(xlabel="audited, % of requests", ylim=(0.0, 1.1 * oracle))
+        for axes in (bill, kept):
+            axes.grid(visible=True, alpha=0.25)
+    rows[0, 0].set(ylabel="bill over the oracle's, %")
+    rows[1, 0].set(ylabel="share kept")
+    rows[0, 0].legend(fontsize=7, loc="lower right")
+    rows[1, -1].legend(fontsize=7, loc="lower right")
     figure.savefig(path, dpi=_DPI)
 
 
@@ -82,7 +95,7 @@ def draw_risk(courses: Sequence[tuple[str, Course]], path: Path, runs: int = 12)
 
 def _bill(axes: Axes, told: Told) -> None:
     requests = told.cold.requests / 1000
-    for curves, colour, name in ((told.cold, _COLD, "cold"), (told.warm, _WARM, "2,000 records")):
+    for curves, (colour, name) in zip((told.cold, told.warm), _STARTS, strict=True):
         axes.plot(requests, curves.bill, color=colour, label=f"{name}, now")
         axes.plot(requests, curves.bill_all, color=colour, ls="--", label=f"{name}, from the start")
     oracle = float(bill_of(told.oracle))
@@ -93,14 +106,18 @@ def _bill(axes: Axes, told: Told) -> None:
 
 def _kept(axes: Axes, told: Told) -> None:
     requests = told.cold.requests / 1000
-    for curves, colour, name in ((told.cold, _COLD, "cold"), (told.warm, _WARM, "2,000 records")):
+    for curves, (colour, name) in zip((told.cold, told.warm), _STARTS, strict=True):
         axes.plot(requests, curves.kept, color=colour, label=name)
         axes.fill_between(
             requests, curves.kept_low, curves.kept_high, color=colour, alpha=0.12, lw=0
         )
     for floor, style in _FLOORS.items():
-        label = f"provable from cold's labels, {floor}"
-        axes.plot(requests, told.cold.floors[floor], style, color=_COLD, lw=1.0, label=label)
+        provable = told.cold.floors[floor]
+        axes.plot(requests, provable, style, color=_COLD, lw=1.0, label=_provable(floor))
     axes.axhline(told.oracle, color=_ORACLE, lw=1.0, label="oracle")
     axes.set(ylim=(0.0, 1.1 * told.oracle))
     axes.grid(visible=True, alpha=0.25)
+
+
+def _provable(floor: Floor) -> str:
+    return f"provable from cold's labels, {floor}"

@@ -5,7 +5,7 @@ were escalated or audited.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -126,6 +126,18 @@ class Course:
         """The share that each run's labels could have let it keep after so many requests."""
         labels = self.labels[requests // STEP - 1]
         return kept_at_floor(self.traffic, labels, self.alpha, floor.errors(delta))
+
+    def of_part(self, part: Traffic) -> "Course":
+        """As one of the routes saw it that the traffic was mixed of; labels stay those of all."""
+        all_of_it = np.round(self.kept * self.traffic.size).astype(np.int64)
+        threshold = self.traffic.merit[np.maximum(all_of_it, 1) - 1]
+        kept = np.where(all_of_it > 0, part.kept_by(threshold), 0)
+        share = kept / part.size
+        each = np.divide(self.audited, self.kept, out=np.zeros_like(share), where=self.kept > 0.0)
+        risk, is_above = part.risk_of(kept), part.is_above(kept, self.alpha)
+        return replace(
+            self, traffic=part, kept=share, audited=each * share, risk=risk, is_above=is_above
+        )
 
     @property
     def first_in_force(self) -> Floats:

@@ -48,6 +48,14 @@ class Traffic:
         found = np.searchsorted(-self.merit, -np.asarray(thresholds, dtype=np.float64), "right")
         return np.asarray(found, dtype=np.int64)
 
+    def places_of(self, merits: npt.ArrayLike) -> Integers:
+        """Where drafts of these merits would stand: kept by just what keeps such a draft."""
+        return np.maximum(self.kept_by(merits), 1) - 1
+
+    def threshold_of(self, share: float) -> float:
+        """The threshold that keeps so much, which must be more than nothing."""
+        return float(self.merit[max(round(share * self.size), 1) - 1])
+
     def risk_of(self, kept: Integers) -> Floats:
         """The true risk among the first so many; 0 where there is none."""
         return np.where(kept > 0, self.risk[np.maximum(kept, 1) - 1], 0.0)
@@ -82,6 +90,12 @@ def traffic_of(population: Population) -> Traffic:
     kept_with = np.searchsorted(-merit, -merit, "right")
     risk = np.cumsum(wrong) / np.arange(1, len(wrong) + 1)
     return Traffic(merit, wrong, kept_with, risk, is_graded=not population.is_binary)
+
+
+def mixed(one: Traffic, other: Traffic) -> Traffic:
+    """Both as one route, each with as much traffic as it has requests; losses are 0 or 1."""
+    merit = np.concatenate([one.merit, other.merit])
+    return traffic_of(population_of(merit, 1.0 - np.concatenate([one.wrong, other.wrong])))
 
 
 # --- the populations of the study ---------------------------------------------------------------

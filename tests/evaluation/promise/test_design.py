@@ -103,6 +103,27 @@ def test_records_of_the_past_shorten_the_hold() -> None:
     assert np.median(warm.first_in_force) <= np.median(cold.first_in_force) - 1_000
 
 
+def test_records_of_an_easier_route_break_it_and_its_level_does_not() -> None:
+    size = Size(runs=100, requests=6_000)
+    easier = traffic("syn30/.90")
+    records, level = (
+        held("syn30/.85", replace(COLD, **taken), size)
+        for taken in ({"warm": 2_000, "others": easier}, {"other_share": 0.6, "other_part": 0.8})
+    )
+    assert records.ever_above > 0.1
+    assert level.ever_above <= 0.05 + 2 * np.sqrt(0.0475 / size.runs)
+
+
+def test_second_chain_begins_where_another_routes_level_is() -> None:
+    size = Size(runs=20, requests=6_000)
+    design = replace(COLD, release=0.0, hold_at_most=1_000)
+    usual = held("syn30/.90", design, size)
+    second = held("syn30/.90", replace(design, other_share=0.4, other_part=1.0), size)
+    assert (usual.kept[usual.kept > 0.0] < 0.4).any()
+    assert second.kept.max() > 0.0
+    assert (second.kept[second.kept > 0.0] >= 0.4 - 1e-9).all()
+
+
 def test_floor_lies_above_what_is_kept_and_below_the_oracle() -> None:
     found = held("syn30/.90")
     kept = mean(found.kept_at(FEW.requests))

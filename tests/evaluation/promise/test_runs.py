@@ -5,7 +5,7 @@ import pytest
 
 from evaluation.outcomes import Floats, Integers
 from evaluation.promise.runs import BATCH, STEP, Seen, Size, seen_of, serve, simulate
-from evaluation.promise.traffic import Traffic, traffic_of
+from evaluation.promise.traffic import Traffic, mixed, traffic_of
 from evaluation.simulate import population_of
 
 FOUR = traffic_of(population_of([0.9, 0.6, 0.3, 0.1], [1, 1, 0, 0]))
@@ -71,6 +71,23 @@ def test_course_has_the_standing_of_each_batch_and_its_price() -> None:
     assert whole == pytest.approx((5 * before + (batches - 5) * now) / batches)
     assert course.labels.shape == (2, 2, 50)
     assert (course.labels[1].sum(axis=1) > course.labels[0].sum(axis=1)).all()
+
+
+def test_part_of_mixed_traffic_has_its_own_kept_share_bill_and_risk() -> None:
+    good = traffic_of(population_of([0.9, 0.7, 0.5, 0.3], [1, 1, 1, 1]))
+    bad = traffic_of(population_of([0.8, 0.6, 0.2, 0.1], [0, 1, 1, 1]))
+
+    def maker(traffic: Traffic, runs: int) -> Fixed:
+        return Fixed(np.array([4]), np.array([0.1]), since=5)
+
+    course = simulate(mixed(good, bad), maker, alpha=0.3, size=Size(runs=1, requests=STEP))
+    assert course.ever_above == 0.0
+    parts = [course.of_part(each) for each in (good, bad)]
+    assert [each.kept_at(STEP).tolist() for each in parts] == [[0.5], [0.5]]
+    assert [each.risk_at(STEP).tolist() for each in parts] == [[0.0], [0.5]]
+    assert [each.ever_above for each in parts] == [0.0, 1.0]
+    assert parts[0].audited[-1] == pytest.approx([0.05])
+    assert parts[0].first_in_force.tolist() == course.first_in_force.tolist() == [5 * BATCH]
 
 
 def test_run_that_keeps_nothing_has_no_first_request() -> None:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from evaluation.promise.traffic import bill_of, options_pair, plateau, traffic_of
+from evaluation.promise.traffic import bill_of, mixed, options_pair, plateau, traffic_of
 from evaluation.simulate import population_of
 from tests.evaluation.promise.populations import traffic
 
@@ -34,6 +34,21 @@ def test_ties_are_kept_together_and_their_risk_is_exact() -> None:
     assert four.is_above(np.array([1, 3]), 1 / 3).tolist() == [False, False]
     assert four.oracle(0.4) == 0.75
     assert traffic_of(population_of([0.5], [0])).oracle(0.4) == 0.0
+
+
+def test_draft_of_another_route_stands_where_what_keeps_it_is_the_same() -> None:
+    four = traffic_of(population_of([0.9, 0.5, 0.5, 0.1], [1, 0, 1, 0]))
+    merits = [1.0, 0.9, 0.6, 0.5, 0.3, 0.1]
+    assert four.places_of(merits).tolist() == [0, 0, 0, 2, 2, 3]
+    assert [four.threshold_of(share) for share in (0.01, 0.25, 0.75, 1.0)] == [0.9, 0.9, 0.5, 0.1]
+
+
+def test_mixed_routes_are_ranked_together_and_each_keeps_its_losses() -> None:
+    one = traffic_of(population_of([0.9, 0.3], [1, 0]))
+    other = traffic_of(population_of([0.6, 0.1], [0, 1]))
+    both = mixed(one, other)
+    assert both.merit.tolist() == [0.9, 0.6, 0.3, 0.1]
+    assert both.wrong.tolist() == [0.0, 1.0, 1.0, 0.0]
 
 
 def test_graded_losses_are_what_they_are_and_no_coin() -> None:
