@@ -18,6 +18,7 @@ from routing.promise.watch import DEFERRED_MARGIN, LEAST_DEFERRED
 
 AT = (5_000, 10_000, 20_000)
 LONG = (20_000, 50_000, 100_000, 200_000)
+LONG_RUNS = 100  # at the most
 AUDITS = (0.01, 0.02, 0.04, 0.06)
 FEW = ("emotion", "mmlu", "cosmosqa", "syn30/.90")
 # A route, and another whose evidence might serve it.
@@ -99,7 +100,7 @@ def _ways(study: Study) -> Iterator[str]:
 
 
 def _long(study: Study) -> Iterator[str]:
-    fewer = Study(study.traffic, max(1, study.runs // 4))  # of ten times as many requests
+    fewer = Study(study.traffic, min(study.runs, LONG_RUNS))
     yield from _head(["population", "way", "20k", "50k", "100k", "200k", "oracle"])
     for name in study.of(FEW):
         for way in ("as it is: 2% of requests audited, hold 0.8", "hold 0.9",
