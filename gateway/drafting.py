@@ -1,9 +1,10 @@
 """A draft that is being written, with the gate that watches it and what is held back of it."""
 
-from collections import deque
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import takewhile
+from operator import itemgetter
 
 from gateway.errors import UpstreamTimeout
 from gateway.legs import OpenLeg
@@ -24,6 +25,7 @@ MAX_WORD_CHUNKS = 16
 Decision = Hold | Release | Defer | Doubt
 _HOLD = Hold()
 _REJECTIONS = (Defer, Doubt)
+_tokens = itemgetter(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +45,9 @@ class Drafting:
     """Reads a student's stream, asks the gate, and keeps what may not go out yet.
 
     Where the teacher may continue, a word waits until it is whole, and blanks for the word after
-    them: a model that is to go on from half a word, or from a blank, derails.  ``assembly`` is the
-    draft as far as somebody may still ask for it.  ``is_over`` says that the student is through,
-    ``has_begun`` that it said anything at all.  ``beyond_text`` is what of the draft nobody can go
-    on from who has its words alone.
+    them: a model that is to go on from half a word, or from a blank, derails.  ``is_over`` says
+    that the student is through, ``has_begun`` that it said anything at all.  ``beyond_text`` is
+    what of the draft nobody can go on from who has its words alone.
     """
 
     def __init__(self, leg: OpenLeg, gate: Gate, chat: Chat, window: Window) -> None:
@@ -55,7 +56,7 @@ class Drafting:
         self.is_over = False
         self.has_begun = False
         self.beyond_text = _beyond_text(chat)
-        self.assembly = Assembly()
+        self._assembly: Assembly | None = None
         self._chat = chat
         self._handover = window.handover
         self._until = window.until
@@ -65,12 +66,12 @@ class Drafting:
         self._may_call = Need.TOOLS in chat.needs
         self._unclear: list[Token] = []
         self._unread: Sequence[Chunk] = ()
-        self._held: deque[tuple[int, Chunk]] = deque()
+        self._held: list[tuple[int, Chunk]] = []
         self._released: list[str] = []
         self._released_tokens = 0
         self._finish_reason: str | None = None
         self._end_logprob: float | None = None
-        self._text: list[str] = []
+        self._text = bytearray()  # encoded, for strings of a token each would weigh ten times that
 
     async def advance(self) -> Decision:
         """Read on, and say what the gate makes of it.  Raises UpstreamError.
@@ -87,7 +88,7 @@ class Drafting:
         while read < len(chunks) and not isinstance(decision, _REJECTIONS):
             decision = self._take_in(chunks[read])
             read += 1
-        self._unread = chunks[read:]
+        self._unread = chunks[read:] if read < len(chunks) else ()
         if isinstance(decision, Hold) and self.releasable:
             return Release(self.releasable)  # a tool call holds back no text that came before it
         return decision
@@ -100,12 +101,11 @@ class Drafting:
 
     def take(self, tokens: int) -> Sequence[Chunk]:
         """What may go out now that so many tokens are released, and is not out yet."""
-        held, ready = self._held, []
+        ready = self._held[: bisect_right(self._held, tokens, key=_tokens)]
         if self._handover is not Handover.NEVER:
-            return self._take_to_seam(tokens)
-        while held and held[0][0] <= tokens:
-            ready.append(held.popleft()[1])
-        return ready
+            return self._take_to_seam(ready)
+        del self._held[: len(ready)]
+        return [chunk for _, chunk in ready]
 
     def take_reasoning(self) -> Sequence[Chunk]:
         """What has come of reasoning before the first word of the answer, and is not out yet."""
@@ -113,9 +113,16 @@ class Drafting:
         ready = [chunk for _, chunk in before]
         if not any(chunk.reasoning for chunk in ready):
             return ()  # a role alone would send the headers, which know no verdict yet
-        for _ in ready:
-            self._held.popleft()
+        del self._held[: len(ready)]
         return ready
+
+    @property
+    def assembly(self) -> Assembly:
+        """The draft as far as somebody may still ask for it; of all of it, the text."""
+        if self._assembly is None:
+            self._assembly = Assembly()
+            self._assembly.add_text(self._text.decode())
+        return self._assembly
 
     @property
     def prefix(self) -> Prefix:
@@ -125,7 +132,7 @@ class Drafting:
     @property
     def words(self) -> str | None:
         """The answer's text so far; None where it calls a tool."""
-        return None if self._has_tool_call else "".join(self._text)
+        return None if self._has_tool_call else self._text.decode()
 
     @property
     def releasable(self) -> int:
@@ -142,31 +149,34 @@ class Drafting:
         """Whether the student was stopped before it was through."""
         return self.leg.is_closed and not self.is_over
 
-    def _take_to_seam(self, tokens: int) -> Sequence[Chunk]:
+    def _take_to_seam(self, ready: list[tuple[int, Chunk]]) -> Sequence[Chunk]:
         """The same where the teacher may take over: as far as it could go on; noted as out."""
-        ready = []
-        while self._held and self._held[0][0] <= tokens:
-            ready.append(self._held.popleft())
         if self._handover is Handover.CONTINUE and not self.is_over:
-            seam = _seam([chunk.content for _, chunk in ready])
-            self._held.extendleft(reversed(ready[seam:]))
-            del ready[seam:]
+            del ready[_seam([chunk.content for _, chunk in ready]) :]
+        del self._held[: len(ready)]
         self._released += [chunk.content for _, chunk in ready]
         if ready:
             self._released_tokens = ready[-1][0]
         return [chunk for _, chunk in ready]
 
     def _take_in(self, chunk: Chunk) -> Decision:
-        is_out = isinstance(self.gate.verdict, Keep) and not self._is_all_wanted
-        if not is_out or chunk.is_tool_call or self._handover is not Handover.NEVER:
-            self.assembly.add(chunk)
         if chunk.cut is None:  # else it is text, and there is nothing else to it
             self._note(chunk)
-        self._text.append(chunk.content)
+        if self._is_wanted:
+            self.assembly.add(chunk)
+        else:
+            self._assembly = None  # most of what a stream holds that is open
+        self._text += chunk.content.encode()
         self.has_begun = self.has_begun or chunk.says_something
         decision = self._judge(chunk) if self._is_gated else Release(self.gate.tokens)
         self._held.append((self.gate.tokens, chunk))
         return decision
+
+    @property
+    def _is_wanted(self) -> bool:
+        """Whether more is to be known of the draft than its text: a tool call's form is judged."""
+        is_out = isinstance(self.gate.verdict, Keep) and self._handover is Handover.NEVER
+        return not is_out or self._is_all_wanted or self._has_tool_call
 
     def _note(self, chunk: Chunk) -> None:
         """What there is to a chunk besides text."""
@@ -212,7 +222,7 @@ class Drafting:
         return self.gate.end(
             Ending(
                 structure=self._structure(),
-                text="".join(self._text),
+                text=self._text.decode(),
                 finish_reason=self._finish_reason,
                 end_logprob=self._end_logprob,
             )

@@ -77,6 +77,12 @@ class Assembly:
         if self._waiting_bytes > _MOST_WAITING_BYTES:
             self._take_apart()
 
+    def add_text(self, text: str) -> None:
+        """Take in the text of chunks of which nothing else is to be known."""
+        if text:
+            self._take_apart()
+            _collect(self._delta, {"content": msgspec.Raw(msgspec.json.encode(text))})
+
     @property
     def text(self) -> str:
         """The answer's text so far, without reasoning and tool calls."""
