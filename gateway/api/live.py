@@ -143,6 +143,7 @@ class LiveAnswer:
                 del part  # not to be kept for as long as a slow reader takes
                 if not sender.write(events):
                     await sender.send(events)
+                del events  # nor this for as long as the next takes
         await tell(account, self._stream)
         return self._end()
 

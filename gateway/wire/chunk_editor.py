@@ -127,9 +127,11 @@ class ChunkEditor:
         return b"data: " + DONE + b"\n\n"
 
     def _envelope(self, chunk: Chunk) -> dict[str, object]:
-        fields: dict[str, object] = {**_fields.decode(chunk.body)}
+        sent = _fields.decode(chunk.body)
+        fields: dict[str, object] = {**sent}
         if self._identity is None and (chunk.has_choice or chunk.is_usage_report):
-            self._identity = {key: fields[key] for key in ("id", "created") if key in fields}
+            # Copies, for what is undecoded keeps the whole chunk alive that it was a part of.
+            self._identity = {key: sent[key].copy() for key in ("id", "created") if key in sent}
         fields |= self._identity or {}
         fields["model"] = self._chat.model
         if self._chat.is_usage_wanted:
