@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from starlette.types import Message
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
 from gateway.api.exchange import EXCHANGE
@@ -22,6 +23,47 @@ UNREAD_SECONDS = 60.0
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _CONTROLS = bytes({*range(0x20), 0x7F} - set(b"\t\r\n"))
 _WITHOUT_BODY = (204, 304)
+
+
+class Event:
+    """``asyncio.Event``, without the room that it keeps for those who wait: hardly ever anybody."""
+
+    __slots__ = ("_is_set", "_waiters")
+
+    def __init__(self) -> None:
+        self._is_set = False
+        self._waiters: tuple[asyncio.Future[None], ...] = ()
+
+    def set(self) -> None:
+        """Let go who waits, and who comes before it is cleared."""
+        self._is_set = True
+        for waiter in self._waiters:
+            if not waiter.done():  # it is, where who waits was cancelled
+                waiter.set_result(None)
+
+    def clear(self) -> None:
+        """Have who comes wait."""
+        self._is_set = False
+
+    async def wait(self) -> None:
+        """Wait until it is set."""
+        if self._is_set:
+            return
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiters = (*self._waiters, waiter)
+        try:
+            await waiter
+        finally:
+            self._waiters = tuple([each for each in self._waiters if each is not waiter])
+
+
+class Flow(FlowControl):
+    """Whether a client reads, and is read."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        super().__init__(transport)
+        self._is_writable_event = Event()  # type: ignore[assignment]  # it is used as the other is
+        self._is_writable_event.set()
 
 
 class Cycle(RequestResponseCycle):

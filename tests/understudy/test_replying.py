@@ -9,6 +9,7 @@ import pytest
 from gateway.api.exchange import EXCHANGE, ClientGone, Departure, passing_on, read_body, reply
 from gateway.errors import BodyTooLarge
 from tests.understudy.test_web_server import connected
+from understudy.replying import Event
 
 POST = b"POST /x HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n%b"
 LARGE = 300_000  # beyond what uvicorn lets wait before it stops reading
@@ -386,3 +387,34 @@ async def test_an_old_client_reads_a_stream_without_chunks_until_its_end() -> No
     assert b"connection: close" in head
     assert b"transfer-encoding" not in head
     assert said == b"onetwothree"
+
+
+async def test_who_waits_for_an_event_goes_on_once_it_is_set_and_who_comes_then_at_once() -> None:
+    event = Event()
+    waiting = [asyncio.create_task(event.wait()) for _ in range(3)]
+    await asyncio.sleep(0)
+    waiting[0].cancel()
+    await asyncio.sleep(0)
+    assert [task.done() for task in waiting] == [True, False, False]
+    event.set()
+    event.clear()
+    async with asyncio.timeout(5):
+        await asyncio.gather(*waiting[1:])
+        event.set()
+        await event.wait()
+    event.clear()
+    late = asyncio.create_task(event.wait())
+    await asyncio.sleep(0)
+    assert not late.done()
+    late.cancel()
+
+
+async def test_an_event_that_is_set_as_a_waiter_is_cancelled_lets_the_others_go() -> None:
+    event = Event()
+    gone, stays = (asyncio.create_task(event.wait()) for _ in range(2))
+    await asyncio.sleep(0)
+    gone.cancel()
+    event.set()
+    async with asyncio.timeout(5):
+        await stays
+    assert gone.cancelled() or gone.cancelling()
