@@ -29,6 +29,8 @@ TENANTS = 100
 STEPS = 50
 # Allocators, caches and connections have found their size by then.
 WARM_UP_SHARE = 0.5
+# More than later: what meets by chance, as after a stall, then finds room that is there already.
+WARM_UP_CONCURRENCY = 128
 # Of Student's distribution, one-sided, with some 50 points: 99 in 100 slopes are below.
 DEVIATIONS = 2.41
 
@@ -81,7 +83,7 @@ def measure_growth(requests: int, cores: Cores, progress: Progress) -> GrowthRep
         idle_mib = round(gateway.resident_mib(), 1)
         sent = round(WARM_UP_SHARE * requests)
         progress(f"growth, {sent} requests to warm up")
-        _send(clients, Crowd(gateway.port, keys, 0, sent, CONCURRENCY))
+        _send(clients, Crowd(gateway.port, keys, 0, sent, WARM_UP_CONCURRENCY))
         points = [(0.0, gateway.resident_mib() * 2**20)]
         for step in range(STEPS):
             done = requests * step // STEPS
