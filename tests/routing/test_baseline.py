@@ -204,6 +204,7 @@ def test_ratios_in_hand_do_not_change() -> None:
     assert learner.ratios != before
 
 
+@pytest.mark.simulated
 def test_a_teacher_that_becomes_wordier_is_followed() -> None:
     learner = taught(*[seen()] * MOST_OBSERVATIONS * 2, *[seen(teacher=Usage(125, 40))] * 10_000)
     assert learner.ratios.output == pytest.approx(4, rel=0.02)
@@ -241,6 +242,7 @@ def a_pair(dice: Random) -> Observation:
     return seen(student=Usage(100, written), teacher=Usage(110, teacher), propensity=propensity)
 
 
+@pytest.mark.simulated
 def test_the_interval_of_a_ratio_covers_it() -> None:
     """The delta method, seeded: each of 200 runs draws each of 300 with its own probability."""
     covered = 0

@@ -24,6 +24,8 @@ from routing.baseline import (
 from routing.money import Price, Usage
 from routing.vocabulary import Basis
 
+pytestmark = pytest.mark.simulated
+
 RUNS, LEAST_COVERED = 200, 182
 KEPT_FROM = 0.3  # the confidence from which on a draft is kept
 PRICE = Price(input=600_000, cached_input=300_000, output=2_400_000, reasoning=2_400_000)

@@ -75,6 +75,7 @@ def simulated(arrivals_per_second: float, seed: int = 6) -> Bill:
     return bill
 
 
+@pytest.mark.simulated
 @pytest.mark.parametrize(
     ("arrivals_per_second", "prompts", "answers", "idle", "unaccounted"),
     [(1.0, 1.12, 10.1, 0.01, 0.81), (4.0, 0.29, 2.44, 0.02, 0.20)],

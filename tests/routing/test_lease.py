@@ -326,6 +326,7 @@ def test_however_replicas_draw_give_back_and_lose_replies_no_window_grants_more_
     assert max(fleet.granted.values(), default=0) <= fleet.limit
 
 
+@pytest.mark.simulated
 @pytest.mark.parametrize("limit", [10, 60, 1000, 20_000])
 @pytest.mark.parametrize("share", [0.5, 0.9])
 def test_two_replicas_grant_what_one_would_to_one_per_cent(limit: int, share: float) -> None:

@@ -84,6 +84,7 @@ def test_the_threshold_it_starts_with_holds_until_enough_was_seen() -> None:
     assert street.runs(5).standing.threshold < 0.3
 
 
+@pytest.mark.simulated
 @pytest.mark.parametrize("forced", [0, 2])
 def test_a_rate_is_held_forced_requests_included(forced: int) -> None:
     street = Street(new_pacer(SEVENTH, "student-1", START))
@@ -95,6 +96,7 @@ def test_a_rate_is_held_forced_requests_included(forced: int) -> None:
     assert share == pytest.approx(0.15, rel=0.02)
 
 
+@pytest.mark.simulated
 @pytest.mark.parametrize("cost", [2 * MILLI, MILLI, None])
 def test_a_spend_is_held_whatever_was_expected(cost: int | None) -> None:
     street = Street(new_pacer(TWELVE, "student-1", START), cost=cost)
@@ -139,6 +141,7 @@ class WarmStreet(Street):
         return draft if self.is_told else replace(draft, cost_pico=3 * MILLI)
 
 
+@pytest.mark.simulated
 def test_what_is_warm_is_expected_to_cost_what_it_does() -> None:
     street = WarmStreet()
     street.runs(600)
@@ -150,10 +153,12 @@ def test_what_is_warm_is_expected_to_cost_what_it_does() -> None:
     assert standing.least_merit(MILLI) > standing.least_merit(3 * MILLI)
 
 
+@pytest.mark.simulated
 def test_costs_that_are_told_otherwise_than_they_decide_mislead_the_controller() -> None:
     assert abs(WarmStreet(is_told=False).runs(900).demand.off - 1.0) > 0.2
 
 
+@pytest.mark.simulated
 def test_five_times_the_traffic_moves_the_threshold_within_seconds() -> None:
     street = Street(new_pacer(TWELVE, "student-1", START))
     before = street.runs(300).standing.threshold
@@ -185,6 +190,7 @@ def test_where_forced_requests_take_it_all_nothing_else_is_escalated() -> None:
     assert "keep from 0, " in standing.line
 
 
+@pytest.mark.simulated
 @pytest.mark.parametrize("goal", [TWELVE, SEVENTH])
 def test_while_the_teacher_is_away_not_many_more_drafts_are_deferred(goal: Goal) -> None:
     """They would be served all the same, and marked, or refused."""

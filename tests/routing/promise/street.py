@@ -2,8 +2,9 @@
 
 import random
 from collections.abc import Callable
+from copy import copy, deepcopy
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache, lru_cache
 
 from routing.promise import Promise, Terms, new_promise
 from routing.steering import KEEP_NOTHING, Grade, Report, Sample, Standing
@@ -23,6 +24,11 @@ def falling(merit: float) -> float:
 def plateau(merit: float) -> float:
     """Sure of the upper tenth; of what comes after so many are wrong that it is just too many."""
     return 0.095 if merit >= 0.9 else 0.112
+
+
+def twofold(merit: float) -> float:
+    """Good at what it is surest of, and poor at the rest."""
+    return 0.02 if merit > 0.7 else 0.4
 
 
 @dataclass
@@ -76,6 +82,24 @@ class Street:
             return []
         self.audits += is_kept
         return [Grade(merit, loss, propensity, standing.least, standing.epoch, is_kept, name)]
+
+    def copy(self) -> "Street":
+        """Another one, that goes on from here as this one would."""
+        found = copy(self)
+        found.generator = deepcopy(self.generator)
+        return found
+
+
+@cache
+def _played(requests: int, risk: Risk) -> Street:
+    street = Street(risk=risk)
+    street.runs(requests)
+    return street
+
+
+def played(requests: int, risk: Risk = falling) -> Street:
+    """A street after so many requests, which are played once for all who ask for them."""
+    return _played(requests, risk).copy()
 
 
 @lru_cache(maxsize=1_000)

@@ -63,6 +63,7 @@ def test_the_reference_lies_where_risks_can_be_larger(said: float, taken: float)
     assert new_detector(said).reference == taken
 
 
+@pytest.mark.simulated
 def test_seldom_anything_is_found_where_nothing_changed() -> None:
     found, generator = 0, random.Random(5)
     for _ in range(100):

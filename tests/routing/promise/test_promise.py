@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from routing.promise import Promise, head_start_of, new_promise, promise_from_document
@@ -25,7 +25,9 @@ from tests.routing.promise.street import (
     falling,
     graded,
     merits,
+    played,
     report,
+    twofold,
 )
 
 GOOD = head_start_of(
@@ -39,10 +41,15 @@ def gathered(revision: int = 0) -> Promise:
     return new_promise(TERMS, revision).advance([merits(GATHERED)], 1.0)
 
 
-def released(street: Street | None = None) -> Promise:
-    found = (street or Street()).runs(3_000)
-    assert found.standing.threshold < KEEP_NOTHING
-    return found
+def good_street() -> Street:
+    """A good student's, and its promise is released."""
+    street = played(3_000)
+    assert street.standing.threshold < KEEP_NOTHING
+    return street
+
+
+def released() -> Promise:
+    return good_street().promise
 
 
 def again(promise: Promise) -> dict[str, Any]:
@@ -76,9 +83,10 @@ def test_grades_of_drafts_that_made_the_levels_prove_nothing_of_them() -> None:
     assert found.state.epoch.graded == 0
 
 
+@pytest.mark.simulated
 def test_a_good_student_is_released_and_what_it_keeps_is_audited() -> None:
-    street = Street()
-    standing = released(street).standing
+    street = good_street()
+    standing = street.standing
     assert 0.3 < 1.0 - standing.threshold < 0.75
     assert standing.audit == pytest.approx(0.05 / (1.0 - standing.threshold), rel=0.25)
     assert standing.least == standing.audit
@@ -109,6 +117,7 @@ def test_audits_certify_further_levels_after_the_release() -> None:
     assert street.runs(2_000).standing.threshold < first - 0.03
 
 
+@pytest.mark.simulated
 def test_a_revision_names_one_standing() -> None:
     street = Street()
     seen: dict[int, tuple[float, ...]] = {}
@@ -121,8 +130,8 @@ def test_a_revision_names_one_standing() -> None:
 
 
 def test_a_confident_error_ends_the_epoch_and_the_promise_is_earned_again() -> None:
-    street = Street()
-    before = released(street)
+    street = good_street()
+    before = street.promise
     street.risk = lambda merit: min(1.0, falling(merit) + 0.4)
     while not street.promise.state.alarms:
         street.runs(BATCH)
@@ -142,17 +151,16 @@ def test_a_confident_error_ends_the_epoch_and_the_promise_is_earned_again() -> N
 
 
 def test_more_is_audited_while_the_student_seems_to_get_worse() -> None:
-    street = Street()
-    usual = released(street).standing.audit
+    street = good_street()
+    usual = street.standing.audit
     street.risk = lambda merit: falling(merit) + 0.15
     highest = max(street.runs(BATCH).standing.audit for _ in range(30))
     assert highest == pytest.approx(min(1.0, 10 * usual), rel=0.15)
 
 
 def test_a_student_that_got_worse_where_all_is_escalated_is_found_too() -> None:
-    street = Street(risk=lambda merit: 0.02 if merit > 0.7 else 0.4)
-    released(street)
-    street.runs(500)
+    street = played(3_500, twofold)
+    assert street.standing.threshold < KEEP_NOTHING
     assert street.promise.state.watch is not None
     assert street.promise.state.watch.deferred is not None
     street.risk = lambda merit: 0.02 if merit > 0.7 else 0.6
@@ -218,7 +226,6 @@ def grades_of(generator: random.Random, epoch: int) -> list[Grade]:
     ]  # fmt: skip
 
 
-@settings(max_examples=25)
 @given(st.randoms(use_true_random=False))
 def test_in_which_order_replicas_are_heard_does_not_matter(generator: random.Random) -> None:
     promise = gathered()
@@ -239,8 +246,8 @@ def test_in_which_order_replicas_are_heard_does_not_matter(generator: random.Ran
 
 
 def test_a_report_that_comes_again_changes_nothing() -> None:
-    street = Street()
-    promise = released(street)
+    street = good_street()
+    promise = street.promise
     last = street.batch()
     once = promise.advance([last], 70.0)
     assert promise.advance([last, last], 70.0) == once
@@ -289,15 +296,24 @@ def test_requests_that_are_alike_make_no_levels_before_others_were_waited_for() 
 # --- documents ---
 
 
-@pytest.mark.parametrize("requests", [100, 400, 3_000, 9_000])
+@pytest.mark.simulated
 @pytest.mark.parametrize("turns", [1, 5])
-def test_whoever_reads_the_document_goes_on_where_it_was(requests: int, turns: int) -> None:
-    street = Street(turns=turns, risk=lambda merit: falling(merit) + 0.3 * (street.second > 90))
-    promise = street.runs(requests)
-    read = promise_from_document(again(promise), TERMS)
-    assert read == promise
-    batches = [street.batch() for _ in range(4)]
-    assert read.advance(batches, 300.0) == promise.advance(batches, 300.0)
+def test_whoever_reads_the_document_goes_on_where_it_was(turns: int) -> None:
+    """While merits are gathered, while all is held, once it is released, and after the alarm."""
+    terms = replace(TERMS, idle_seconds=3.0)
+    street = Street(new_promise(terms), lambda merit: falling(merit) + 0.3 * (street.second > 70))
+    street.turns = turns
+    states = []
+    for requests in (100, 300, 2_800, 1_600):
+        promise = street.runs(requests)
+        states.append(promise.shown()["state"])
+        read = promise_from_document(again(promise), terms)
+        assert read == promise
+        fork = street.copy()
+        batches = [fork.batch() for _ in range(4)]
+        assert read.advance(batches, 300.0) == promise.advance(batches, 300.0)
+    assert states == ["gathering", "holding", "released", "holding"]
+    assert street.promise.state.alarms
 
 
 @pytest.mark.parametrize(

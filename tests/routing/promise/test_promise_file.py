@@ -11,7 +11,7 @@ from routing.errors import PolicyError
 from routing.promise import new_promise, promise_from_document
 from routing.promise.clusters import MOST_TURNS
 from routing.steering import Report
-from tests.routing.promise.street import TERMS, Street, falling, graded
+from tests.routing.promise.street import TERMS, Street, falling, graded, played, twofold
 
 Path = tuple[str | int, ...]
 
@@ -19,8 +19,7 @@ Path = tuple[str | int, ...]
 @cache
 def full() -> str:
     """A document with a part of every kind: alarms, a watch of both sides, conversations."""
-    street = Street(risk=lambda merit: 0.02 if merit > 0.7 else 0.4)
-    street.runs(3_500)
+    street = played(3_500, twofold)
     promise = street.promise
     told = [graded(0.5, 1.0, promise.standing.epoch, conversation="x")]
     report = Report("b", 1, 1.0, 1.0, judged=2, grades=told, turns={"x": 1, "y": 1})
@@ -64,20 +63,18 @@ def test_what_is_read_is_written_again_as_it_was() -> None:
 
 
 def test_it_is_small_enough_to_be_written_every_second() -> None:
-    street = Street()
-    street.runs(3_000)
-    assert len(json.dumps(street.promise.document())) < 20_000
+    assert len(json.dumps(played(3_000).promise.document())) < 20_000
 
 
 def test_a_conversation_in_it_takes_few_bytes() -> None:
-    promise = Street().runs(500)
+    promise = played(500).promise
     turns = {f"{place:032x}": 1 for place in range(1_000)}
     more = promise.advance([Report("b", 1, 1.0, 1.0, judged=1_000, turns=turns)], 10.0)
     grown = len(json.dumps(more.document())) - len(json.dumps(promise.document()))
     assert grown < 60 * 1_000
 
 
-@settings(max_examples=150)
+@settings(max_examples=2 * settings().max_examples)
 @given(
     st.deferred(every_place),
     st.sampled_from([None, "x", -1, 0, 10**30, 2.5, True, [], {}, -0.5, 1e300, [[]], [1, 2, 3]]),
@@ -135,7 +132,7 @@ def test_what_is_no_document_is_refused(document: object) -> None:
 
 
 def test_a_long_conversation_does_not_grow_it() -> None:
-    promise = Street().runs(500)
+    promise = played(500).promise
     epoch = promise.standing.epoch
     for second in range(100):
         told = [graded(0.5, 0.0, epoch, conversation="x")]

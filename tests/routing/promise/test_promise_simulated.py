@@ -13,6 +13,8 @@ from routing.promise import bets, new_promise
 from routing.steering import KEEP_NOTHING, Report, Standing
 from tests.routing.promise.street import TERMS, Risk, Street, falling, plateau
 
+pytestmark = pytest.mark.simulated
+
 RUNS = 30
 REQUESTS = 1_500
 HELD = replace(TERMS, hold_at_most=1_000, audit_share=0.2)

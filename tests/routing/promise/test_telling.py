@@ -7,7 +7,7 @@ import pytest
 from routing.promise import Promise, new_promise
 from routing.promise.state import Alarm
 from routing.promise.telling import told_e
-from tests.routing.promise.street import BATCH, TERMS, Street, merits
+from tests.routing.promise.street import BATCH, TERMS, Street, merits, played, twofold
 
 
 def shown(promise: Promise) -> Mapping[str, Any]:
@@ -33,7 +33,7 @@ def test_while_merits_are_gathered_it_says_how_many() -> None:
 
 
 def test_while_all_is_held_it_says_what_the_next_level_needs() -> None:
-    promise = Street().runs(400)
+    promise = played(400).promise
     assert promise.standing.line.startswith(
         "quality: escalate all, at most 0.1 with probability 0.9 (epoch 2, level 5 of 50 next, e = "
     )
@@ -75,7 +75,7 @@ def test_what_is_certified_and_held_back_says_why() -> None:
 
 
 def test_a_released_promise_says_level_evidence_and_audits() -> None:
-    promise = Street().runs(3_000)
+    promise = played(3_000).promise
     state = promise.state
     assert state.epoch is not None
     line = promise.standing.line
@@ -95,8 +95,7 @@ def test_a_released_promise_says_level_evidence_and_audits() -> None:
 
 
 def test_both_tests_are_shown_once_there_are_two() -> None:
-    street = Street(risk=lambda merit: 0.02 if merit > 0.7 else 0.4)
-    found = shown(street.runs(3_500))
+    found = shown(played(3_500, twofold).promise)
     assert found["detectors"]["deferred"]["reference"] == pytest.approx(0.42, abs=0.03)
     assert found["detectors"]["is_boosted"] is False
 
@@ -106,7 +105,7 @@ def test_where_nothing_looks_possible_it_says_none() -> None:
 
 
 def test_the_last_alarm_is_said_until_the_promise_is_earned_again() -> None:
-    state = Street().runs(400).state
+    state = played(400).promise.state
     alarm = Alarm(7.0, "deferred", 2, 0.5)
     promise = Promise(replace(state, alarms=(alarm,), attempt=2))
     assert "escalate all since the alarm of deferred drafts, " in promise.standing.line
