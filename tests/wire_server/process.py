@@ -1,5 +1,6 @@
-"""A gateway as its own process, started the way an operator starts it."""
+"""A gateway as its own process, by the command line that an operator starts."""
 
+import atexit
 import contextlib
 import json
 import os
@@ -7,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import httpx
 import yaml
 
 from tests.fakes.serving import PLAIN_HTTP, cascade_document, free_port, wait_until
+from tests.wire_server.forking import Forked, Nursery
 
 
 def get(url: str) -> httpx.Response:
@@ -25,7 +28,7 @@ def get(url: str) -> httpx.Response:
 class GatewayProcess:
     """The process, its address and its log."""
 
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[bytes] | Forked
     url: str
     state: Path
     log_path: Path
@@ -42,6 +45,14 @@ class GatewayProcess:
         text = get(self.url + "/metrics").text
         rows = [line for line in text.splitlines() if line.startswith((name + "{", name + " "))]
         return sum(float(row.rsplit(" ", 1)[1]) for row in rows)
+
+
+@cache
+def _nursery() -> Nursery:
+    """One for all gateways of this process, as long as it lasts."""
+    nursery = Nursery()
+    atexit.register(nursery.close)
+    return nursery
 
 
 @contextlib.contextmanager
@@ -71,12 +82,15 @@ def process_serving(
     config = folder / "cascades.yaml"
     config.write_text(yaml.safe_dump(document))
     port, log_path = free_port(), folder / "gateway.log"
-    command = [*within, sys.executable, "-m", "understudy", "serve", "--config", str(config)]
-    variables = {"UNDERSTUDY_STATE_DIR": str(folder / "state")} | environment
+    arguments = ["serve", "--config", str(config), "--port", str(port)]
+    variables = os.environ | {"UNDERSTUDY_STATE_DIR": str(folder / "state")} | environment
+    process: subprocess.Popen[bytes] | Forked
     with log_path.open("ab") as log:
-        process = subprocess.Popen(
-            [*command, "--port", str(port)], env=os.environ | variables, stderr=log
-        )
+        if within:
+            command = [*within, sys.executable, "-m", "understudy", *arguments]
+            process = subprocess.Popen(command, env=variables, stderr=log)
+        else:
+            process = _nursery().start(arguments, variables, log)
     started = GatewayProcess(process, f"http://127.0.0.1:{port}", folder / "state", log_path)
 
     def is_ready() -> bool:

@@ -17,7 +17,7 @@ import pytest
 
 from tests.fakes.journals import all_postings
 from tests.fakes.script import ROLE, Words
-from tests.fakes.serving import PLAIN_HTTP, serving, wait_until
+from tests.fakes.serving import PLAIN_HTTP, free_port, serving, wait_until
 from tests.fakes.upstream import UNSURE, Reply, ScriptedModel, completion
 from tests.fakes.valkey import StoreServer, store_server
 from tests.wire_server.process import GatewayProcess, gateway_process, get
@@ -180,8 +180,6 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     [
         (["serve"], "UNDERSTUDY_CONFIG, --config"),
         (["check", "[/red]/nowhere.yaml"], "[/red]/nowhere.yaml"),
-        ([*SERVE, "--state-dir", "good.yaml"], "UNDERSTUDY_STATE_DIR"),
-        ([*SERVE, "--host", "192.0.2.1", "--insecure"], "cannot listen on 192.0.2.1"),
     ],
 )
 def test_a_start_that_cannot_work_says_why_and_exits_with_2(
@@ -202,27 +200,28 @@ def test_a_start_that_cannot_work_says_why_and_exits_with_2(
         (["serve", "--config", "c.yaml", "--keys-file", "nowhere"], "cannot be read"),
         (["check", "nowhere.yaml"], "cannot be read"),
         ([*SERVE, "--redis-url", "nonsense"], "UNDERSTUDY_REDIS_URL"),
+        ([*SERVE, "--state-dir", "good.yaml"], "UNDERSTUDY_STATE_DIR"),
+        ([*SERVE, "--host", "192.0.2.1", "--insecure"], "cannot listen on 192.0.2.1"),
     ],
 )
 @pytest.mark.usefixtures("files")
-def test_what_cannot_work_is_found_before_anything_is_built(
+def test_what_cannot_work_is_found_before_anything_is_served(
     capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
 ) -> None:
     assert app(arguments, result_action="return_value") == 2
     assert message in capsys.readouterr().err
 
 
-def test_a_port_in_use_is_named(tmp_path: Path) -> None:
-    example = Path(__file__).parents[2] / "understudy.example.yaml"
+def test_a_port_in_use_is_named(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        for option in ("--port", "--ops-port"):
-            options = ("--config", str(example), option, port)
-            result = run("serve", *options, cwd=tmp_path)
-            assert result.returncode == 2
-            assert f"cannot listen on 127.0.0.1 port {port}" in result.stderr
-            assert "choose a free port" in result.stderr
-            assert "Traceback" not in result.stderr
+        assert app([*SERVE, "--port", port], result_action="return_value") == 2
+        with_ops = run(*SERVE, "--port", str(free_port()), "--ops-port", port, cwd=files)
+    assert with_ops.returncode == 2
+    assert "Traceback" not in with_ops.stderr
+    for said in (capsys.readouterr().err, with_ops.stderr):
+        assert f"cannot listen on 127.0.0.1 port {port}" in said
+        assert "choose a free port" in said
 
 
 def test_requests_that_outlast_the_drain_are_told_so(
