@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.dying import LAST_WORDS, Mourner, remember_last_words
+
 # What several files of tests run says what was wrong, as their own assertions do.
 pytest.register_assert_rewrite("tests.contract.openai_calls", "tests.contract.anthropic_calls")
 
@@ -24,6 +26,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+@pytest.hookimpl(trylast=True)  # after pytest itself has chosen where a crash is told
 def pytest_configure(config: pytest.Config) -> None:
     """The same examples in every run, and no stop-watch.
 
@@ -36,6 +39,10 @@ def pytest_configure(config: pytest.Config) -> None:
     # A shell has what it starts in the background ignore Ctrl-C, and tests and their children too.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if (worker := getattr(config, "workerinput", None)) is None:
+        config.pluginmanager.register(Mourner())
+    else:
+        remember_last_words(worker[LAST_WORDS])
 
 
 @pytest.hookimpl(wrapper=True)
