@@ -130,7 +130,7 @@ def judge(found: Found) -> None:
 
 
 def test_requests_made_of_the_document_are_answered_as_it_says(scene: Stage) -> None:
-    judge(run(scene, examples=5, paths=USUAL))
+    judge(run(scene, examples=3, paths=USUAL))
 
 
 @pytest.mark.full

@@ -36,7 +36,7 @@ from understudy.demo.workload import Task, generate
 CASCADE = "demo"
 KEY = "a key that nobody else has"
 REPLICAS = 2
-STREAMS, OTHERS = 50, 6
+STREAMS, OTHERS = 24, 3
 PACE = 0.1  # seconds of this machine for one of the manifests, but where all take their time
 ROUNDS_IN_FULL = 2
 TASKS_IN_FULL = 24

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-AT_ONCE = 0.1
+AT_ONCE = 2.0  # on a busy machine too; what is not closed at once stays for four at the least
 
 
 async def turns(count: int = 50) -> None:

@@ -13,7 +13,7 @@ KEYS = ("apgr", "auroc", "ece", "cpt50", "cpt80", "cpt95", "saved95", "saved99")
 
 @pytest.fixture
 def records(tmp_path: Path) -> Path:
-    documents = list(answers(200, teacher=0.9))
+    documents = list(answers(120, teacher=0.9))
     for each in documents[:20]:
         each["teacher"]["again"] = {"agrees": each["group"] == "easy"}
     return written(tmp_path / "records.jsonl", documents)

@@ -5,7 +5,7 @@ from fractions import Fraction
 from random import Random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
@@ -228,7 +228,6 @@ def total(sums: dict[tuple[str, ...], int], name: str, *labels: str) -> int:
     return sum(sums[key] for key in sums if key[0] == name and {*labels} <= {*key})
 
 
-@settings(deadline=None, max_examples=50)
 @given(HISTORIES)
 def test_the_net_saving_is_the_sum_of_all_facts(history: list[Fact]) -> None:
     """Read from the metrics as docs/savings.md says, and added up fact by fact."""
@@ -252,7 +251,6 @@ def test_the_net_saving_is_the_sum_of_all_facts(history: list[Fact]) -> None:
     assert saving == expected
 
 
-@settings(deadline=None, max_examples=50)
 @given(HISTORIES)
 def test_every_answered_request_is_in_one_baseline_or_counted_as_unknown(
     history: list[Fact],
@@ -274,7 +272,6 @@ def test_every_answered_request_is_in_one_baseline_or_counted_as_unknown(
         assert total(sums, "understudy_baseline_usd_total", basis) == total_of(list(mine))
 
 
-@settings(deadline=None, max_examples=50)
 @given(HISTORIES, st.randoms(use_true_random=False))
 def test_the_same_facts_give_the_same_bill_in_any_order(history: list[Fact], dice: Random) -> None:
     again = list(history)

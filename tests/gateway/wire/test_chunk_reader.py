@@ -136,7 +136,7 @@ def test_after_the_first_words_all_are_read_by_their_parts(payloads: Sequence[by
     assert len({id(one.stencil) for one in found[-4:]}) == 1
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=2 * settings().max_examples, suppress_health_check=list(HealthCheck))
 @given(nearly(WORDS), nearly(PLAIN), st.sampled_from([WORDS, PLAIN]))
 def test_a_chunk_that_is_nearly_like_the_others_is_read_the_same(
     odd: bytes, other: bytes, stream: Sequence[bytes]

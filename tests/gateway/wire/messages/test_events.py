@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.wire.chunk import decode
@@ -251,7 +251,6 @@ def streamed(message: Mapping[str, Any], reason: str, cuts: Sequence[int]) -> li
     return [*map(chunk, deltas), end(reason)]
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     thoughts=WORDS,
     words=WORDS,
