@@ -1,5 +1,6 @@
 """A candidate's whole way, second by second, on a real Valkey with replicas that only count."""
 
+import itertools
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -54,7 +55,11 @@ Stage = Callable[..., Scene]
 
 @pytest.fixture
 def scene(registry: Registry) -> Stage:
-    """Two replicas and a candidate that is as good as the incumbent, unless said."""
+    """Two replicas and a candidate that is as good as the incumbent, unless said.
+
+    Which sessions are the candidate's hangs on the rollout's id: it is the same in every run.
+    """
+    ids = itertools.count(1)
 
     def make(number: int = 1, plan: Plan = PLAN, lease: float = 60.0, **rates: Any) -> Scene:
         replicas = [
@@ -65,7 +70,9 @@ def scene(registry: Registry) -> Stage:
         for replica in replicas:
             replica.beat(hours.now)
         errand = Errand(generation(number), plan, "ada@desk", "a lower bill", lease_seconds=lease)
-        promotion = Promotion(registry, errand, hours.world, Narrator(is_json=True))
+        promotion = Promotion(
+            registry, errand, hours.world, Narrator(is_json=True), id=f"rollout-{next(ids)}"
+        )
         return Scene(registry, replicas, hours, promotion)
 
     return make
