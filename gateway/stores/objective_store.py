@@ -30,14 +30,14 @@ SECONDS = 1.0
 MOST_REPORTS = 32_768
 FIRST = "0-0"
 
-_LOOK = f"""
+_LOOK = """
 local time = redis.call('TIME')
 local owner = redis.call('GET', KEYS[2])
 if not owner and ARGV[2] == '1' then
   owner = ARGV[1]
-  redis.call('SET', KEYS[2], owner, 'PX', {LEASE_MILLISECONDS})
+  redis.call('SET', KEYS[2], owner, 'PX', ARGV[5])
 elseif owner == ARGV[1] then
-  redis.call('PEXPIRE', KEYS[2], {LEASE_MILLISECONDS})
+  redis.call('PEXPIRE', KEYS[2], ARGV[5])
 end
 local revision = redis.call('HGET', KEYS[1], 'revision') or '0'
 local state = false
@@ -45,14 +45,14 @@ if revision ~= ARGV[3] then state = redis.call('HGET', KEYS[1], 'state') end
 local version = redis.call('HGET', KEYS[1], 'version') or '0'
 local order = false
 if version ~= ARGV[4] then order = redis.call('HGET', KEYS[1], 'order') end
-return {{time[1], time[2], owner or '', revision, state or '', version, order or ''}}
+return {time[1], time[2], owner or '', revision, state or '', version, order or ''}
 """
 
-_WRITE = f"""
+_WRITE = """
 if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
 if (redis.call('HGET', KEYS[1], 'revision') or '0') ~= ARGV[2] then return 0 end
 redis.call('HSET', KEYS[1], 'revision', ARGV[3], 'state', ARGV[4])
-redis.call('PEXPIRE', KEYS[2], {LEASE_MILLISECONDS})
+redis.call('PEXPIRE', KEYS[2], ARGV[6])
 redis.call('XTRIM', KEYS[3], 'MINID', ARGV[5])
 return 1
 """
@@ -141,7 +141,8 @@ class ObjectiveStore:
         Raises StoreFailed.
         """
         keys = objective_key(cascade), controller_key(cascade)
-        parts = asking.replica, int(asking.may_lead), asking.revision, asking.version
+        known = asking.revision, asking.version
+        parts = asking.replica, int(asking.may_lead), *known, LEASE_MILLISECONDS
         told: Any = await self._store.follow(cascade, "EVAL", _LOOK, 2, *keys, *parts)
         seconds, micros, owner, revision, state, version, order = (bytes(part) for part in told)
         return Seen(
@@ -181,7 +182,8 @@ class ObjectiveStore:
         StoreFailed; then it may have all the same.
         """
         keys = objective_key(cascade), controller_key(cascade), reports_key(cascade)
-        parts = change.replica, change.known, change.revision, change.state, change.cursor
+        fence = change.replica, change.known
+        parts = *fence, change.revision, change.state, change.cursor, LEASE_MILLISECONDS
         told = await self._store.follow(cascade, "EVAL", _WRITE, 3, *keys, *parts)
         return int(told) == 1
 

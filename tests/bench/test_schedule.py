@@ -23,12 +23,15 @@ def test_latency_counts_from_when_a_request_was_due() -> None:
         patient = load.run(Job(target, 1, 5))
         scheduled = load.run(Job(target, 1, 5, rate=1000))
         spread = load.run(Job(target, 8, 8, rate=100))
-    # On a busy machine one of them may take longer; what is usual is what the server takes.
-    assert sorted(patient.latencies_ms)[2] == pytest.approx(ANSWER_MS, abs=30)
-    assert p99(scheduled.latencies_ms) > 5 * ANSWER_MS - 4 - PAUSE_MS  # the fifth waited for four
+    latest = p99(scheduled.latencies_ms)
+    assert latest > 5 * ANSWER_MS - 4 - PAUSE_MS  # the fifth waited for four
     assert sorted(scheduled.latencies_ms) == scheduled.latencies_ms
+    # On a busy machine all of them take longer, and some of them much: what is usual is what the
+    # server takes.  Counted from the start, half of the patient ones would be three answers late.
+    assert min(patient.latencies_ms) > ANSWER_MS - PAUSE_MS
+    assert sorted(patient.latencies_ms)[2] < latest / 2
     # With connections enough nobody waits, and all of them take as long as the schedule.
-    assert max(spread.latencies_ms) < 3 * ANSWER_MS
+    assert sorted(spread.latencies_ms)[3] < 3 * ANSWER_MS
     assert spread.seconds > 0.07 + ANSWER_MS / 1e3 - 0.005
 
 
