@@ -89,6 +89,11 @@ def scene(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Scene]:
         yield Scene(tmp_path, store, student_url, teacher_url, is_full)
 
 
+def wait_for_load(gateway: GatewayProcess) -> None:
+    """Until there are pairs enough to show something; a busy machine takes its time."""
+    wait_until(lambda: gateway.metric("understudy_pairs_written_total") > ENOUGH, SHIPPED_SECONDS)
+
+
 in_full = pytest.mark.full  # each fault alone takes seconds to set up
 
 
@@ -104,7 +109,7 @@ def test_pairs_survive_a_gateway_that_is(scene: Scene, how: signal.Signals) -> N
         with scene.gateway() as gateway, load_on(gateway.url, scene.delivered):
             if number % 3 == 1:  # what was not shipped yet is the next gateway's to find
                 scene.store.stop()
-            wait_until(lambda: gateway.metric("understudy_pairs_written_total") > ENOUGH)
+            wait_for_load(gateway)
             a_moment()
             gateway.process.send_signal(how)
             gateway.process.wait(60)
@@ -139,6 +144,7 @@ def test_pairs_survive_what_the_store_suffers(scene: Scene, fault: Callable[[Sce
     with scene.gateway() as gateway:
         for _ in scene.rounds:
             with load_on(gateway.url, scene.delivered):
+                wait_for_load(gateway)
                 fault(scene)
         scene.wait_until_shipped(gateway)
     scene.check()
@@ -149,6 +155,7 @@ def test_a_full_disk_ends_escalations_and_loses_no_pair(scene: Scene) -> None:
         with scene.gateway() as gateway:
             for _ in scene.rounds:
                 with load_on(gateway.url, scene.delivered):
+                    wait_for_load(gateway)
                     fill_disk(volume, scene.store)
             scene.wait_until_shipped(gateway)
         assert scene.delivered.by_student, "nothing was refused, so the disk was never full"
