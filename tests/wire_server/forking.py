@@ -15,11 +15,12 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-MOST_BYTES = 2**20  # of a request to start something
+CHUNK_BYTES = 2**20
 ROOT = Path(__file__).parents[2]
 
 
@@ -68,7 +69,8 @@ class Nursery:
     """The process that others are forked from; it ends with this one."""
 
     def __init__(self) -> None:
-        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._lock = threading.Lock()
+        self._socket, theirs = socket.socketpair()
         command = [sys.executable, "-m", "tests.wire_server.forking", str(theirs.fileno())]
         with theirs:
             self._process = subprocess.Popen(command, cwd=ROOT, pass_fds=[theirs.fileno()])
@@ -78,13 +80,15 @@ class Nursery:
     ) -> Forked:
         """Run ``understudy`` with these arguments in the folder that this process is in."""
         asked = {"arguments": arguments, "environment": environment, "folder": str(Path.cwd())}
+        content = json.dumps(asked).encode() + b"\n"
         told, tells = os.pipe()
-        try:
-            descriptors = [stderr.fileno(), tells]
-            socket.send_fds(self._socket, [json.dumps(asked).encode()], descriptors)
-        finally:
-            os.close(tells)
-        return Forked(arguments, os.fdopen(told, "rb", buffering=0))
+        with self._lock:  # one after the other
+            try:
+                sent = socket.send_fds(self._socket, [content], [stderr.fileno(), tells])
+                self._socket.sendall(content[sent:])
+            finally:
+                os.close(tells)
+            return Forked(arguments, os.fdopen(told, "rb", buffering=0))
 
     def close(self) -> None:
         self._socket.close()
@@ -95,9 +99,11 @@ def _serve(requests: socket.socket) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is for the tests
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those who watch
     while True:
-        content, descriptors, _, _ = socket.recv_fds(requests, MOST_BYTES, 2)
+        content, descriptors, _, _ = socket.recv_fds(requests, CHUNK_BYTES, 2)
         if not content:
             return
+        while not content.endswith(b"\n"):
+            content += requests.recv(CHUNK_BYTES)
         if os.fork() == 0:
             requests.close()
             _watch(json.loads(content), *descriptors)
