@@ -27,6 +27,7 @@ class Grade:
     under the standing of that time: 1 while nothing is kept.  ``epoch`` is that of the standing.
     ``conversation`` names that to which it belongs, None where it stands alone.  ``is_answered``
     False: the loss is that of an answer that did not come, which says nothing of the student.
+    ``late`` is how many seconds after its request was over the loss was known.
     """
 
     merit: float
@@ -37,12 +38,15 @@ class Grade:
     is_kept: bool
     conversation: str | None = None
     is_answered: bool = True
+    late: float = 0.0
 
     def __post_init__(self) -> None:
         if not (0.0 <= self.merit <= 1.0 and 0.0 <= self.loss <= 1.0):
             raise ValueError(f"merit and loss must lie in [0, 1]: {self!r}")
         if not 0.0 < self.least <= self.propensity <= 1.0:
             raise ValueError(f"0 < least <= propensity <= 1 must hold: {self!r}")
+        if not self.late >= 0.0:
+            raise ValueError(f"late must not be negative: {self!r}")
 
 
 @dataclass(frozen=True, slots=True)

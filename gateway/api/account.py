@@ -88,6 +88,13 @@ class Account:
         return self.served.cascade.streaming.complete_drafts
 
     @property
+    def over_at(self) -> float:
+        """When the request was over, by the steady clock: now, as long as it is not."""
+        if self.fact is None:
+            return self.context.clock()
+        return self.started + self.fact.seconds
+
+    @property
     def reason(self) -> Reason | None:
         """Why the answer comes from where it comes, as far as that is known."""
         if self.course.doubt is not None:

@@ -4,7 +4,7 @@ The request itself is over: nothing here leads back to its connection.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gateway.api.account import Account
 from gateway.api.context import Context, Served
@@ -23,6 +23,7 @@ class Case:
     """One draft of a request that was answered.
 
     ``draft`` is what the client was served, as a chat completion, ``said`` what counts of it.
+    ``over_at``: when its request was over, by the steady clock.
     ``is_telling``: a controller may learn from its loss.  ``degraded`` is why the teacher
     was not asked at the time, None of a draft that was kept.  ``known`` is how its loss comes to be
     known; ``legs`` are the request's own calls, ``samples`` how many drafts it was chosen from.
@@ -43,6 +44,7 @@ class Case:
     samples: int
     conversation: str | None
     is_telling: bool
+    over_at: float
 
     @property
     def cascade(self) -> str:
@@ -63,7 +65,10 @@ class Case:
         """What its loss tells a controller; None where it tells nothing."""
         if not self.is_telling:
             return None
-        return self.terms.grade(self.known, loss, self.merit, conversation=self.conversation)
+        grade = self.terms.grade(self.known, loss, self.merit, conversation=self.conversation)
+        if grade is None:
+            return None
+        return replace(grade, late=max(0.0, self.context.clock() - self.over_at))
 
 
 def case_of(account: Account, known: Known, *, is_telling: bool = True) -> Case | None:
@@ -90,6 +95,7 @@ def case_of(account: Account, known: Known, *, is_telling: bool = True) -> Case 
         samples=1 if given is None or given.draft is None else given.draft.samples,
         conversation=account.conversation,
         is_telling=is_telling,
+        over_at=account.over_at,
     )
 
 

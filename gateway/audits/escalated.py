@@ -131,4 +131,5 @@ def _tell(
     conversation = account.conversation
     grade = terms.grade(known, loss, merit, may_audit=may_audit, conversation=conversation)
     if grade is not None:
-        served.steered.grade(replace(grade, is_answered=is_answered))
+        late = max(0.0, account.context.clock() - account.over_at)
+        served.steered.grade(replace(grade, is_answered=is_answered, late=late))

@@ -1,16 +1,23 @@
 """Conversations: their turns are not independent, so each of them is one bet.
 
-A conversation bets on the mean over its judged turns, of those that nobody graded as 0.  What is
-promised is then about a conversation drawn at random, and a turn of it drawn at random; where every
-request stands alone that is the same as before.
+A conversation bets on the mean over its first judged turns, of those that nobody graded as 0.  What
+is promised is then about a conversation drawn at random, and one of these turns drawn at random;
+where every request stands alone that is the same as before.
+
+It bets once.  The name of one that has bet is known until it falls silent, so that what follows
+under it is not taken for another conversation.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
 
-MOST_TURNS = 16  # then it is over for the statistics, and what follows is another
+MOST_TURNS = 16  # the turns after that are passed over, and their grades too
 MOST_OPEN = 20_000  # beyond that those silent for longest are closed early
+# Grades of audits come when the teacher is through: so long a full conversation waits for its own.
+SETTLED_SECONDS = 300.0
+# Reports come once a second, and are not always taken up as fast.
+REPORT_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +38,28 @@ class Item:
 class Cluster:
     """A conversation so far: its judged turns, what is known of them, and when it was last seen.
 
-    ``least`` is the smallest of its grades; ``last`` is in seconds since 1970.
+    ``least`` is the smallest of its grades; ``last`` is in seconds since 1970, as is ``full_at``:
+    when it had ``MOST_TURNS``, None before.  Turns and grades of that moment still count.
+    ``is_over``: it has bet.
     """
 
     last: float
     turns: int = 0
     least: float = 1.0
     items: tuple[Item, ...] = ()
+    full_at: float | None = None
+    is_over: bool = False
+
+    def turned(self, count: int, now: float) -> "Cluster":
+        """After so many more judged turns."""
+        if self.is_beyond(now):
+            return replace(self, last=now)
+        turns = self.turns + count
+        return replace(self, last=now, turns=turns, full_at=now if turns >= MOST_TURNS else None)
+
+    def is_beyond(self, at: float) -> bool:
+        """Whether a turn of that time is none of its first ones."""
+        return self.full_at is not None and at > self.full_at
 
     @property
     def count(self) -> int:
@@ -73,8 +95,18 @@ def turned(clusters: Clusters, turns: Mapping[str, int], now: float) -> Clusters
     found = dict(clusters)
     for name, count in turns.items():
         before = found.pop(name, None) or Cluster(now)
-        found[name] = replace(before, turns=before.turns + count, last=now)  # the newest is last
+        found[name] = before.turned(count, now)  # the newest is last
     return found
+
+
+def is_passed_over(clusters: Clusters, name: str, judged_at: float) -> bool:
+    """Whether a turn of that time is one after the first ones of its conversation.
+
+    When it was judged decides, and not when its grade came: what the teacher takes longer for would
+    be missing otherwise, and that is no accident.
+    """
+    one = clusters.get(name)
+    return one is not None and one.is_beyond(judged_at - REPORT_SECONDS)
 
 
 def graded(clusters: Clusters, items: Iterable[tuple[str, Item, float]], now: float) -> Clusters:
@@ -90,20 +122,28 @@ def graded(clusters: Clusters, items: Iterable[tuple[str, Item, float]], now: fl
 def closed(
     clusters: Clusters, now: float, idle_seconds: float
 ) -> tuple[Clusters, tuple[Cluster, ...]]:
-    """Those that go on, and those that are over: long silent, long enough, or too many."""
-    over = {
-        name: one
-        for name, one in clusters.items()
-        if one.count >= MOST_TURNS or now - one.last >= idle_seconds
-    }
-    too_many = len(clusters) - len(over) - MOST_OPEN
+    """Those that are known from now on, and those that bet: long silent, full, or too many."""
+    silent = {name for name, one in clusters.items() if now - one.last >= idle_seconds}
+    too_many = len(clusters) - len(silent) - MOST_OPEN
     if too_many > 0:
-        left = (item for item in clusters.items() if item[0] not in over)
-        over.update(islice(left, too_many))
-    if not over:
+        silent.update(islice((name for name in clusters if name not in silent), too_many))
+    full = {
+        name
+        for name, one in clusters.items()
+        if name not in silent
+        and not one.is_over
+        and one.full_at is not None
+        and now - one.full_at >= SETTLED_SECONDS
+    }
+    if not silent and not full:
         return clusters, ()
-    going_on = {name: one for name, one in clusters.items() if name not in over}
-    return going_on, tuple(over.values())
+    known = {
+        name: replace(one, items=(), is_over=True) if name in full else one
+        for name, one in clusters.items()
+        if name not in silent
+    }
+    over = [one for name, one in clusters.items() if name in silent or name in full]
+    return known, tuple(one for one in over if not one.is_over)
 
 
 def _mean(losses: list[float]) -> float | None:

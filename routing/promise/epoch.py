@@ -16,7 +16,15 @@ from routing.promise.bets import (
     no_wealth,
     scaled,
 )
-from routing.promise.clusters import Cluster, Clusters, Item, closed, graded, turned
+from routing.promise.clusters import (
+    Cluster,
+    Clusters,
+    Item,
+    closed,
+    graded,
+    is_passed_over,
+    turned,
+)
 from routing.promise.grid import Grid
 from routing.promise.terms import SIXTEENTHS, HeadStart, Terms, wealth_of_records
 from routing.steering import Grade, Report
@@ -138,6 +146,7 @@ class Epoch:
 
     def learned(self, grades: Sequence[Grade], alpha: float, now: float) -> "Epoch":
         """After these grades, all of this epoch.  Those of a conversation wait until it is over."""
+        grades = [grade for grade in grades if not self._is_passed_over(grade, now)]
         if not grades:
             return self
         weights, losses = list(self.counts.weights), list(self.counts.losses)
@@ -162,6 +171,10 @@ class Epoch:
             kept_graded=self.kept_graded + sum(grade.is_kept for grade in grades),
             clusters=graded(self.clusters, items, now) if items else self.clusters,
         )
+
+    def _is_passed_over(self, grade: Grade, now: float) -> bool:
+        name = grade.conversation
+        return name is not None and is_passed_over(self.clusters, name, now - grade.late)
 
     def closed(self, terms: Terms, now: float) -> tuple["Epoch", tuple[Cluster, ...]]:
         """After the bets of conversations that are over, which are given too."""

@@ -1,13 +1,13 @@
 """The document that holds a promise: read with every doubt, written as it is read."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TypeVar
 
 from routing.document import count, flag, items, mapping, named, number, numbers
 from routing.errors import PolicyError
 from routing.promise.bets import STAKES, Wealth
-from routing.promise.clusters import Cluster, Item
+from routing.promise.clusters import Cluster, Clusters, Item
 from routing.promise.detector import Detector
 from routing.promise.epoch import Counts, Epoch
 from routing.promise.grid import Grid, check_grid
@@ -25,7 +25,7 @@ _STATE = frozenset({
 })  # fmt: skip
 _EPOCH = frozenset({
     "thresholds", "shares", "delta", "wealth", "counts", "flow", "judged", "graded", "kept_graded",
-    "best", "first_at", "is_released", "clusters",
+    "best", "first_at", "is_released", "clusters", "full",
 })  # fmt: skip
 _COUNTS = frozenset({"weights", "losses", "labels"})
 _WATCH = frozenset({"kept", "level", "baseline", "deferred", "extra", "window"})
@@ -115,6 +115,11 @@ def _epoch(epoch: Epoch) -> dict[str, object]:
             name: [one.last, one.turns, one.least, *map(_item, one.items)]
             for name, one in epoch.clusters.items()
         },
+        "full": {
+            name: [one.full_at, one.is_over]
+            for name, one in epoch.clusters.items()
+            if one.full_at is not None
+        },
     }
 
 
@@ -144,11 +149,24 @@ def _read_epoch(document: object) -> Epoch:
         best=_amounts(fields["best"], "epoch.best", levels),
         first_at=None if first_at is None else _whole(first_at, "epoch.first_at"),
         is_released=flag(fields["is_released"], "epoch.is_released"),
-        clusters={
-            name: _read_cluster(one, f"epoch.clusters.{name}", levels)
-            for name, one in named(fields["clusters"], "epoch.clusters").items()
-        },
+        clusters=_read_clusters(fields, levels),
     )
+
+
+def _read_clusters(fields: Mapping[str, object], levels: int) -> Clusters:
+    found = {
+        name: _read_cluster(one, f"epoch.clusters.{name}", levels)
+        for name, one in named(fields["clusters"], "epoch.clusters").items()
+    }
+    for name, one in named(fields["full"], "epoch.full").items():
+        path = f"epoch.full.{name}"
+        if name not in found:
+            raise PolicyError(f"{path}: there is no such conversation in epoch.clusters")
+        full_at, is_over = _of_length(items(one, path), 2, path)
+        found[name] = replace(
+            found[name], full_at=number(full_at, path), is_over=flag(is_over, path)
+        )
+    return found
 
 
 def _read_wealth(document: object, levels: int) -> Wealth:

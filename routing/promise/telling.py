@@ -135,7 +135,7 @@ def _evidence(promise: State, epoch: Epoch) -> Mapping[str, object]:
         "judged": epoch.judged,
         "grades": epoch.graded,
         "grades_of_kept": epoch.kept_graded,
-        "open_conversations": len(epoch.clusters),
+        "open_conversations": sum(not one.is_over for one in epoch.clusters.values()),
         "first_certified_after": epoch.first_at,
         "needed_log10": -math.log10(epoch.delta),
         "around": [

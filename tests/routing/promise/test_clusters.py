@@ -3,11 +3,14 @@ import pytest
 from routing.promise.clusters import (
     MOST_OPEN,
     MOST_TURNS,
+    REPORT_SECONDS,
+    SETTLED_SECONDS,
     Cluster,
     Clusters,
     Item,
     closed,
     graded,
+    is_passed_over,
     turned,
 )
 
@@ -59,11 +62,36 @@ def test_a_conversation_is_over_after_some_silence_and_a_grade_breaks_it() -> No
     assert closed(clusters, IDLE + 100.0, IDLE)[0] == {}
 
 
-def test_a_long_conversation_is_over_without_silence() -> None:
-    clusters = turned(turned({}, {"x": MOST_TURNS - 1}, 0.0), {}, 1.0)
-    assert closed(clusters, 1.0, IDLE)[1] == ()
-    going_on, over = closed(turned(clusters, {"x": 1}, 1.0), 1.0, IDLE)
-    assert (going_on, [one.turns for one in over]) == ({}, [MOST_TURNS])
+def full(now: float = 0.0) -> Clusters:
+    return turned({}, {"x": MOST_TURNS}, now)
+
+
+def test_a_long_conversation_bets_without_silence_once_its_grades_had_time_to_come() -> None:
+    short = turned({}, {"x": MOST_TURNS - 1}, 0.0)
+    assert closed(short, SETTLED_SECONDS, IDLE) == (short, ())
+    assert closed(full(), SETTLED_SECONDS - 1.0, IDLE) == (full(), ())
+    _, over = closed(full(), SETTLED_SECONDS, IDLE)
+    assert [one.turns for one in over] == [MOST_TURNS]
+
+
+def test_one_that_has_bet_is_known_until_it_is_silent_and_bets_no_more() -> None:
+    known, _ = closed(full(), SETTLED_SECONDS, IDLE)
+    known = turned(known, {"x": 5}, 500.0)
+    assert known["x"].turns == MOST_TURNS
+    assert closed(known, 500.0 + IDLE - 1.0, IDLE) == (known, ())
+    assert closed(known, 500.0 + IDLE, IDLE) == ({}, ())
+
+
+def test_turns_after_the_first_are_passed_over_and_those_of_the_same_moment_are_not() -> None:
+    clusters = turned(turned(full(1.0), {"x": 3}, 1.0), {"x": 7}, 2.0)
+    assert (clusters["x"].turns, clusters["x"].last) == (MOST_TURNS + 3, 2.0)
+
+
+def test_a_grade_counts_if_its_turn_was_one_of_the_first_however_late_it_comes() -> None:
+    assert not is_passed_over(full(100.0), "x", 100.0 + REPORT_SECONDS)
+    assert is_passed_over(full(100.0), "x", 100.0 + REPORT_SECONDS + 0.1)
+    assert not is_passed_over(turned({}, {"x": 1}, 0.0), "x", 1e9)
+    assert not is_passed_over({}, "x", 1e9)
 
 
 def test_beyond_the_most_those_silent_for_longest_are_over() -> None:

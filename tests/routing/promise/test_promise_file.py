@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from routing.errors import PolicyError
 from routing.promise import new_promise, promise_from_document
-from routing.promise.clusters import MOST_TURNS
+from routing.promise.clusters import MOST_TURNS, REPORT_SECONDS
 from routing.steering import Report
 from tests.routing.promise.street import TERMS, Street, falling, graded, played, twofold
 
@@ -22,7 +22,8 @@ def full() -> str:
     street = played(3_500, twofold)
     promise = street.promise
     told = [graded(0.5, 1.0, promise.standing.epoch, conversation="x")]
-    report = Report("b", 1, 1.0, 1.0, judged=2, grades=told, turns={"x": 1, "y": 1})
+    turns = {"x": 1, "y": 1, "z": MOST_TURNS}
+    report = Report("b", 1, 1.0, 1.0, judged=2, grades=told, turns=turns)
     document = dict(promise.advance([report], float(street.second)).document())
     document["alarms"] = [{"at": 1.0, "which": "kept", "epoch": 1, "threshold": 0.5}]
     return json.dumps(document, allow_nan=False)
@@ -112,6 +113,8 @@ def test_a_damaged_document_is_refused_or_can_be_gone_on_with(path: Path, value:
         (("epoch", "clusters", "x", 2), 0.0, "epoch.clusters.x: must be above 0"),
         (("epoch", "clusters", "x", 3), [1, 0.5], "epoch.clusters.x: must have 5 entries"),
         (("epoch", "clusters", "x", 3, 0), 51, "epoch.clusters.x: must be at most 50"),
+        (("epoch", "full", "z"), [1.0], "epoch.full.z: must have 2 entries"),
+        (("epoch", "full", "w"), [1.0, True], "epoch.full.w: there is no such conversation"),
         (("watch", "level"), 50, "watch.level: must be at most 49"),
         (("watch", "kept", "steps"), [], "watch.kept.steps: must be at least one"),
         (("watch", "kept", "reference"), 1.0, "watch.kept.reference: must be at most 0.99"),
@@ -137,9 +140,9 @@ def test_a_long_conversation_does_not_grow_it() -> None:
     for second in range(100):
         told = [graded(0.5, 0.0, epoch, conversation="x")]
         report = Report("b", second + 1, 1.0, 1.0, judged=1, grades=told, turns={"x": 1})
-        promise = promise.advance([report], 10.0)
+        promise = promise.advance([report], 10.0 + second)
     assert promise.state.epoch is not None
-    assert len(promise.state.epoch.clusters["x"].items) < MOST_TURNS
+    assert len(promise.state.epoch.clusters["x"].items) <= MOST_TURNS + REPORT_SECONDS
 
 
 def test_the_first_document_is_that_of_nothing() -> None:

@@ -4,14 +4,17 @@ tests/evaluation/promise holds its study to the acceptance numbers, over thousan
 Here a few short ones see that the rules which are known to break a promise would be noticed.
 """
 
+import random
 from dataclasses import dataclass, replace
 from statistics import mean
 
 import pytest
 
 from routing.promise import bets, new_promise
+from routing.promise.epoch import new_epoch
+from routing.promise.grid import Grid
 from routing.steering import KEEP_NOTHING, Report, Standing
-from tests.routing.promise.street import TERMS, Risk, Street, falling, plateau
+from tests.routing.promise.street import TERMS, Risk, Street, falling, graded, plateau
 
 pytestmark = pytest.mark.simulated
 
@@ -127,3 +130,20 @@ def test_turns_of_conversations_are_no_more_evidence_than_they_are() -> None:
         )
     assert found[Alike] <= 1
     assert found[Alone] > 3
+
+
+def test_a_conversation_of_hundreds_of_turns_that_are_alike_is_evidence_once() -> None:
+    """Twelve of a hundred are wrong, from their first turn to their last."""
+    proven = 0
+    for seed in range(20):
+        generator, epoch, now = random.Random(seed), new_epoch(Grid((0.5,), (1.0,)), 0.1), 0.0
+        for name in map(str, range(15)):
+            grade = graded(0.9, float(generator.random() < 0.12), 1, conversation=name)
+            for _ in range(20):
+                now += 30.0
+                epoch = epoch.served(Report("a", 1, now, 1.0, judged=16, turns={name: 16}), now)
+                epoch = epoch.learned([grade] * 16, TERMS.alpha, now)
+                epoch, _ = epoch.closed(TERMS, now)
+                epoch = epoch.looked(TERMS)
+        proven += epoch.certified >= 0
+    assert proven == 0
