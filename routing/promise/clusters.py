@@ -10,7 +10,11 @@ under it is not taken for another conversation.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from enum import Enum
 from itertools import islice
+
+from routing.promise.terms import Terms
+from routing.steering import Grade
 
 MOST_TURNS = 16  # the turns after that are passed over, and their grades too
 MOST_OPEN = 20_000  # beyond that those silent for longest are closed early
@@ -63,7 +67,7 @@ class Cluster:
 
     @property
     def count(self) -> int:
-        """Over how many turns the mean is: a grade may come before its turn is counted."""
+        """Over how many turns the mean is: what a client left is graded, and no judged turn."""
         return max(self.turns, len(self.items))
 
     def values(self, alpha: float) -> dict[int, float]:
@@ -99,21 +103,44 @@ def turned(clusters: Clusters, turns: Mapping[str, int], now: float) -> Clusters
     return found
 
 
-def is_passed_over(clusters: Clusters, name: str, judged_at: float) -> bool:
-    """Whether a turn of that time is one after the first ones of its conversation.
+class Fate(Enum):
+    """What becomes of a grade of a conversation.
 
-    When it was judged decides, and not when its grade came: what the teacher takes longer for would
-    be missing otherwise, and that is no accident.
+    ``COUNTS``: it is part of the mean.  ``ALONE``: it is a bet of its own.
     """
-    one = clusters.get(name)
-    return one is not None and one.is_beyond(judged_at - REPORT_SECONDS)
+
+    COUNTS = "counts"
+    ALONE = "alone"
+    NOTHING = "nothing"
+
+
+def fate_of(clusters: Clusters, grade: Grade, terms: Terms, now: float) -> Fate:
+    """What becomes of a grade that came in now.
+
+    When its turn was judged decides whether it is one of the first, and not when the grade came.
+
+    A grade may come when its conversation has bet, in which its turn counted as 0.  Dropping it
+    would drop what teachers are slow at.  A gain is dropped, a loss bets alone, with the weight of
+    a whole conversation: no bet is won by that.  With S the sum of the n turns before, b <= 1 the
+    loss and S <= n - 1, (1 - g S/n)(1 - g b) <= 1 - g (S + b)/n, what the mean with it bets, and
+    so on for each further one.
+    """
+    if grade.conversation is None:
+        return Fate.ALONE
+    one = clusters.get(grade.conversation)
+    if one is not None and one.is_beyond(now - grade.late - REPORT_SECONDS):
+        return Fate.NOTHING
+    is_late = one is None or one.is_over or grade.late > terms.idle_seconds
+    if not is_late:
+        return Fate.COUNTS
+    return Fate.ALONE if grade.loss > terms.alpha else Fate.NOTHING
 
 
 def graded(clusters: Clusters, items: Iterable[tuple[str, Item, float]], now: float) -> Clusters:
-    """After these grades: the conversation, what it says, and the least probability of then."""
+    """After these grades, all of which count: the conversation, its item, the least probability."""
     found = dict(clusters)
     for name, item, least in items:
-        before = found.pop(name, None) or Cluster(now)
+        before = found.pop(name)
         least = min(before.least, least)
         found[name] = replace(before, items=(*before.items, item), least=least, last=now)
     return found

@@ -19,10 +19,11 @@ from routing.promise.bets import (
 from routing.promise.clusters import (
     Cluster,
     Clusters,
+    Fate,
     Item,
     closed,
+    fate_of,
     graded,
-    is_passed_over,
     turned,
 )
 from routing.promise.grid import Grid
@@ -144,37 +145,36 @@ class Epoch:
             flow[self.grid.bin_of(sample.merit)] += report.judged / len(report.samples)
         return tuple(flow)
 
-    def learned(self, grades: Sequence[Grade], alpha: float, now: float) -> "Epoch":
+    def learned(self, grades: Sequence[Grade], terms: Terms, now: float) -> "Epoch":
         """After these grades, all of this epoch.  Those of a conversation wait until it is over."""
-        grades = [grade for grade in grades if not self._is_passed_over(grade, now)]
-        if not grades:
-            return self
         weights, losses = list(self.counts.weights), list(self.counts.losses)
         labels = list(self.counts.labels)
-        bets, items = [], []
+        bets, items, kept = [], [], 0
         for grade in grades:
+            fate = fate_of(self.clusters, grade, terms, now)
+            if fate is Fate.NOTHING:
+                continue
             place, weight = self.grid.bin_of(grade.merit), 1.0 / grade.propensity
             weights[place] += weight
             losses[place] += weight * grade.loss
             labels[place] += 1
-            if grade.conversation is None:
-                bets.append((place, scaled(grade.loss, grade.propensity, grade.least, alpha)))
+            kept += grade.is_kept
+            if fate is Fate.ALONE or grade.conversation is None:
+                bets.append((place, scaled(grade.loss, grade.propensity, grade.least, terms.alpha)))
             else:
-                value = (grade.loss - alpha) * weight
+                value = (grade.loss - terms.alpha) * weight
                 item = Item(place, grade.loss, value, grade.is_kept, grade.is_answered)
                 items.append((grade.conversation, item, grade.least))
+        if not bets and not items:
+            return self
         return replace(
             self,
             wealth=after(self.wealth, bets),
             counts=Counts(tuple(weights), tuple(losses), tuple(labels)),
-            graded=self.graded + len(grades),
-            kept_graded=self.kept_graded + sum(grade.is_kept for grade in grades),
+            graded=self.graded + len(bets) + len(items),
+            kept_graded=self.kept_graded + kept,
             clusters=graded(self.clusters, items, now) if items else self.clusters,
         )
-
-    def _is_passed_over(self, grade: Grade, now: float) -> bool:
-        name = grade.conversation
-        return name is not None and is_passed_over(self.clusters, name, now - grade.late)
 
     def closed(self, terms: Terms, now: float) -> tuple["Epoch", tuple[Cluster, ...]]:
         """After the bets of conversations that are over, which are given too."""

@@ -93,7 +93,7 @@ class State:
             return state._gathered([sample.merit for sample in report.samples])
         epoch = state.epoch.served(report, now)
         grades = [grade for grade in report.grades if grade.epoch == state.number]
-        state = replace(state, epoch=epoch.learned(grades, state.terms.alpha, now))
+        state = replace(state, epoch=epoch.learned(grades, state.terms, now))
         return state._watched(grades, ())
 
     def _gathered(self, merits: Sequence[float]) -> "State":

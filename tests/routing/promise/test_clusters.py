@@ -1,5 +1,8 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from routing.promise.bets import STAKES
 from routing.promise.clusters import (
     MOST_OPEN,
     MOST_TURNS,
@@ -7,14 +10,18 @@ from routing.promise.clusters import (
     SETTLED_SECONDS,
     Cluster,
     Clusters,
+    Fate,
     Item,
     closed,
+    fate_of,
     graded,
-    is_passed_over,
     turned,
 )
+from routing.promise.terms import Terms
+from tests.routing.promise import street
 
 IDLE = 600.0
+TERMS = Terms(0.1, 0.1, idle_seconds=IDLE)
 
 
 def item(place: int, loss: float, *, is_kept: bool = False) -> Item:
@@ -28,20 +35,23 @@ def test_turns_that_nobody_graded_count_in_the_mean() -> None:
     assert clusters["x"].values(0.1) == {2: pytest.approx(nu * (0.9 - 0.1) / 4)}
 
 
+ONE: Clusters = turned({}, {"x": 1}, 0.0)
+
+
 def test_each_bin_bets_its_own_part() -> None:
-    clusters = graded({}, [("x", item(1, 1.0), 1.0), ("x", item(3, 0.0), 1.0)], 0.0)
+    clusters = graded(ONE, [("x", item(1, 1.0), 1.0), ("x", item(3, 0.0), 1.0)], 0.0)
     nu = 1.0 / (1.0 - 0.1)
     assert clusters["x"].values(0.1) == pytest.approx({1: nu * 0.9 / 2, 3: nu * -0.1 / 2})
 
 
 def test_the_bet_is_scaled_to_the_least_likely_grade() -> None:
     told = [("x", item(1, 0.0), 0.04), ("x", item(1, 0.0), 1.0)]
-    assert graded({}, told, 0.0)["x"].least == 0.04
+    assert graded(ONE, told, 0.0)["x"].least == 0.04
 
 
 def test_a_conversation_of_nothing_but_losses_loses_no_more_than_its_stake() -> None:
     audited = Item(0, 1.0, (1.0 - 0.1) / 0.04, is_kept=True)
-    cluster = graded({}, [("x", audited, 0.04)] * 20, 0.0)["x"]
+    cluster = graded(ONE, [("x", audited, 0.04)] * 20, 0.0)["x"]
     assert cluster.values(0.1)[0] <= 1.0
 
 
@@ -87,11 +97,41 @@ def test_turns_after_the_first_are_passed_over_and_those_of_the_same_moment_are_
     assert (clusters["x"].turns, clusters["x"].last) == (MOST_TURNS + 3, 2.0)
 
 
-def test_a_grade_counts_if_its_turn_was_one_of_the_first_however_late_it_comes() -> None:
-    assert not is_passed_over(full(100.0), "x", 100.0 + REPORT_SECONDS)
-    assert is_passed_over(full(100.0), "x", 100.0 + REPORT_SECONDS + 0.1)
-    assert not is_passed_over(turned({}, {"x": 1}, 0.0), "x", 1e9)
-    assert not is_passed_over({}, "x", 1e9)
+def fate(clusters: Clusters, now: float, late: float, loss: float = 0.0) -> Fate:
+    return fate_of(clusters, street.graded(0.5, loss, 1, conversation="x", late=late), TERMS, now)
+
+
+@pytest.mark.parametrize("loss", [0.0, 1.0])
+def test_a_grade_counts_if_its_turn_was_one_of_the_first_however_late_it_comes(loss: float) -> None:
+    assert fate(full(100.0), 300.0, 200.0 - REPORT_SECONDS, loss) is Fate.COUNTS
+    assert fate(full(100.0), 300.0, 200.0 - REPORT_SECONDS - 0.1, loss) is Fate.NOTHING
+    assert fate(turned({}, {"x": 1}, 0.0), 1.0, 0.0, loss) is Fate.COUNTS
+
+
+@pytest.mark.parametrize(("loss", "expected"), [(0.1, Fate.NOTHING), (0.2, Fate.ALONE)])
+def test_what_comes_after_its_conversation_has_bet_wins_nothing_and_loses_all_the_more(
+    loss: float, expected: Fate
+) -> None:
+    has_bet, _ = closed(full(0.0), SETTLED_SECONDS, IDLE)
+    assert fate(has_bet, SETTLED_SECONDS, SETTLED_SECONDS, loss) is expected
+    assert fate({}, 1.0, 0.0, loss) is expected
+    another = turned({}, {"x": 1}, 900.0)  # under the same name, which was silent in between
+    assert fate(another, 900.0, IDLE + 1.0, loss) is expected
+
+
+@given(st.lists(st.tuples(st.floats(0.0, 1.0), st.booleans()), min_size=1, max_size=16))
+def test_late_losses_win_no_more_than_they_would_have_in_the_mean(
+    turns: list[tuple[float, bool]],
+) -> None:
+    alpha, count = 0.1, len(turns)
+    values = [(loss - alpha) / (1.0 - alpha) for loss, _ in turns]
+    on_time = sum(value for value, (_, is_late) in zip(values, turns, strict=True) if not is_late)
+    late = [value for value, (_, is_late) in zip(values, turns, strict=True) if is_late]
+    for stake in STAKES:
+        split = 1.0 - stake * on_time / count
+        for value in late:
+            split *= 1.0 - stake * max(0.0, value)
+        assert split <= (1.0 - stake * sum(values) / count) * (1.0 + 1e-12)
 
 
 def test_beyond_the_most_those_silent_for_longest_are_over() -> None:

@@ -66,22 +66,22 @@ def test_levels_are_certified_in_their_order(
 
 
 def test_what_was_reached_once_stays_certified() -> None:
-    reached = epoch().learned([graded(0.85, 0.0, 1)] * 60, 0.1, 0.0).looked(TERMS)
+    reached = epoch().learned([graded(0.85, 0.0, 1)] * 60, TERMS, 0.0).looked(TERMS)
     assert reached.certified == 3
-    spoilt = reached.learned([graded(0.85, 1.0, 1)] * 60, 0.1, 0.0).looked(TERMS)
+    spoilt = reached.learned([graded(0.85, 1.0, 1)] * 60, TERMS, 0.0).looked(TERMS)
     assert spoilt.certified == 3
     assert spoilt.best == reached.best
 
 
 def test_a_grade_counts_for_the_levels_that_keep_its_draft() -> None:
-    found = epoch().learned([graded(0.6, 0.0, 1)] * 60, 0.1, 0.0).looked(TERMS)
+    found = epoch().learned([graded(0.6, 0.0, 1)] * 60, TERMS, 0.0).looked(TERMS)
     assert [best > BAR for best in found.best] == [False, False, True, True]
     assert found.certified == -1
 
 
 def test_a_grade_weighs_what_it_stands_for() -> None:
     grades = [graded(0.85, 1.0, 1, propensity=0.25, least=0.25, is_kept=True), graded(0.3, 0.5, 1)]
-    counts = epoch().learned(grades, 0.1, 0.0).counts
+    counts = epoch().learned(grades, TERMS, 0.0).counts
     assert counts == Counts((0.0, 4.0, 0.0, 0.0, 1.0), (0.0, 4.0, 0.0, 0.0, 0.5), (0, 1, 0, 0, 1))
     assert (counts.risk(0), counts.risk(1), counts.risk_beyond(1)) == (None, 1.0, 0.5)
     assert with_counts((1.0, 0.0)).risk_beyond(0) is None
@@ -154,13 +154,13 @@ def test_a_report_without_drafts_says_nothing_of_them() -> None:
     found = epoch()
     assert found.served(Report("a", 1, 0.0, 1.0, forced=5), 0.0) is found
     assert found.served(Report("a", 1, 0.0, 1.0, judged=5), 0.0).flow == found.flow
-    assert found.learned([], 0.1, 0.0) is found
+    assert found.learned([], TERMS, 0.0) is found
 
 
 def test_a_conversation_bets_when_it_is_over() -> None:
     grades = [graded(0.85, 0.0, 1, conversation="x")] * 3
     waiting = epoch().served(Report("a", 1, 0.0, 1.0, judged=4, turns={"x": 4}), 0.0)
-    waiting = waiting.learned(grades, 0.1, 0.0)
+    waiting = waiting.learned(grades, TERMS, 0.0)
     assert waiting.wealth == epoch().wealth
     assert waiting.closed(TERMS, 1.0) == (waiting, ())
     over, (cluster,) = waiting.closed(TERMS, 600.0)
@@ -177,3 +177,14 @@ def test_a_head_start_is_so_many_requests_of_the_hold() -> None:
     assert found.is_released
     poor = HeadStart((0.9, 0.5), ((80, *(0,) * 15, 20), (0,) * 17), below=50)
     assert epoch_with(poor, TERMS).certified == -1
+
+
+def test_a_gain_that_comes_too_late_is_dropped_and_a_loss_weighs_a_conversation() -> None:
+    over, _ = (
+        epoch().served(Report("a", 1, 0.0, 1.0, judged=8, turns={"x": 8}), 0.0).closed(TERMS, 600.0)
+    )
+    gain, loss = (graded(0.85, each, 1, conversation="x", late=600.0) for each in (0.0, 1.0))
+    assert over.learned([gain], TERMS, 600.0) is over
+    alone = over.learned([loss], TERMS, 600.0)
+    assert alone.wealth == over.learned([replace(loss, conversation=None)], TERMS, 600.0).wealth
+    assert alone.wealth[1][-1] == pytest.approx(math.log1p(-STAKES[-1]))

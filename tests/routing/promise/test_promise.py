@@ -231,7 +231,10 @@ def test_in_which_order_replicas_are_heard_does_not_matter(generator: random.Ran
     promise = gathered()
     epoch = promise.standing.epoch
     reports = [
-        report(1, grades_of(generator, epoch), judged=9, replica=f"replica {place}")
+        replace(
+            report(1, grades_of(generator, epoch), judged=9, replica=f"replica {place}"),
+            turns={"x": 3, "y": 1},
+        )
         for place in range(5)
     ]
     one = promise.advance(reports, 2.0).advance([], 1_000.0)

@@ -142,7 +142,7 @@ def test_a_conversation_of_hundreds_of_turns_that_are_alike_is_evidence_once() -
             for _ in range(20):
                 now += 30.0
                 epoch = epoch.served(Report("a", 1, now, 1.0, judged=16, turns={name: 16}), now)
-                epoch = epoch.learned([grade] * 16, TERMS.alpha, now)
+                epoch = epoch.learned([grade] * 16, TERMS, now)
                 epoch, _ = epoch.closed(TERMS, now)
                 epoch = epoch.looked(TERMS)
         proven += epoch.certified >= 0
