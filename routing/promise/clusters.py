@@ -11,13 +11,14 @@ under it is not taken for another conversation.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
-from itertools import islice
 
 from routing.promise.terms import Terms
 from routing.steering import Grade
 
 MOST_TURNS = 16  # the turns after that are passed over, and their grades too
-MOST_OPEN = 20_000  # beyond that those silent for longest are closed early
+# So many are known at a time; all of them are written down in every second.  While there is no room
+# a new one does not count, whatever it would say: to forget another's name would have it bet twice.
+MOST_OPEN = 5_000
 # Grades of audits come when the teacher is through: so long a full conversation waits for its own.
 SETTLED_SECONDS = 300.0
 # Reports come once a second, and are not always taken up as fast.
@@ -61,6 +62,12 @@ class Cluster:
         turns = self.turns + count
         return replace(self, last=now, turns=turns, full_at=now if turns >= MOST_TURNS else None)
 
+    def is_settled(self, now: float) -> bool:
+        """Whether it is full, has not bet, and all of its grades had time to come."""
+        if self.full_at is None or self.is_over:
+            return False
+        return now - self.full_at >= SETTLED_SECONDS
+
     def is_beyond(self, at: float) -> bool:
         """Whether a turn of that time is none of its first ones."""
         return self.full_at is not None and at > self.full_at
@@ -93,13 +100,15 @@ Clusters = Mapping[str, Cluster]
 
 
 def turned(clusters: Clusters, turns: Mapping[str, int], now: float) -> Clusters:
-    """After so many more judged turns of these conversations."""
+    """After so many more judged turns of these conversations, of which not all may have room."""
     if not turns:
         return clusters
     found = dict(clusters)
     for name, count in turns.items():
-        before = found.pop(name, None) or Cluster(now)
-        found[name] = before.turned(count, now)  # the newest is last
+        before = found.get(name)
+        if before is None and len(found) >= MOST_OPEN:
+            continue
+        found[name] = (before or Cluster(now)).turned(count, now)
     return found
 
 
@@ -130,47 +139,48 @@ def fate_of(clusters: Clusters, grade: Grade, terms: Terms, now: float) -> Fate:
     one = clusters.get(grade.conversation)
     if one is not None and one.is_beyond(now - grade.late - REPORT_SECONDS):
         return Fate.NOTHING
-    is_late = one is None or one.is_over or grade.late > terms.idle_seconds
-    if not is_late:
-        return Fate.COUNTS
+    if grade.late <= terms.idle_seconds:
+        if one is None and len(clusters) >= MOST_OPEN:
+            return Fate.NOTHING
+        if one is not None and not one.is_over:
+            return Fate.COUNTS
     return Fate.ALONE if grade.loss > terms.alpha else Fate.NOTHING
 
 
 def graded(clusters: Clusters, items: Iterable[tuple[str, Item, float]], now: float) -> Clusters:
     """After these grades, all of which count: the conversation, its item, the least probability."""
-    found = dict(clusters)
+    told: dict[str, list[tuple[Item, float]]] = {}
     for name, item, least in items:
-        before = found.pop(name)
-        least = min(before.least, least)
-        found[name] = replace(before, items=(*before.items, item), least=least, last=now)
+        told.setdefault(name, []).append((item, least))
+    found = dict(clusters)
+    for name, more in told.items():
+        before = found[name]
+        found[name] = replace(
+            before,
+            last=now,
+            least=min(before.least, *(least for _, least in more)),
+            items=(*before.items, *(item for item, _ in more)),
+        )
     return found
 
 
 def closed(
     clusters: Clusters, now: float, idle_seconds: float
 ) -> tuple[Clusters, tuple[Cluster, ...]]:
-    """Those that are known from now on, and those that bet: long silent, full, or too many."""
-    silent = {name for name, one in clusters.items() if now - one.last >= idle_seconds}
-    too_many = len(clusters) - len(silent) - MOST_OPEN
-    if too_many > 0:
-        silent.update(islice((name for name in clusters if name not in silent), too_many))
-    full = {
-        name
-        for name, one in clusters.items()
-        if name not in silent
-        and not one.is_over
-        and one.full_at is not None
-        and now - one.full_at >= SETTLED_SECONDS
-    }
+    """Those that are known from now on, and those that bet: silent for long, or full."""
+    silent = [name for name, one in clusters.items() if now - one.last >= idle_seconds]
+    full = [name for name, one in clusters.items() if one.is_settled(now)]
     if not silent and not full:
         return clusters, ()
-    known = {
-        name: replace(one, items=(), is_over=True) if name in full else one
-        for name, one in clusters.items()
-        if name not in silent
-    }
-    over = [one for name, one in clusters.items() if name in silent or name in full]
-    return known, tuple(one for one in over if not one.is_over)
+    known, over = dict(clusters), []
+    for name in full:
+        over.append(known[name])
+        known[name] = replace(known[name], items=(), is_over=True)
+    for name in silent:
+        one = known.pop(name)
+        if not one.is_over:
+            over.append(one)
+    return known, tuple(over)
 
 
 def _mean(losses: list[float]) -> float | None:

@@ -4,6 +4,7 @@ An alarm ends it, and the next one begins with nothing.
 """
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate, takewhile
@@ -127,20 +128,21 @@ class Epoch:
             return self.grid.shares[level]
         return sum(self.flow[: level + 1]) / total
 
-    def served(self, report: Report, now: float) -> "Epoch":
-        """After the traffic of a report that came in now, in seconds since 1970."""
-        if not report.judged:
-            return self
-        clusters = turned(self.clusters, report.turns, now)
-        return replace(
-            self, judged=self.judged + report.judged, flow=self._flow(report), clusters=clusters
-        )
+    def served(self, reports: Iterable[Report], now: float) -> "Epoch":
+        """After the traffic of reports that came in now, in seconds since 1970."""
+        turns: Counter[str] = Counter()
+        judged, flow = self.judged, self.flow
+        for report in reports:
+            turns.update(report.turns)
+            judged += report.judged
+            flow = self._flow(flow, report)
+        return replace(self, judged=judged, flow=flow, clusters=turned(self.clusters, turns, now))
 
-    def _flow(self, report: Report) -> tuple[float, ...]:
+    def _flow(self, before: tuple[float, ...], report: Report) -> tuple[float, ...]:
         if not report.samples:
-            return self.flow
+            return before
         fading = 0.5 ** (report.judged / HALF_LIFE)
-        flow = [fading * one for one in self.flow]
+        flow = [fading * one for one in before]
         for sample in report.samples:
             flow[self.grid.bin_of(sample.merit)] += report.judged / len(report.samples)
         return tuple(flow)

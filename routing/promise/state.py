@@ -74,27 +74,30 @@ class State:
 
     def after(self, reports: Sequence[Report], now: float) -> "State":
         """After these reports, in this order, at a time in seconds since 1970."""
-        state = self
-        for report in reports:
-            if state.seen.get(report.replica, (0, 0.0))[0] < report.sequence:
-                state = state._served(report, now)
-        state = state._closed(now)._looked()._alarmed(now)
-        return replace(state._settled(self), seen=_remembered(state.seen, now))
-
-    def _served(self, report: Report, now: float) -> "State":
         # All times are those of the controller: replicas' clocks may be wrong.
+        news, seen = [], dict(self.seen)
+        for report in reports:
+            if seen.get(report.replica, (0, 0.0))[0] < report.sequence:
+                seen[report.replica] = (report.sequence, now)
+                news.append(report)
         state = replace(
             self,
-            seen={**self.seen, report.replica: (report.sequence, now)},
-            judged=self.judged + report.judged,
-            audited_pico=self.audited_pico + report.audited_pico,
+            seen=_remembered(seen, now),
+            judged=self.judged + sum(report.judged for report in news),
+            audited_pico=self.audited_pico + sum(report.audited_pico for report in news),
         )
-        if state.epoch is None:
-            return state._gathered([sample.merit for sample in report.samples])
-        epoch = state.epoch.served(report, now)
-        grades = [grade for grade in report.grades if grade.epoch == state.number]
-        state = replace(state, epoch=epoch.learned(grades, state.terms, now))
-        return state._watched(grades, ())
+        while news and state.epoch is None:
+            state = state._gathered([sample.merit for sample in news.pop(0).samples])
+        return state._served(news, now)._closed(now)._looked()._alarmed(now)._settled(self)
+
+    def _served(self, reports: Sequence[Report], now: float) -> "State":
+        """After all of these at once: what is known of conversations is a lot to copy."""
+        if self.epoch is None or not reports:
+            return self
+        epoch = self.epoch.served(reports, now)
+        told = [grade for report in reports for grade in report.grades]
+        grades = [grade for grade in told if grade.epoch == self.number]
+        return replace(self, epoch=epoch.learned(grades, self.terms, now))._watched(grades, ())
 
     def _gathered(self, merits: Sequence[float]) -> "State":
         """Collect merits; with enough of them the levels are made, and an epoch begins."""

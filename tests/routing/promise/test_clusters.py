@@ -134,11 +134,18 @@ def test_late_losses_win_no_more_than_they_would_have_in_the_mean(
         assert split <= (1.0 - stake * sum(values) / count) * (1.0 + 1e-12)
 
 
-def test_beyond_the_most_those_silent_for_longest_are_over() -> None:
-    clusters: Clusters = {str(place): Cluster(0.0, place) for place in range(3)}
-    clusters = {**clusters, **{f"more {place}": Cluster(0.0) for place in range(MOST_OPEN - 1)}}
-    clusters = turned(clusters, {"0": 1}, 1.0)
-    going_on, over = closed(clusters, 1.0, IDLE)
-    assert [one.turns for one in over] == [1, 2]
-    assert len(going_on) == MOST_OPEN
-    assert "0" in going_on
+def test_while_there_is_no_room_a_new_conversation_does_not_count_whatever_it_says() -> None:
+    known = turned({}, {f"{place}": 1 for place in range(MOST_OPEN)}, 0.0)
+    more = turned(known, {"x": 1, "0": 1}, 1.0)
+    assert (len(more), more["0"].turns) == (MOST_OPEN, 2)
+    assert fate(more, 1.0, 0.0, 0.0) is fate(more, 1.0, 0.0, 1.0) is Fate.NOTHING
+    assert closed(more, 1.0, IDLE) == (more, ())
+    room, over = closed(more, IDLE, IDLE)
+    assert (len(room), len(over)) == (1, MOST_OPEN - 1)
+    assert "x" in turned(room, {"x": 1}, IDLE)
+
+
+def test_what_is_owed_from_before_there_was_no_room_loses_all_the_same() -> None:
+    known = turned({}, {f"{place}": 1 for place in range(MOST_OPEN)}, 900.0)
+    assert fate(known, 900.0, IDLE + 1.0, 1.0) is Fate.ALONE
+    assert fate(known, 900.0, IDLE + 1.0, 0.0) is Fate.NOTHING

@@ -141,25 +141,25 @@ def test_the_kept_share_follows_the_traffic() -> None:
     found = epoch()
     assert (found.share(-1), found.share(2)) == (0.0, 0.4)
     few = [Sample(0.95), Sample(0.1)]
-    found = found.served(Report("a", 1, 0.0, 1.0, judged=int(LEAST_SEEN) - 1, samples=few), 0.0)
+    found = found.served([Report("a", 1, 0.0, 1.0, judged=int(LEAST_SEEN) - 1, samples=few)], 0.0)
     assert found.share(0) == 0.05
-    found = found.served(Report("a", 2, 0.0, 1.0, judged=2, samples=few), 0.0)
+    found = found.served([Report("a", 2, 0.0, 1.0, judged=2, samples=few)], 0.0)
     assert found.share(0) == pytest.approx(0.5)
-    found = found.served(Report("a", 3, 0.0, 1.0, judged=50_000, samples=[Sample(0.1)]), 0.0)
+    found = found.served([Report("a", 3, 0.0, 1.0, judged=50_000, samples=[Sample(0.1)])], 0.0)
     assert found.share(0) < 0.01
     assert found.judged == 50_501
 
 
 def test_a_report_without_drafts_says_nothing_of_them() -> None:
     found = epoch()
-    assert found.served(Report("a", 1, 0.0, 1.0, forced=5), 0.0) is found
-    assert found.served(Report("a", 1, 0.0, 1.0, judged=5), 0.0).flow == found.flow
+    assert found.served([Report("a", 1, 0.0, 1.0, forced=5)], 0.0) == found
+    assert found.served([Report("a", 1, 0.0, 1.0, judged=5)], 0.0).flow == found.flow
     assert found.learned([], TERMS, 0.0) is found
 
 
 def test_a_conversation_bets_when_it_is_over() -> None:
     grades = [graded(0.85, 0.0, 1, conversation="x")] * 3
-    waiting = epoch().served(Report("a", 1, 0.0, 1.0, judged=4, turns={"x": 4}), 0.0)
+    waiting = epoch().served([Report("a", 1, 0.0, 1.0, judged=4, turns={"x": 4})], 0.0)
     waiting = waiting.learned(grades, TERMS, 0.0)
     assert waiting.wealth == epoch().wealth
     assert waiting.closed(TERMS, 1.0) == (waiting, ())
@@ -181,7 +181,9 @@ def test_a_head_start_is_so_many_requests_of_the_hold() -> None:
 
 def test_a_gain_that_comes_too_late_is_dropped_and_a_loss_weighs_a_conversation() -> None:
     over, _ = (
-        epoch().served(Report("a", 1, 0.0, 1.0, judged=8, turns={"x": 8}), 0.0).closed(TERMS, 600.0)
+        epoch()
+        .served([Report("a", 1, 0.0, 1.0, judged=8, turns={"x": 8})], 0.0)
+        .closed(TERMS, 600.0)
     )
     gain, loss = (graded(0.85, each, 1, conversation="x", late=600.0) for each in (0.0, 1.0))
     assert over.learned([gain], TERMS, 600.0) is over

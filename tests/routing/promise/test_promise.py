@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from routing.promise import Promise, head_start_of, new_promise, promise_from_document
 from routing.promise.bets import log_values
+from routing.promise.clusters import MOST_OPEN, Clusters, turned
 from routing.promise.epoch import delta_of
 from routing.promise.state import (
     GATHERED,
@@ -358,3 +359,26 @@ def test_what_is_earned_stays_where_only_the_way_to_earn_it_changes(
 def test_a_new_promise_goes_on_from_the_revision_before() -> None:
     standing = new_promise(TERMS, 41).standing
     assert (standing.revision, standing.epoch) == (42, 42)
+
+
+def test_a_flood_of_conversations_takes_neither_long_nor_much_room() -> None:
+    """Three hundred reports of thirty names each, as after a while without the store."""
+    turns = [{f"{second:020x}{place:012x}": 1 for place in range(30)} for second in range(300)]
+    reports = [
+        replace(report(second + 2, [], judged=30), turns=told) for second, told in enumerate(turns)
+    ]
+    copied = 0
+    with pytest.MonkeyPatch.context() as patch:
+
+        def counting(clusters: Clusters, *parts: Any) -> Clusters:
+            nonlocal copied
+            copied += len(clusters)
+            return turned(clusters, *parts)
+
+        patch.setattr("routing.promise.epoch.turned", counting)
+        found = gathered().advance(reports, 300.0)
+        found = found.advance([replace(reports[0], sequence=400, turns={"x": 1})], 301.0)
+    assert copied <= MOST_OPEN
+    assert found.state.epoch is not None
+    assert len(found.state.epoch.clusters) == MOST_OPEN
+    assert len(json.dumps(found.document())) < 400_000

@@ -141,7 +141,7 @@ def test_a_conversation_of_hundreds_of_turns_that_are_alike_is_evidence_once() -
             grade = graded(0.9, float(generator.random() < 0.12), 1, conversation=name)
             for _ in range(20):
                 now += 30.0
-                epoch = epoch.served(Report("a", 1, now, 1.0, judged=16, turns={name: 16}), now)
+                epoch = epoch.served([Report("a", 1, now, 1.0, judged=16, turns={name: 16})], now)
                 epoch = epoch.learned([grade] * 16, TERMS, now)
                 epoch, _ = epoch.closed(TERMS, now)
                 epoch = epoch.looked(TERMS)
