@@ -24,29 +24,38 @@ from routing.vocabulary import Denied
 def begin_audit(case: Case) -> None:
     """Audit a draft in the background; nothing stood in the way of that."""
     case.served.audits.open += 1
+    debt = _debt_of(case)
+    if debt is not None:
+        debt.open += 1
     case.context.go_on(_audit(case))
 
 
 async def _audit(case: Case) -> None:
     context, served = case.context, case.served
-    legs, outcome = Legs(context.clock), None
+    legs, outcome, is_answered = Legs(context.clock), None, None
     try:
         grant = legs.reserve(served.cascade.teacher)
         if isinstance(grant, Denied):
             _put_off(case, grant)
             return
         taught, score = await _found(case, legs)
+        is_answered = score is not None
+        if not is_answered and _is_owed_again(case):
+            return
         loss = loss_of(score, served.cascade.samples.comparator.at_least)
         outcome = AuditOutcome.AGREE if loss == 0 else AuditOutcome.DIFFER
-        if score is None:
+        if not is_answered:
             outcome = AuditOutcome.FAILED
         answer = None if taught is None else taught.body
         await write_record(case, Finding(answer, score, loss, legs.made))
         grade = case.grade(loss)
         if grade is not None and served.steered is not None:
-            served.steered.grade(replace(grade, is_answered=score is not None))
+            served.steered.grade(replace(grade, is_answered=is_answered))
     finally:
         served.audits.open -= 1
+        debt = _debt_of(case)
+        if debt is not None:
+            debt.ended(context.clock(), is_answered=is_answered)
         pay(served, legs)
         tenant = case.provenance.tenant
         context.observer.audit_over(AuditOver(case.cascade, tenant, legs.made, outcome))
@@ -54,11 +63,25 @@ async def _audit(case: Case) -> None:
 
 def _put_off(case: Case, denied: Denied) -> None:
     """The teacher may not be asked after all: what is owed stays so."""
-    debt = case.served.audits.debt
-    if case.known is Known.OWED and debt is not None:
+    debt = _debt_of(case)
+    if debt is not None:
         owe(case, debt)
         return
     case.context.observer.audit_skipped(AuditSkipped(case.cascade, refusal_of(denied)))
+
+
+def _is_owed_again(case: Case) -> bool:
+    """Owe once more what the teacher failed at when it was thought to be back."""
+    debt = _debt_of(case)
+    if debt is None or case.is_last_try:
+        return False
+    owe(replace(case, is_last_try=True), debt)
+    return True
+
+
+def _debt_of(case: Case) -> Debt | None:
+    """What the audit is part of; None of a draft that was kept."""
+    return case.served.audits.debt if case.known is Known.OWED else None
 
 
 def owe(case: Case, debt: Debt) -> None:

@@ -23,10 +23,11 @@ class Case:
     """One draft of a request that was answered.
 
     ``draft`` is what the client was served, as a chat completion, ``said`` what counts of it.
-    ``over_at``: when its request was over, by the steady clock.
-    ``is_telling``: a controller may learn from its loss.  ``degraded`` is why the teacher
-    was not asked at the time, None of a draft that was kept.  ``known`` is how its loss comes to be
-    known; ``legs`` are the request's own calls, ``samples`` how many drafts it was chosen from.
+    ``is_telling``: a controller may learn from its loss.  ``degraded`` is why the teacher was not
+    asked at the time, None of a draft that was kept.  ``known`` is how its loss comes to be known;
+    ``legs`` are the request's own calls, ``samples`` how many drafts it was chosen from.
+    ``over_at`` is when the request was over, by the steady clock.  ``is_last_try``: it was asked
+    about in vain, and owed again.
     """
 
     context: Context
@@ -45,6 +46,7 @@ class Case:
     conversation: str | None
     is_telling: bool
     over_at: float
+    is_last_try: bool = False
 
     @property
     def cascade(self) -> str:

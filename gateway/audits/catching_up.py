@@ -36,7 +36,11 @@ class CatchingUp:
         for served in self._context.served.values():
             debt, teacher = served.audits.debt, served.cascade.teacher.chat
             # A teacher that is away would be asked in vain, which counts against the drafts.
-            while debt and not teacher.is_left_alone:
+            while (
+                debt is not None
+                and debt.may_take(self._context.clock())
+                and not teacher.is_left_alone
+            ):
                 if hindrance_of(self._context, served) is not None:
                     break
                 debt.take().begin()

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 MOST_OWED = 1000
 MOST_BYTES = 64 * 2**20
+# A teacher that fails is tried again after so long.
+PAUSE_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,17 +22,26 @@ class Owed:
 
 
 class Debt:
-    """What one cascade owes, oldest first."""
+    """What one cascade owes, oldest first.
+
+    One audit at a time is tried until the teacher has answered it: one that is back may still fail
+    at all that it is asked.  ``open`` counts the audits that have begun; after a failure the next
+    is ``not_before`` a time of the steady clock.
+    """
 
     def __init__(self) -> None:
         self.bytes = 0
+        self.open = 0
         self._owed: deque[Owed] = deque()
+        self._is_answering = False
+        self.not_before = 0.0
 
     def __len__(self) -> int:
         return len(self._owed)
 
     def owe(self, owed: Owed) -> int:
         """Remember it, and forget of the oldest as many as there is no room for; gives how many."""
+        self._is_answering = False
         self._owed.append(owed)
         self.bytes += owed.size
         dropped = 0
@@ -38,6 +49,21 @@ class Debt:
             self.take()
             dropped += 1
         return dropped
+
+    def may_take(self, now: float) -> bool:
+        """Whether another audit may begin."""
+        if not self._owed:
+            return False
+        return self._is_answering or (not self.open and now >= self.not_before)
+
+    def ended(self, now: float, *, is_answered: bool | None) -> None:
+        """An audit is over; None: the teacher was not asked, or nobody waited for its answer."""
+        self.open -= 1
+        if is_answered is None:
+            return
+        self._is_answering = is_answered
+        if not is_answered:
+            self.not_before = now + PAUSE_SECONDS
 
     def take(self) -> Owed:
         """The oldest, which is owed no longer.  Raises IndexError where nothing is."""

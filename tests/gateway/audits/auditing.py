@@ -51,6 +51,8 @@ class Scene:
             upstream.breaker, upstream.rest = Breaker(), Rest()
         for served in context.served.values():
             served.audits.retry_seconds = 0.0
+            if served.audits.debt is not None:
+                served.audits.debt.not_before = 0.0
         self._records, self._counts = len(self._all()), self._series()
 
     def end(self) -> None:
@@ -164,5 +166,6 @@ def auditing(
         stage(folder, cascade=cascade, others=others, settings={"keys_file": path}) as built,
     ):
         patch.setattr("gateway.audits.catching_up.LOOK_SECONDS", 0.02)
+        patch.setattr("gateway.audits.debt.PAUSE_SECONDS", 0.0)
         wait_until(lambda: not built.gateway.context.background)
         yield built

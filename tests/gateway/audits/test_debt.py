@@ -39,3 +39,24 @@ def test_they_keep_at_most_so_many_bytes(monkeypatch: pytest.MonkeyPatch) -> Non
     assert owing.bytes == 10
     assert owing.owe(owed([], 3, 11)) == 3  # one that is too large by itself is not kept
     assert (len(owing), owing.bytes) == (0, 0)
+
+
+def test_one_is_tried_until_the_teacher_has_answered_and_after_a_failure_later() -> None:
+    owing = Debt()
+    assert not owing.may_take(0.0)
+    for number in range(3):
+        owing.owe(owed([], number))
+    assert owing.may_take(0.0)
+    owing.open += 1
+    assert not owing.may_take(0.0)
+    owing.ended(0.0, is_answered=False)
+    assert not owing.may_take(debt.PAUSE_SECONDS - 0.1)
+    assert owing.may_take(debt.PAUSE_SECONDS)
+    owing.open += 1
+    owing.ended(40.0, is_answered=True)
+    owing.open += 1
+    assert owing.may_take(40.0)
+    owing.owe(owed([], 3))  # it is away again
+    assert not owing.may_take(40.0)
+    owing.ended(41.0, is_answered=None)
+    assert owing.may_take(41.0)

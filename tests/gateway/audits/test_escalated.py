@@ -362,6 +362,35 @@ def test_what_is_owed_stays_so_where_the_teacher_goes_away_again(deferred: Scene
     assert deferred.skipped("owing") == []
 
 
+def test_a_teacher_that_answers_nothing_but_500_is_tried_once_and_not_with_all_that_is_owed(
+    deferred: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.audits.debt.PAUSE_SECONDS", 60.0)
+    steering = deferred.steer("owing")
+    for _ in range(3):
+        owe(deferred)
+    deferred.stage.teacher.reply = Reply(status=500)
+    context = deferred.stage.gateway.context
+    server_of(context.served["owing"].cascade.teacher).breaker.succeeded()
+    wait_until(lambda: len(deferred.stage.teacher.requests) == 2)  # the second is the retry
+    deferred.settle()
+    assert deferred.stage.metric("understudy_audits_debt", cascade="owing") == 3
+    assert deferred.audits() == []
+    assert steering.grades == []
+
+
+def test_what_the_teacher_fails_at_for_a_second_time_is_a_difference(deferred: Scene) -> None:
+    steering = deferred.steer("owing")
+    owe(deferred)
+    deferred.stage.teacher.reply = Reply(status=500)
+    bring_back(deferred)
+    (audit,) = deferred.audits()
+    assert (audit["loss"], audit["score"]) == (1.0, None)
+    assert [(grade.loss, grade.is_answered) for grade in steering.grades] == [(1.0, False)]
+    assert len(deferred.stage.teacher.requests) == 4
+    assert deferred.stage.metric("understudy_audits_debt", cascade="owing") == 0
+
+
 def test_what_is_forgotten_of_the_debt_is_counted(
     deferred: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
