@@ -67,10 +67,12 @@ class Report:
     ``sequence`` grows by 1 with each report of a replica, from 1; ``at`` is in seconds since 1970,
     ``seconds`` how long it covers.  ``judged`` requests had a draft with a merit, of which
     ``samples`` are drawn evenly; ``forced`` had none, and went to the teacher whatever the
-    threshold was.  ``escalated`` counts the teacher's answers, ``denied`` those not granted.
+    threshold was.  Of the judged ones nothing can be learnt from ``mute``, whatever their drafts
+    are: it was known before that no grade may come of them.  ``escalated`` counts the teacher's
+    answers, ``denied`` those not granted.
     ``spent_pico`` is what the cascade cost in that time, ``escalated_pico`` the part that
     escalations took, ``audited_pico`` the part of audits.  ``turns`` counts the judged requests of
-    each conversation.
+    each conversation that are not mute.
     """
 
     replica: str
@@ -87,6 +89,7 @@ class Report:
     samples: Sequence[Sample] = ()
     grades: Sequence[Grade] = ()
     turns: Mapping[str, int] = field(default_factory=dict)
+    mute: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,13 @@ from gateway.api.account import Account
 from gateway.api.context import Served
 from gateway.audits.audit import begin_audit, owe
 from gateway.audits.case import case_of
-from gateway.audits.escalated import grade_escalated, grade_failed, was_asked_in_vain
+from gateway.audits.escalated import (
+    GRADED,
+    grade_escalated,
+    grade_failed,
+    is_counted,
+    was_asked_in_vain,
+)
 from gateway.audits.hindrance import barrier_of, hindrance_of
 from gateway.audits.unmade import write_unmade
 from gateway.facts import ABORTED, AuditSkipped, Ending, RequestSettled
@@ -38,6 +44,21 @@ def learn(account: Account) -> None:
             _owe(account, served, fact)
 
 
+def may_tell(account: Account, served: Served, fact: RequestSettled) -> bool:
+    """Whether a grade may come of a request that was answered, as far as can be known before.
+
+    Of a kept one it does where a coin says so, and nothing stands in the way of the audit.
+    """
+    if account.terms is None or account.terms.standing is None:
+        return False
+    if fact.ending is Ending.KEPT:
+        return barrier_of(account) is None
+    if fact.ending is Ending.DEGRADED and not was_asked_in_vain(fact):
+        is_owed = served.audits.debt is not None and fact.degraded in _AWAY
+        return is_owed and barrier_of(account) is None and _is_owed_telling(fact)
+    return fact.reason in GRADED and is_counted(account)
+
+
 def _audit_kept(account: Account, served: Served) -> None:
     """Have the draft audited, or say why not: a cause that is known before the outcome."""
     cause = barrier_of(account) or hindrance_of(account.context, served)
@@ -57,8 +78,11 @@ def _owe(account: Account, served: Served, fact: RequestSettled) -> None:
     debt = served.audits.debt
     if debt is None or barrier_of(account) is not None:
         return
-    is_own = not any(leg.role is Role.STUDENT and leg.error == ABORTED for leg in fact.legs)
-    is_telling = fact.reason is Reason.LOW_CONFIDENCE and is_own and not was_asked_in_vain(fact)
-    case = case_of(account, Known.OWED, is_telling=is_telling)
+    case = case_of(account, Known.OWED, is_telling=_is_owed_telling(fact))
     if case is not None:
         owe(case, debt)
+
+
+def _is_owed_telling(fact: RequestSettled) -> bool:
+    is_own = not any(leg.role is Role.STUDENT and leg.error == ABORTED for leg in fact.legs)
+    return fact.reason is Reason.LOW_CONFIDENCE and is_own and not was_asked_in_vain(fact)

@@ -22,13 +22,13 @@ from routing.vocabulary import Reason, Role
 # So many pairs of answers of a cascade wait to be compared, and no more.
 MOST_COMPARING = 256
 # A draft that was deferred for anything else would be so under any threshold.
-_KNOWN = {Reason.LOW_CONFIDENCE: Known.ESCALATED, Reason.HOLDOUT: Known.HELD_OUT}
+GRADED = {Reason.LOW_CONFIDENCE: Known.ESCALATED, Reason.HOLDOUT: Known.HELD_OUT}
 _NO_FAULT = frozenset({None, ABORTED})
 
 
 def grade_escalated(account: Account, served: Served) -> None:
     """Grade the draft of a request that the teacher answered, if it is whole."""
-    known = None if account.reason is None else _KNOWN.get(account.reason)
+    known = None if account.reason is None else GRADED.get(account.reason)
     if known is not None and not account.is_draft_awaited and is_counted(account):
         _begin(account, served, known, draft_said(account))
 

@@ -1,6 +1,7 @@
 """What a steered cascade learns of the traffic from a request that is over."""
 
 from gateway.api.account import Account
+from gateway.audits.after import may_tell
 from gateway.facts import Ending, RequestSettled
 from gateway.steering.steered import Steered
 from routing.money import total_of
@@ -24,7 +25,8 @@ def report(account: Account) -> None:
     sample = None
     if merit is not None:
         sample = Sample(merit, account.cost_pico)  # what it was decided by, not what is known now
-    steered.answered(sample, account.conversation if steered.is_promise else None)
+    conversation = account.conversation if steered.is_promise else None
+    steered.answered(sample, conversation, is_mute=not may_tell(account, served, fact))
 
 
 def pay(steered: Steered, account: Account, fact: RequestSettled) -> None:

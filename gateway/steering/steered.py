@@ -205,13 +205,17 @@ class Steered:
         if len(self._grades) < MOST_GRADES:
             self._grades.append(grade)
 
-    def answered(self, sample: Sample | None, conversation: str | None) -> None:
-        """A request was judged by its draft's merit, or without one."""
+    def answered(
+        self, sample: Sample | None, conversation: str | None, *, is_mute: bool = False
+    ) -> None:
+        """A request was judged by its draft's merit, or without one; ``is_mute``: of it no grade
+        can come, and that was known before."""
         if sample is None:
             self._forced += 1
             return
         self._judged += 1
-        if conversation is not None:
+        self._mute += is_mute
+        if conversation is not None and not is_mute:
             self._turns[conversation] = self._turns.get(conversation, 0) + 1
         if len(self._samples) < MOST_SAMPLES:
             self._samples.append(sample)
@@ -246,12 +250,13 @@ class Steered:
             samples=self._samples,
             grades=self._grades,
             turns=self._turns,
+            mute=self._mute,
         )
         self._clear()
         return found
 
     def _clear(self) -> None:
-        self._judged = self._forced = self._escalated = self._denied = 0
+        self._judged = self._forced = self._escalated = self._denied = self._mute = 0
         self._spent_pico = self._escalated_pico = self._audited_pico = 0
         self._samples: list[Sample] = []
         self._grades: list[Grade] = []

@@ -77,10 +77,10 @@ class Epoch:
     """The evidence of one epoch.
 
     ``delta`` is its part of what all epochs together may err with.  ``judged`` are the requests
-    since the grid was fixed, and the records of a head start.  ``flow`` is the recent traffic by
-    bin, the last for what no level keeps.  ``best`` is the highest log E so far of each level, and
-    ``first_at`` the request at which the chain began; ``graded`` counts what was learnt from,
-    ``kept_graded`` the audits among that.
+    since the grid was fixed that can prove anything, and the records of a head start.  ``flow`` is
+    the recent traffic by bin, the last for what no level keeps.  ``best`` is the highest log E so
+    far of each level, and ``first_at`` the request at which the chain began; ``graded`` counts what
+    was learnt from, ``kept_graded`` the audits among that.
     """
 
     grid: Grid
@@ -134,7 +134,7 @@ class Epoch:
         judged, flow = self.judged, self.flow
         for report in reports:
             turns.update(report.turns)
-            judged += report.judged
+            judged += report.judged - report.mute
             flow = self._flow(flow, report)
         return replace(self, judged=judged, flow=flow, clusters=turned(self.clusters, turns, now))
 

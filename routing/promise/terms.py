@@ -55,8 +55,9 @@ class Terms:
     ``audit_share`` is the share of all judged requests that is audited in quiet times, ``complete``
     of the drafts that are given up, finished to learn from.  All is escalated until the certified
     level keeps ``release`` times what the point estimate would, for ``hold_at_most`` judged
-    requests.  A conversation is over after ``idle_seconds``.  ``subject`` names whom this is about:
-    student, policy, teacher and comparator; where it changes, the promise is earned anew.
+    requests that can prove anything.  A conversation is over after ``idle_seconds``.  ``subject``
+    names whom this is about: student, policy, teacher and comparator; where it changes, the promise
+    is earned anew.
     """
 
     alpha: float

@@ -12,7 +12,8 @@ KEEPING = Standing(revision=1, epoch=3, threshold=0.8, audit=0.5, complete=0.25)
 class FakeSteering:
     """Has one standing in force, and money for audits while ``has_money``.
 
-    The policy stays as it is, and what is told of traffic and costs goes nowhere.
+    The policy stays as it is, and what is told of traffic and costs goes nowhere, but whether
+    anything may be learnt of each request that was answered.
     """
 
     standing: Standing = KEEPING
@@ -21,6 +22,7 @@ class FakeSteering:
     needs_turns: bool = False
     grades: list[Grade] = field(default_factory=list)
     spent_pico: int = 0
+    mute: list[bool] = field(default_factory=list)
 
     def may_audit(self) -> bool:
         return self.has_money
@@ -39,7 +41,8 @@ class FakeSteering:
 
     def check(self) -> None: ...
 
-    def answered(self, *_: object) -> None: ...
+    def answered(self, *_: object, is_mute: bool) -> None:
+        self.mute.append(is_mute)
 
     def ended(self, **_: bool) -> None: ...
 

@@ -237,6 +237,7 @@ def test_an_answer_that_was_handed_over_is_no_grade(scene: Scene) -> None:
     scene.settle()
     assert scene.pairs()[0]["splice"]["handover"] == "restart"
     assert steering.grades == []
+    assert steering.mute == [True]
 
 
 def test_a_judge_is_asked_about_escalations_within_the_budget_of_audits(deferred: Scene) -> None:
@@ -258,6 +259,40 @@ def test_a_judge_is_asked_about_escalations_within_the_budget_of_audits(deferred
     deferred.settle()
     assert len(steering.grades) == 1
     assert len(deferred.stage.teacher.requests) == 4
+
+
+@pytest.mark.parametrize(
+    ("key", "changes", "is_mute"),
+    [
+        ("open", {}, False),
+        ("private", {}, True),
+        ("inside", {}, True),
+        ("open", {"n": 2}, True),
+    ],
+)
+@pytest.mark.parametrize("is_kept", [False, True])
+def test_requests_of_which_no_grade_may_come_are_told_apart(
+    scene: Scene, key: str, changes: dict[str, Any], is_mute: bool, is_kept: bool
+) -> None:
+    steering = scene.steer()
+    if not is_kept:
+        scene.stage.student.reply = UNSURE_REPLY
+    scene.ask(key, **changes)
+    scene.settle()
+    assert steering.mute == [is_mute]
+
+
+@pytest.mark.parametrize(("cascade", "is_mute"), [("assistant", True), ("owing", False)])
+def test_what_is_served_degraded_tells_something_where_it_is_owed_or_was_asked_in_vain(
+    deferred: Scene, cascade: str, is_mute: bool
+) -> None:
+    steering = deferred.steer(cascade)
+    deferred.stage.teacher.reply = Reply(status=500)
+    deferred.ask(model=cascade)
+    deferred.leave_teacher_alone(cascade)
+    deferred.ask(model=cascade)
+    deferred.settle()
+    assert steering.mute == [False, is_mute]
 
 
 def owe(scene: Scene, cascade: str = "owing", key: str = "open", **changes: Any) -> None:

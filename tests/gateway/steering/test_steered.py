@@ -133,6 +133,7 @@ def test_a_report_tells_of_all_since_the_one_before() -> None:
     steered = Bench().steered
     steered.answered(Sample(0.3), "talk")
     steered.answered(Sample(0.9), "talk")
+    steered.answered(Sample(0.5), "talk", is_mute=True)
     steered.answered(None, None)
     steered.ended(is_escalated=True, is_denied=False)
     steered.ended(is_escalated=False, is_denied=True)
@@ -141,13 +142,16 @@ def test_a_report_tells_of_all_since_the_one_before() -> None:
     grade = Grade(0.5, 1.0, 0.5, 0.5, 0, is_kept=True)
     steered.grade(grade)
     report = steered.report(3.0, 1.0)
-    assert (report.replica, report.sequence, report.judged, report.forced) == ("here", 1, 2, 1)
+    assert (report.replica, report.sequence, report.judged, report.forced) == ("here", 1, 3, 1)
+    assert report.mute == 1
     assert (report.escalated, report.denied) == (1, 1)
     assert (report.spent_pico, report.escalated_pico, report.audited_pico) == (77, 50, 7)
-    assert (report.samples, report.grades) == ([Sample(0.3), Sample(0.9)], [grade])
+    assert report.samples == [Sample(0.3), Sample(0.9), Sample(0.5)]
+    assert report.grades == [grade]
     assert report.turns == {"talk": 2}
     empty = steered.report(4.0, 1.0)
     assert (empty.sequence, empty.judged, empty.spent_pico, empty.grades) == (2, 0, 0, [])
+    assert empty.mute == 0
 
 
 def test_a_report_has_bounds_and_samples_all_evenly(monkeypatch: pytest.MonkeyPatch) -> None:

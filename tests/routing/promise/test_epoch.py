@@ -190,3 +190,10 @@ def test_a_gain_that_comes_too_late_is_dropped_and_a_loss_weighs_a_conversation(
     alone = over.learned([loss], TERMS, 600.0)
     assert alone.wealth == over.learned([replace(loss, conversation=None)], TERMS, 600.0).wealth
     assert alone.wealth[1][-1] == pytest.approx(math.log1p(-STAKES[-1]))
+
+
+def test_requests_of_which_no_grade_may_come_use_up_nothing_of_the_hold() -> None:
+    found = epoch().served([Report("a", 1, 0.0, 1.0, judged=1_200, mute=300)], 0.0).looked(TERMS)
+    assert (found.judged, found.is_released) == (900, False)
+    found = found.served([Report("a", 2, 0.0, 1.0, judged=100)], 0.0).looked(TERMS)
+    assert (found.judged, found.is_released) == (1_000, True)
