@@ -151,7 +151,8 @@ class NotAudited(StrEnum):
     ``not_allowed``, ``key_budget_spent``: its key may not ask the teacher, or pay it, at all.
     ``budget_spent``: that of audits.  ``no_room``: the teacher has none to spare, or so many audits
     are open as may be.  ``left_alone``: the teacher failed too often of late.  ``journal_full``:
-    nothing could be recorded.  ``stopping``: the process ends.
+    nothing could be recorded.  ``stopping``: the process ends.  ``not_delivered``: the client left,
+    or the student broke off, before the answer was whole.
     """
 
     NO_CONSENT = "no_consent"
@@ -163,6 +164,7 @@ class NotAudited(StrEnum):
     LEFT_ALONE = "left_alone"
     JOURNAL_FULL = "journal_full"
     STOPPING = "stopping"
+    NOT_DELIVERED = "not_delivered"
 
 
 class Limit(StrEnum):

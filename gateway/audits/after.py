@@ -17,7 +17,7 @@ from gateway.audits.hindrance import barrier_of, hindrance_of
 from gateway.audits.unmade import write_unmade
 from gateway.facts import ABORTED, AuditSkipped, Ending, RequestSettled
 from routing.auditing import Known
-from routing.vocabulary import Degraded, Reason, Role
+from routing.vocabulary import Degraded, NotAudited, Reason, Role
 
 _AWAY = frozenset({Degraded.TEACHER_FAILED, Degraded.TEACHER_BUSY})
 _IN_VAIN = frozenset({Ending.DEGRADED, Ending.FAILED, Ending.CANCELLED})
@@ -38,6 +38,9 @@ def learn(account: Account) -> None:
             _audit_kept(account, served)
     elif fact.ending is Ending.ESCALATED:
         grade_escalated(account, served)
+    elif _is_undelivered(account, fact):
+        if account.legs.is_audit_drawn:
+            _skip(account, served, NotAudited.NOT_DELIVERED)
     elif is_kept or fact.ending in _IN_VAIN:
         grade_failed(account, served, fact)
         if fact.degraded in _AWAY:
@@ -63,11 +66,21 @@ def _audit_kept(account: Account, served: Served) -> None:
     """Have the draft audited, or say why not: a cause that is known before the outcome."""
     cause = barrier_of(account) or hindrance_of(account.context, served)
     if cause is not None:
-        account.context.observer.audit_skipped(AuditSkipped(served.cascade.name, cause))
+        _skip(account, served, cause)
         return
     case = case_of(account, Known.AUDITED)
     if case is not None:
         begin_audit(case)
+
+
+def _is_undelivered(account: Account, fact: RequestSettled) -> bool:
+    """Whether a kept draft was going out, and did not arrive: there is no answer to ask about."""
+    is_kept = fact.served_by is Role.STUDENT and fact.degraded is None and not account.legs.is_drawn
+    return is_kept and fact.ending in (Ending.CANCELLED, Ending.FAILED)
+
+
+def _skip(account: Account, served: Served, cause: NotAudited) -> None:
+    account.context.observer.audit_skipped(AuditSkipped(served.cascade.name, cause))
 
 
 def _owe(account: Account, served: Served, fact: RequestSettled) -> None:

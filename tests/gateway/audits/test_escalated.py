@@ -157,6 +157,22 @@ def test_a_teacher_that_was_not_asked_says_nothing(deferred: Scene, cascade: str
     assert deferred.stage.teacher.requests == []
 
 
+@pytest.mark.parametrize("is_broken_off", [False, True], ids=["left", "broken off"])
+def test_a_kept_draft_that_did_not_arrive_is_skipped_and_counted(
+    scene: Scene, is_broken_off: bool
+) -> None:
+    steering = scene.steer()
+    last: Step = BreakOff() if is_broken_off else Until(scene.event())
+    scene.stage.student.reply = Reply(steps=[ROLE, Words(words(64)), last])
+    if is_broken_off:
+        scene.ask(stream=True)
+    else:
+        with pytest.raises(httpx.ReadTimeout):
+            scene.ask(stream=True, timeout_seconds=0.5)
+    assert scene.skipped() == ["not_delivered"]
+    assert (steering.grades, steering.mute, scene.audits()) == ([], [], [])
+
+
 def test_a_draft_that_was_given_up_is_a_grade_once_it_is_finished(deferred: Scene) -> None:
     steering = deferred.steer("aborting", complete=0.75)
     more = deferred.event()
