@@ -10,8 +10,9 @@ from evaluation.promise.grid import grid_from, known_grid, last_of
 from evaluation.promise.runs import Seen
 from evaluation.promise.tally import Tally
 from evaluation.promise.traffic import Traffic
-from routing.promise.epoch import delta_of
+from routing.promise.epoch import HOPELESS, delta_of
 from routing.promise.grid import START_SHARE
+from routing.promise.state import GATHERED
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +24,8 @@ class Design:
     point estimate would, for ``hold_at_most`` requests.  ``warm`` records are known at the start.
     The grid is that of earlier traffic, or where ``grid_requests`` is not 0 that of the first so
     many requests, which prove nothing.  So many requests in a row as ``turns`` says are one
-    conversation, and one bet.
+    conversation, and one bet.  An attempt that is beyond hope is followed by another, whose grid is
+    that of the first requests after it.
     """
 
     alpha: float = 0.05
@@ -59,8 +61,10 @@ class Promise:
         self._judged = np.zeros(runs, dtype=np.int64)
         self._released = np.zeros(runs, dtype=np.bool_)
         self._level = np.full(runs, -1)
-        self._first = np.zeros((runs, design.grid_requests), dtype=np.int64)
-        self._collected = np.zeros(runs, dtype=np.int64)
+        self._wanted = design.grid_requests or GATHERED
+        self._first = np.zeros((runs, self._wanted), dtype=np.int64)
+        self._collected = np.full(runs, 0 if design.grid_requests else self._wanted)
+        self.attempts = np.ones(runs, dtype=np.int64)
         if design.warm:
             self._warm_up()
 
@@ -81,7 +85,7 @@ class Promise:
 
     def take(self, seen: Seen) -> None:
         """Bet on what was learnt, look, and move the threshold."""
-        used = self._collected >= self.design.grid_requests
+        used = self._collected >= self._wanted
         if not used.all():
             self._collect(seen.places, ~used)
         bins = self.grid.bins(seen.places)
@@ -91,6 +95,7 @@ class Promise:
         self._evidence.add(*self._clusters(bins, x, seen.known))
         self._judged += np.where(used, seen.places.shape[1], 0)
         self._look()
+        self._renew()
 
     def _clusters(
         self, bins: Integers, x: Floats, known: Booleans
@@ -106,13 +111,31 @@ class Promise:
         where = self._collected[runs, None] + np.arange(places.shape[1])
         self._first[np.flatnonzero(runs)[:, None], where] = places[runs]
         self._collected += np.where(runs, places.shape[1], 0)
-        ready = runs & (self._collected >= self.design.grid_requests)
+        ready = runs & (self._collected >= self._wanted)
         if ready.any():
             self.grid.replace(ready, grid_from(self.traffic, self._first[ready]))
 
     def wealth(self) -> Floats:
         """Of each run and level."""
         return self._evidence.wealth()
+
+    def _needed(self) -> Floats:
+        """What certifies a level in each run."""
+        delta = self.design.delta
+        return np.array([1.0 / delta_of(delta, int(attempt)) for attempt in self.attempts])
+
+    def _renew(self) -> None:
+        """Begin anew where the hold ended with nothing, and the first level is beyond hope."""
+        first = (self.grid.shares < START_SHARE - 1e-9).sum(axis=1)
+        first = np.minimum(first, self.grid.shares.shape[1] - 1)
+        wealth = np.take_along_axis(self.wealth(), first[:, None], axis=1)[:, 0]
+        hopeless = self._released & (self._level < 0) & (wealth < HOPELESS * self._needed())
+        if hopeless.any():
+            self._evidence.forget(hopeless)
+            self._tally.forget(hopeless)
+            self._best[hopeless], self._released[hopeless] = 0.0, False
+            self._judged[hopeless] = self._collected[hopeless] = 0
+            self.attempts[hopeless] += 1
 
     def _look(self) -> None:
         self._best = np.maximum(self._best, self.wealth())
@@ -126,17 +149,17 @@ class Promise:
     def _certified(self) -> Integers:
         """The last level that is proven; -1 before the first."""
         design = self.design
-        delta = delta_of(design.delta, attempt=1)
         if not design.is_ordered:
-            return last_of(self._best >= 1.0 / delta)
-        usual = self._chain(START_SHARE, (1.0 - design.other_part) * delta)
+            return last_of(self._best >= self._needed()[:, None])
+        usual = self._chain(START_SHARE, 1.0 - design.other_part)
         if not design.other_part:
             return usual
-        return np.maximum(usual, self._chain(design.other_share, design.other_part * delta))
+        return np.maximum(usual, self._chain(design.other_share, design.other_part))
 
-    def _chain(self, start_share: float, delta: float) -> Integers:
-        """The last level that is proven without a gap from the one that keeps so much on."""
-        proven = self._best * delta >= 1.0
+    def _chain(self, start_share: float, part: float) -> Integers:
+        """The last level that is proven, with a part of delta, without a gap from the one that
+        keeps so much on."""
+        proven = self._best * part >= self._needed()[:, None]
         before = self.grid.shares < start_share - 1e-9
         unbroken = np.logical_and.accumulate(proven | before, axis=1).sum(axis=1)
         return np.where(unbroken > before.sum(axis=1), unbroken - 1, -1)

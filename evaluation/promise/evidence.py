@@ -33,6 +33,10 @@ class Evidence:
             gains = np.log1p(-stake * values)
             sums += np.bincount(where, gains, runs * levels).reshape(runs, levels)
 
+    def forget(self, runs: Booleans) -> None:
+        """Begin anew in these runs."""
+        self._sums[:, runs] = 0.0
+
     def wealth(self) -> Floats:
         """Of each run and level, averaged over stakes; inf beyond floats."""
         with np.errstate(over="ignore", under="ignore"):

@@ -36,6 +36,10 @@ class Tally:
             if len(self._past) > self._window:
                 self._sums -= self._past.popleft()
 
+    def forget(self, runs: Booleans) -> None:
+        """Begin anew in these runs; not of a window."""
+        self._sums[:, runs] = 0.0
+
     def looks_good(self, alpha: float) -> Booleans:
         """Whether the point estimate of a level's risk is at most alpha."""
         counts, lost = self.counts.cumsum(axis=1), self.lost.cumsum(axis=1)

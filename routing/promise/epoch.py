@@ -7,7 +7,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import accumulate, takewhile
+from itertools import accumulate, islice, takewhile
 
 from routing.promise.bets import (
     Wealth,
@@ -37,6 +37,9 @@ HALF_LIFE = 5_000.0
 LEAST_SEEN = 500.0
 # Of delta; the rest is for the epochs after an alarm.
 FIRST_ATTEMPT = 0.95
+# Evidence of so little of what certifies is given up.  A new attempt needs 33 (k - 1)**2 times what
+# the first does, which is less than what would have to be made up for.
+HOPELESS = 1e-6
 # Sums of weights are off by so much at most: an estimate of exactly alpha looks good.
 ROUNDING = 1e-9
 
@@ -118,6 +121,15 @@ class Epoch:
     def in_force(self) -> int:
         """The level that decides what is kept; -1 while nothing is."""
         return self.certified if self.is_released else -1
+
+    @property
+    def is_hopeless(self) -> bool:
+        """Whether the hold ended with nothing certified, and the level that has to be the first is
+        so far off that beginning anew is nearer."""
+        if not self.is_released or self.certified >= 0:
+            return False
+        value = next(islice(log_values(self.wealth), self.grid.start, None))
+        return value < self.bar + math.log(HOPELESS)
 
     def share(self, level: int) -> float:
         """The share of the recent traffic that a level keeps."""

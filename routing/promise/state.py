@@ -1,7 +1,8 @@
 """How a promise stands, and how that changes with every report.
 
 It gathers merits for its levels, escalates everything until enough is proven, keeps what is
-certified, and watches.  An alarm ends all that at once, and the promise is earned again.
+certified, and watches.  An alarm ends all that at once, and the promise is earned again; so does
+evidence that is beyond hope.
 """
 
 from collections.abc import Mapping, Sequence
@@ -88,7 +89,8 @@ class State:
         )
         while news and state.epoch is None:
             state = state._gathered([sample.merit for sample in news.pop(0).samples])
-        return state._served(news, now)._closed(now)._looked()._alarmed(now)._settled(self)
+        state = state._served(news, now)._closed(now)._looked()
+        return state._alarmed(now)._renewed()._settled(self)
 
     def _served(self, reports: Sequence[Report], now: float) -> "State":
         """After all of these at once: what is known of conversations is a lot to copy."""
@@ -140,10 +142,18 @@ class State:
         if which is None:
             return self
         alarm = Alarm(now, which, self.number, self.threshold)
-        alarms = (*self.alarms, alarm)[-MOST_ALARMS:]
+        return replace(self._anew(), alarms=(*self.alarms, alarm)[-MOST_ALARMS:])
+
+    def _renewed(self) -> "State":
+        """Begin anew where nothing can be proven any more: the student may be better by now."""
+        if self.epoch is None or not self.epoch.is_hopeless:
+            return self
+        return self._anew()
+
+    def _anew(self) -> "State":
         return replace(
             self, number=self.number + 1, attempt=self.attempt + 1, epoch=None, watch=None,
-            merits=(), alarms=alarms,
+            merits=(),
         )  # fmt: skip
 
     def _settled(self, before: "State") -> "State":

@@ -16,8 +16,9 @@ MAKERS: dict[str, Callable[[], Traffic]] = {
     "syn40/.90": partial(ranked, 0.4, 0.9),
     "bump": partial(bumped, 0.3, 0.85),
     "plateau": partial(plateau, 0.05),
+    "poor": partial(ranked, 0.8, 0.6),
 }
-SYNTHETIC = tuple(name for name in MAKERS if name != "plateau")
+SYNTHETIC = tuple(name for name in MAKERS if name not in ("plateau", "poor"))
 REAL = tuple(OPTION_PAIRS)
 
 

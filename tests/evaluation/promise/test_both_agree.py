@@ -167,6 +167,17 @@ def test_threshold_in_force_is_the_same_after_every_batch(case: Case) -> None:
     assert len(thresholds) > 1  # something came in force
 
 
+def test_attempts_beyond_hope_are_given_up_at_the_same_time_by_both() -> None:
+    for ours, rule, _ in both(Case("poor", 6_500, seed=4, alpha=0.02, hold_at_most=1_500)):
+        assert ours.state.attempt == rule.attempts[0]
+    epoch = ours.state.epoch
+    assert (ours.state.attempt, ours.state.alarms) == (4, ())
+    assert epoch is not None
+    assert epoch.judged > 200
+    mine = np.log(rule.wealth()[0])
+    assert list(log_values(epoch.wealth)) == pytest.approx(mine.tolist(), abs=1e-9)
+
+
 def test_detector_has_the_same_statistic() -> None:
     case = SHORT[1]
     mine, was_watched = Detector(np.array([case.alpha])), False

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from evaluation.promise.controls import Naive
-from evaluation.promise.design import Design
+from evaluation.promise.design import Design, Promise
 from evaluation.promise.floors import Floor
 from evaluation.promise.runs import BATCH, Course, Size, serve, simulate
-from evaluation.promise.traffic import plateau
+from evaluation.promise.traffic import Traffic, plateau, traffic_of
+from evaluation.simulate import population_of
 from tests.evaluation.promise.populations import REAL, SYNTHETIC, traffic
 
 FEW = Size(runs=60, requests=8_000)
@@ -71,6 +72,27 @@ def test_turns_of_a_conversation_taken_as_independent_break_it_and_as_one_bet_do
     )
     assert alone.ever_above > 0.2
     assert together.ever_above <= 0.05 + 2 * np.sqrt(0.0475 / size.runs)
+
+
+@pytest.mark.parametrize("is_shared", [True, False])
+def test_attempts_hold_the_promise_together_because_they_share_its_delta(
+    is_shared: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A student a hair above alpha at every level is given up often, and far too soon."""
+    monkeypatch.setattr("evaluation.promise.design.HOPELESS", 0.04)
+    if not is_shared:
+        monkeypatch.setattr("evaluation.promise.design.delta_of", lambda delta, attempt: delta)
+    flat = traffic_of(population_of(np.linspace(1.0, 0.0, 20_000), np.full(20_000, 0.7996)))
+    design, made = Design(alpha=0.2, per_request=True, hold_at_most=500), []
+
+    def maker(of: Traffic, runs: int) -> Promise:
+        made.append(design(of, runs))
+        return made[-1]
+
+    found = simulate(flat, maker, 0.2, Size(runs=100, requests=10_000))
+    assert np.median(made[0].attempts) > 5
+    most = 0.05 + 2 * np.sqrt(0.0475 / 100)
+    assert (found.ever_above > most) != is_shared
 
 
 def test_nothing_is_kept_before_the_hold_is_over() -> None:
@@ -152,6 +174,19 @@ def test_promise_holds_where_every_level_is_a_hair_above(
     alpha: float, delta: float, most: float, audit: float
 ) -> None:
     found = simulate(plateau(alpha), Design(alpha, delta, audit), alpha, MANY)
+    assert found.ever_above <= most
+
+
+@pytest.mark.full
+@pytest.mark.parametrize(("alpha", "delta", "most"), LEVELS)
+@pytest.mark.parametrize("above", [1.002, 1.5, 3.0])
+def test_promise_holds_where_no_level_is_good_and_attempts_follow_each_other(
+    alpha: float, delta: float, most: float, above: float
+) -> None:
+    wrong = np.full(20_000, above * alpha)
+    flat = traffic_of(population_of(np.linspace(1.0, 0.0, 20_000), 1.0 - wrong))
+    design = replace(COLD, alpha=alpha, delta=delta, hold_at_most=500)
+    found = simulate(flat, design, alpha, replace(MANY, requests=60_000))
     assert found.ever_above <= most
 
 

@@ -197,3 +197,23 @@ def test_requests_of_which_no_grade_may_come_use_up_nothing_of_the_hold() -> Non
     assert (found.judged, found.is_released) == (900, False)
     found = found.served([Report("a", 2, 0.0, 1.0, judged=100)], 0.0).looked(TERMS)
     assert (found.judged, found.is_released) == (1_000, True)
+
+
+@pytest.mark.parametrize(
+    ("grades", "is_released", "certified", "is_hopeless"),
+    [
+        (400, True, False, True),
+        (400, False, False, False),  # the hold is not over
+        (400, True, True, False),
+        (300, True, False, False),
+    ],
+)
+def test_it_is_beyond_hope_where_the_first_level_could_never_be_made_up_for(
+    grades: int, is_released: bool, certified: bool, is_hopeless: bool
+) -> None:
+    best = (0.0, 9.0 if certified else 0.0, 0.0, 0.0)
+    found = replace(with_best(*best), is_released=is_released)
+    found = found.learned([graded(0.85, 1.0, 1)] * grades, TERMS, 0.0)
+    assert found.is_hopeless is is_hopeless
+    others = replace(with_best(*best), is_released=is_released)
+    assert not others.learned([graded(0.7, 1.0, 1)] * grades, TERMS, 0.0).is_hopeless

@@ -187,6 +187,22 @@ def promise_at(promise: Promise) -> int:
     return promise.state.seen["a"][0]
 
 
+def test_evidence_beyond_hope_is_given_up_and_a_student_that_got_better_earns_it_at_last() -> None:
+    street = Street(risk=lambda merit: 0.9)
+    while street.promise.state.attempt == 1:
+        street.runs(BATCH)
+        assert street.second < 120
+    promise = street.promise
+    assert (promise.state.alarms, promise.standing.threshold) == ((), KEEP_NOTHING)
+    assert promise.standing.epoch > 2
+    assert promise.state.epoch is None
+    street.risk = falling
+    earned = street.runs(3_000)
+    assert earned.standing.threshold < KEEP_NOTHING
+    assert earned.state.epoch is not None
+    assert earned.state.epoch.delta == delta_of(0.1, 2)
+
+
 # --- a head start ---
 
 
