@@ -125,9 +125,9 @@ async def answer(chat: Chat, cascade: Cascade, legs: Legs) -> Answer:
     grant = Granted() if isinstance(verdict, Keep) else legs.reserve(cascade.teacher)
     outcome = settle(verdict, grant, cascade.when_denied)  # pure
     if isinstance(outcome, AskTeacher):
+        written = legs.draft = None if isinstance(draft, NoDraft) else draft
         try:
             taught = await legs.ask(cascade.teacher, chat)  # I/O: teacher
-            written = None if isinstance(draft, NoDraft) else draft
             return Answer(taught, Role.TEACHER, verdict, written)
         except (UpstreamError, UpstreamRefused) as failure:
             if isinstance(failure, UpstreamRefused) and isinstance(draft, NoDraft):

@@ -125,7 +125,7 @@ class Legs:
     the teacher costs.  What coins say of a draft that would be kept: ``is_drawn``, that it is held
     out; ``is_audit_drawn``, that it is audited.  ``spending`` says whether the cascade may
     spend what an escalation costs; None: nothing limits that.  ``is_probe``: the teacher was left
-    alone when it was asked.
+    alone when it was asked.  ``draft`` is what the teacher was asked instead of.
     """
 
     clock: Clock
@@ -140,6 +140,7 @@ class Legs:
     is_audit_drawn: bool = False
     spending: Spending | None = None
     is_probe: bool = False
+    draft: Completion | None = None
 
     @property
     def is_held_out(self) -> bool:

@@ -8,6 +8,7 @@ from gateway.audits.audit import begin_audit, owe
 from gateway.audits.case import case_of
 from gateway.audits.escalated import (
     GRADED,
+    ask_after_all,
     grade_escalated,
     grade_failed,
     is_counted,
@@ -42,7 +43,8 @@ def learn(account: Account) -> None:
         if account.legs.is_audit_drawn:
             _skip(account, served, NotAudited.NOT_DELIVERED)
     elif is_kept or fact.ending in _IN_VAIN:
-        grade_failed(account, served, fact)
+        if fact.ending is not Ending.CANCELLED or not ask_after_all(account, served, fact):
+            grade_failed(account, served, fact)
         if fact.degraded in _AWAY:
             _owe(account, served, fact)
 

@@ -122,6 +122,12 @@ def draft_said(account: Account) -> str | None:
     return said_in(draft.assembly.body()) if draft.words is None else draft.words
 
 
+def left_said(account: Account) -> str | None:
+    """The same of a draft whose client left while the teacher was asked."""
+    waiting = account.legs.draft
+    return draft_said(account) if waiting is None else said(waiting)
+
+
 def taught_said(account: Account) -> str | None:
     """What counts of the teacher's answer to the client; None where it gave none of its own."""
     given, course = account.given, account.course

@@ -11,13 +11,14 @@ from gateway.api.account import Account
 from gateway.api.context import Served
 from gateway.audits.asking import Asking, NoAnswer
 from gateway.audits.audit import pay
-from gateway.audits.case import draft_said, said_in, taught_said
-from gateway.audits.hindrance import hindrance_of
+from gateway.audits.case import draft_said, left_said, said, said_in, taught_said
+from gateway.audits.hindrance import barrier_of, hindrance_of
 from gateway.facts import ABORTED, AuditOver, RequestSettled
 from gateway.legs import Legs
 from gateway.wire.chat import Chat
 from routing.auditing import Known, loss_of
-from routing.vocabulary import Reason, Role
+from routing.comparators import Comparator
+from routing.vocabulary import Denied, Reason, Role
 
 # So many pairs of answers of a cascade wait to be compared, and no more.
 MOST_COMPARING = 256
@@ -43,6 +44,23 @@ def grade_completed(account: Account, draft: bytes | None) -> None:
         _begin(account, served, known, said_in(draft))
 
 
+def ask_after_all(account: Account, served: Served, fact: RequestSettled) -> bool:
+    """Ask the teacher, within the budget of audits, what its client did not wait for.
+
+    False where that may not be, or there is no whole draft.  Who leaves chooses that requests are
+    asked about once more, and not that they are differences.
+    """
+    known, draft, chat = _known_of(account, fact), left_said(account), account.chat
+    if known is None or draft is None or chat is None:
+        return False
+    if served.audits.comparing >= MOST_COMPARING or barrier_of(account) is not None:
+        return False
+    if hindrance_of(account.context, served) is not None:
+        return False
+    _go_on(account, served, known, _Answers(chat, draft, None))
+    return True
+
+
 def grade_failed(account: Account, served: Served, fact: RequestSettled) -> None:
     """Grade a draft about which the teacher was asked in vain: nobody can say that it agrees.
 
@@ -51,12 +69,19 @@ def grade_failed(account: Account, served: Served, fact: RequestSettled) -> None
     that was not even asked for lack of room, money or health says nothing: that was decided before.
     So does one that is cut off because this process ends.
     """
-    if not was_asked_in_vain(fact) or not is_counted(account) or account.context.is_draining:
-        return
-    is_held_out = account.legs.is_drawn and fact.is_draft_enough
-    if is_held_out or fact.reason is Reason.LOW_CONFIDENCE:
-        known = Known.HELD_OUT if is_held_out else Known.ESCALATED
+    known = _known_of(account, fact)
+    if known is not None:
         _tell(account, served, known, 1.0, is_answered=False)
+
+
+def _known_of(account: Account, fact: RequestSettled) -> Known | None:
+    """How the loss of a draft about which the teacher was asked in vain is known; None: it is no
+    grade."""
+    if not was_asked_in_vain(fact) or not is_counted(account) or account.context.is_draining:
+        return None
+    if account.legs.is_drawn and fact.is_draft_enough:
+        return Known.HELD_OUT
+    return Known.ESCALATED if fact.reason is Reason.LOW_CONFIDENCE else None
 
 
 def was_asked_in_vain(fact: RequestSettled) -> bool:
@@ -85,39 +110,56 @@ def _begin(account: Account, served: Served, known: Known, draft: str | None) ->
         return
     if audits.is_asking and hindrance_of(account.context, served) is not None:
         return
-    audits.comparing += 1
-    audits.open += audits.is_asking
-    answers = _Answers(chat, draft, taught)
-    account.context.go_on(_compare(account, served, known, answers))
+    _go_on(account, served, known, _Answers(chat, draft, taught))
 
 
 @dataclass(frozen=True, slots=True)
 class _Answers:
-    """What both have said to a request."""
+    """What both have said to a request; ``taught`` None: the teacher is still to be asked."""
 
     chat: Chat
     draft: str
-    taught: str
+    taught: str | None
+
+
+def _go_on(account: Account, served: Served, known: Known, answers: _Answers) -> None:
+    served.audits.comparing += 1
+    served.audits.open += _is_calling(served, answers)
+    account.context.go_on(_compare(account, served, known, answers))
+
+
+def _is_calling(served: Served, answers: _Answers) -> bool:
+    return served.audits.is_asking or answers.taught is None
 
 
 async def _compare(account: Account, served: Served, known: Known, answers: _Answers) -> None:
-    context, audits, comparator = account.context, served.audits, served.cascade.samples.comparator
-    legs = Legs(context.clock)
+    audits, comparator = served.audits, served.cascade.samples.comparator
+    legs = Legs(account.context.clock)
     try:
-        asking = Asking(served.cascade.teacher, audits, legs)
-        try:
-            score = await asking.score(comparator, answers.chat, answers.draft, answers.taught)
-        except NoAnswer:
-            score = None
+        score = await _score(Asking(served.cascade.teacher, audits, legs), comparator, answers)
         loss = loss_of(score, comparator.at_least)
         _tell(account, served, known, loss, is_answered=score is not None)
     finally:
         audits.comparing -= 1
-        audits.open -= audits.is_asking
+        audits.open -= _is_calling(served, answers)
         if legs.made:
             pay(served, legs)
             tenant = None if account.tenant is None else account.tenant.name
-            context.observer.audit_over(AuditOver(served.cascade.name, tenant, legs.made))
+            fact = AuditOver(served.cascade.name, tenant, legs.made)
+            account.context.observer.audit_over(fact)
+
+
+async def _score(asking: Asking, comparator: Comparator, answers: _Answers) -> float | None:
+    """How far both say the same; None where nobody could say."""
+    taught = answers.taught
+    try:
+        if taught is None:
+            if isinstance(asking.legs.reserve(asking.teacher), Denied):
+                return None
+            taught = said(await asking.answer(answers.chat))
+        return await asking.score(comparator, answers.chat, answers.draft, taught)
+    except NoAnswer:
+        return None
 
 
 def _tell(

@@ -350,16 +350,6 @@ def test_a_controller_hears_what_was_found_and_what_it_cost(scene: Scene) -> Non
     assert steering.spent_pico == round(TEACHER_USD * PICO_PER_USD)
 
 
-def test_a_grade_says_how_long_after_its_request_it_came(scene: Scene) -> None:
-    steering, replies = scene.steer(), iter([Reply(status=500), Reply()])
-    scene.stage.gateway.context.served["assistant"].audits.retry_seconds = 0.1
-    scene.stage.teacher.reply = lambda _: next(replies)
-    scene.ask()
-    scene.settle()
-    (grade,) = steering.grades
-    assert 0.1 <= grade.late < 5.0
-
-
 def test_a_controller_without_money_has_nothing_audited(scene: Scene) -> None:
     steering = scene.steer()
     steering.has_money = False

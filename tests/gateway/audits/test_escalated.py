@@ -1,20 +1,16 @@
 """What escalations say of drafts that were not enough, and what becomes of those that are owed."""
 
-import asyncio
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from typing import Any
 
 import httpx
 import pytest
 
-from gateway.audits.catching_up import CatchingUp
 from gateway.audits.escalated import MOST_COMPARING
-from routing.breaker import Breaker
 from routing.steering import KEEP_NOTHING
 from tests.fakes.script import ROLE, BreakOff, Step, Until, Words, finish, used, whole
-from tests.fakes.serving import Stage, server_of, wait_until
+from tests.fakes.serving import Stage, wait_until
 from tests.fakes.trial import UNSURE, words
 from tests.fakes.upstream import Reply, completion
 from tests.gateway.audits.auditing import ALWAYS, LYON, UNSURE_REPLY, Scene, auditing
@@ -111,31 +107,80 @@ def test_so_is_one_that_breaks_off(deferred: Scene) -> None:
 
 @pytest.mark.parametrize("is_stream", [False, True], ids=["whole", "stream"])
 @pytest.mark.parametrize("is_draining", [False, True], ids=["", "as the process ends"])
-def test_so_is_one_that_a_client_does_not_wait_for(
+def test_so_is_one_that_a_client_does_not_wait_for_where_audits_have_no_money(
     deferred: Scene, is_stream: bool, is_draining: bool
 ) -> None:
     """Who leaves does so for long answers, and might have waited for the draft."""
-    steering, gone = deferred.steer(), deferred.event()
-    context = deferred.stage.gateway.context
-
-    def answer(_: object) -> Reply:
-        gone.wait(5)
-        return Reply()
-
-    def leave() -> None:
-        with pytest.raises(httpx.ReadTimeout):
-            deferred.ask(stream=is_stream, timeout_seconds=0.3)
-
-    deferred.stage.teacher.reply = answer
-    with ThreadPoolExecutor(1) as pool:
-        left = pool.submit(leave)
-        wait_until(lambda: deferred.stage.teacher.requests)
-        context.is_draining = is_draining
-        left.result()
-    deferred.settle()
-    context.is_draining = False
+    steering = deferred.steer()
+    steering.has_money = False
+    leave(deferred, is_stream=is_stream, is_draining=is_draining)
     assert [grade.loss for grade in steering.grades] == ([] if is_draining else [1.0])
     assert not any(grade.is_answered for grade in steering.grades)
+    assert len(deferred.stage.teacher.requests) == 1
+
+
+def leave(scene: Scene, *, is_stream: bool, is_draining: bool = False) -> None:
+    """Have a client leave while the teacher is asked, who answers at once when asked again."""
+    context, gone, replies = scene.stage.gateway.context, scene.event(), scene.stage.teacher.reply
+
+    def answer(request: Any) -> Reply:
+        if len(scene.stage.teacher.requests) == 1:
+            gone.wait(5)
+        return replies(request) if callable(replies) else replies
+
+    def ask() -> None:
+        with pytest.raises(httpx.ReadTimeout):
+            scene.ask(stream=is_stream, timeout_seconds=0.3)
+
+    scene.stage.teacher.reply = answer
+    with ThreadPoolExecutor(1) as pool:
+        left = pool.submit(ask)
+        wait_until(lambda: scene.stage.teacher.requests)
+        context.is_draining = is_draining
+        left.result()
+    scene.settle()
+    context.is_draining = False
+
+
+@pytest.mark.parametrize("is_stream", [False, True], ids=["whole", "stream"])
+@pytest.mark.parametrize(
+    ("reply", "loss", "is_answered"),
+    [
+        (Reply(body=completion("Rome?")), 0.0, True),
+        (LYON, 1.0, True),
+        (Reply(status=500), 1.0, False),
+    ],
+)
+def test_the_teacher_is_asked_after_all_where_a_client_left(
+    deferred: Scene, is_stream: bool, reply: Reply, loss: float, is_answered: bool
+) -> None:
+    """Otherwise whoever leaves on purpose would have all of the students' drafts look wrong."""
+    steering = deferred.steer()
+    deferred.stage.teacher.reply = reply
+    leave(deferred, is_stream=is_stream)
+    (grade,) = steering.grades
+    assert (grade.loss, grade.propensity, grade.is_kept) == (loss, 1.0, False)
+    assert grade.is_answered is is_answered
+    assert deferred.audits() == []
+    assert (steering.spent_pico > 0) is is_answered
+
+
+def test_one_that_left_before_the_draft_was_whole_is_a_loss(deferred: Scene) -> None:
+    steering = deferred.steer("aborting")
+    never = deferred.event()
+    unsure: list[Step] = [ROLE, Words(words(8), UNSURE), Until(never)]
+    deferred.stage.student.reply = Reply(steps=unsure)
+
+    def answer(_: object) -> Reply:
+        never.wait(5)
+        return Reply()
+
+    deferred.stage.teacher.reply = answer
+    with pytest.raises(httpx.ReadTimeout):
+        deferred.ask(model="aborting", stream=True, timeout_seconds=0.5)
+    never.set()
+    deferred.settle()
+    assert [grade.loss for grade in steering.grades] == [1.0]
 
 
 def test_a_client_that_leaves_before_the_teacher_is_asked_says_nothing(deferred: Scene) -> None:
@@ -155,6 +200,16 @@ def test_a_teacher_that_was_not_asked_says_nothing(deferred: Scene, cascade: str
     deferred.settle()
     assert steering.grades == []
     assert deferred.stage.teacher.requests == []
+
+
+def test_a_grade_says_how_long_after_its_request_it_came(scene: Scene) -> None:
+    steering, replies = scene.steer(), iter([Reply(status=500), Reply()])
+    scene.stage.gateway.context.served["assistant"].audits.retry_seconds = 0.1
+    scene.stage.teacher.reply = lambda _: next(replies)
+    scene.ask()
+    scene.settle()
+    (grade,) = steering.grades
+    assert 0.1 <= grade.late < 5.0
 
 
 @pytest.mark.parametrize("is_broken_off", [False, True], ids=["left", "broken off"])
@@ -309,147 +364,6 @@ def test_what_is_served_degraded_tells_something_where_it_is_owed_or_was_asked_i
     deferred.ask(model=cascade)
     deferred.settle()
     assert steering.mute == [False, is_mute]
-
-
-def owe(scene: Scene, cascade: str = "owing", key: str = "open", **changes: Any) -> None:
-    """Have the teacher be left alone while the student is unsure."""
-    scene.leave_teacher_alone(cascade)
-    response = scene.ask(key, model=cascade, **changes)
-    assert response.headers["x-understudy-degraded"] == "teacher_failed"
-    scene.settle()
-
-
-def bring_back(scene: Scene) -> None:
-    """Have the teacher's breaker close, and wait until what is owed is audited."""
-    for upstream in scene.stage.gateway.models:
-        upstream.breaker.succeeded()
-    wait_until(scene.audits)
-
-
-@pytest.mark.parametrize("is_stream", [False, True], ids=["whole", "stream"])
-def test_what_was_served_degraded_is_audited_once_the_teacher_is_back(
-    deferred: Scene, is_stream: bool
-) -> None:
-    steering = deferred.steer("owing")
-    owe(deferred, stream=is_stream)
-    assert deferred.stage.metric("understudy_audits_debt", cascade="owing") == 1
-    assert deferred.audits() == []
-    assert steering.grades == []
-    steering.standing = replace(steering.standing, epoch=9)
-    bring_back(deferred)
-    (audit,) = deferred.audits()
-    assert (audit["known"], audit["degraded"], audit["loss"]) == ("owed", "teacher_failed", 1)
-    assert (audit["propensity"], audit["epoch"], audit["reason"]) == (1.0, 3, "low_confidence")
-    (grade,) = steering.grades
-    assert (grade.propensity, grade.epoch, grade.is_kept) == (1.0, 3, False)
-    assert deferred.stage.metric("understudy_audits_debt", cascade="owing") == 0
-
-
-def test_what_was_asked_in_vain_is_audited_too_and_graded_once(deferred: Scene) -> None:
-    steering = deferred.steer("owing")
-    steering.has_money = False
-    deferred.stage.teacher.reply = Reply(status=500)
-    deferred.ask(model="owing")
-    deferred.stage.teacher.reply = LYON
-    steering.has_money = True
-    bring_back(deferred)
-    (audit,) = deferred.audits()
-    assert audit["degraded"] == "teacher_failed"
-    assert [grade.loss for grade in steering.grades] == [1.0]
-
-
-def test_nothing_is_owed_to_whom_no_record_may_be_kept_of(deferred: Scene) -> None:
-    owe(deferred, key="private")
-    owe(deferred, n=2)
-    owe(deferred, cascade="assistant")
-    debt = deferred.stage.gateway.context.served["owing"].audits.debt
-    assert debt is not None
-    assert len(debt) == 0
-
-
-def test_a_teacher_that_is_tried_again_is_not_tried_with_what_is_owed(deferred: Scene) -> None:
-    """Its failure would count against the drafts, and requests find out whether it is back."""
-    owe(deferred)
-    context = deferred.stage.gateway.context
-    server = server_of(context.served["owing"].cascade.teacher)
-    server.breaker = Breaker()
-    for _ in range(5):
-        server.breaker.failed(0.0)  # so long ago that it may be asked once
-    CatchingUp(context).look()
-    assert deferred.stage.metric("understudy_audits_debt", cascade="owing") == 1
-    assert deferred.stage.teacher.requests == []
-
-
-def test_what_is_owed_waits_for_money(deferred: Scene) -> None:
-    steering = deferred.steer("owing")
-    steering.has_money = False
-    owe(deferred)
-    context = deferred.stage.gateway.context
-    debt = context.served["owing"].audits.debt
-    for upstream in deferred.stage.gateway.models:
-        upstream.breaker.succeeded()
-    CatchingUp(context).look()
-    assert debt is not None
-    assert len(debt) == 1
-    steering.has_money = True
-    bring_back(deferred)
-    assert len(deferred.audits()) == 1
-
-
-def test_what_is_owed_stays_so_where_the_teacher_goes_away_again(deferred: Scene) -> None:
-    owe(deferred)
-    context = deferred.stage.gateway.context
-    debt = context.served["owing"].audits.debt
-    assert debt is not None
-    owed = debt.take()
-
-    async def begin() -> None:
-        owed.begin()
-        await asyncio.gather(*context.background)
-
-    asyncio.run(begin())
-    assert len(debt) == 1
-    assert deferred.audits() == []
-    assert deferred.skipped("owing") == []
-
-
-def test_a_teacher_that_answers_nothing_but_500_is_tried_once_and_not_with_all_that_is_owed(
-    deferred: Scene, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("gateway.audits.debt.PAUSE_SECONDS", 60.0)
-    steering = deferred.steer("owing")
-    for _ in range(3):
-        owe(deferred)
-    deferred.stage.teacher.reply = Reply(status=500)
-    context = deferred.stage.gateway.context
-    server_of(context.served["owing"].cascade.teacher).breaker.succeeded()
-    wait_until(lambda: len(deferred.stage.teacher.requests) == 2)  # the second is the retry
-    deferred.settle()
-    assert deferred.stage.metric("understudy_audits_debt", cascade="owing") == 3
-    assert deferred.audits() == []
-    assert steering.grades == []
-
-
-def test_what_the_teacher_fails_at_for_a_second_time_is_a_difference(deferred: Scene) -> None:
-    steering = deferred.steer("owing")
-    owe(deferred)
-    deferred.stage.teacher.reply = Reply(status=500)
-    bring_back(deferred)
-    (audit,) = deferred.audits()
-    assert (audit["loss"], audit["score"]) == (1.0, None)
-    assert [(grade.loss, grade.is_answered) for grade in steering.grades] == [(1.0, False)]
-    assert len(deferred.stage.teacher.requests) == 4
-    assert deferred.stage.metric("understudy_audits_debt", cascade="owing") == 0
-
-
-def test_what_is_forgotten_of_the_debt_is_counted(
-    deferred: Scene, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("gateway.audits.debt.MOST_OWED", 1)
-    owe(deferred)
-    owe(deferred)
-    assert deferred.stage.metric("understudy_audits_debt", cascade="owing") == 1
-    assert deferred.counted("understudy_audits_debt_dropped_total", cascade="owing") == 1
 
 
 def test_no_more_answers_wait_to_be_compared_than_may(deferred: Scene) -> None:
