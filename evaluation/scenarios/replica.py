@@ -28,6 +28,7 @@ class Counts:
     spent_pico: int = 0
     escalated_pico: int = 0
     audited_pico: int = 0
+    mute: int = 0
 
     def add(self, other: "Counts") -> None:
         """Add another's counts."""
@@ -106,6 +107,7 @@ class Replica:
                 samples=told.samples,
                 grades=self._coming.pop(second, ()),
                 turns=told.turns,
+                mute=counts.mute,
             )
         )
 

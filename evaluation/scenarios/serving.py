@@ -50,6 +50,8 @@ def serve(replica: Replica, arrived: Arrived, world: World, queue: Queue, second
     granted, failed = _granted(replica, fitting, queue, float(second))
     _refund(replica, affordable, granted, cost, float(second))
     audited = _audited(replica, kept, arrived, queue)
+    is_denied = ~kept
+    is_denied[granted] = is_denied[failed] = False
     counts = Counts(
         served=len(merit),
         kept=int(kept.sum()),
@@ -62,6 +64,7 @@ def serve(replica: Replica, arrived: Arrived, world: World, queue: Queue, second
         audits=len(audited),
         escalated_pico=int(cost[granted].sum()),
         audited_pico=int(cost[audited].sum()),
+        mute=int((is_denied & speaks).sum()),
     )
     counts.spent_pico = counts.escalated_pico + counts.audited_pico
     student_pico = int(population.student_pico[places[~stuck]].sum())
@@ -75,11 +78,12 @@ def serve(replica: Replica, arrived: Arrived, world: World, queue: Queue, second
     due = second + int(queue.latency_seconds)
     drafts = _Drafts(merit, kept, names)
     for grade in _grades(replica.standing, drafts, answered, losses):
-        replica.expect(grade, due)
+        replica.expect(replace(grade, late=float(due - second)), due)
     for grade in _grades(replica.standing, drafts, refused, np.ones(len(refused))):
         replica.expect(replace(grade, is_answered=False), second)
     replica.guard.ask(len(granted) + len(audited), queue, float(second))
-    judged = Counter(name for name, speaks_of in zip(names, speaks, strict=False) if speaks_of)
+    telling = (speaks & ~is_denied).tolist()
+    judged = Counter(name for name, tells in zip(names, telling, strict=False) if tells)
     told = Told(_samples(merit[speaks], cost[speaks]), judged)
     return Served(counts, told, tuple(names[each] for each in granted if names and speaks[each]))
 

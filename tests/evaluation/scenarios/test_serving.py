@@ -51,6 +51,7 @@ def test_what_was_not_granted_is_paid_back(world: World) -> None:
     before = replica.cap.level
     found = served(replica, world, Queue(WIDE, is_down=True), 50)
     assert (found.counts.escalated, found.counts.failed, found.counts.denied) == (0, 5, 45)
+    assert found.counts.mute == 45
     assert replica.cap.level == pytest.approx(before - 50 * STUDENTS)
 
 
@@ -61,3 +62,13 @@ def test_a_report_has_some_merits_and_what_their_escalation_would_cost(world: Wo
     assert found.counts.kept == 100
     assert found.counts.audits == 100  # the coins say 0.5
     assert found.counts.spent_pico == 100 * (EACH + STUDENTS)
+
+
+def test_a_grade_says_how_long_after_its_request_it_came(world: World) -> None:
+    replica, queue = Replica(0, Standing(1, 1, KEEP_NOTHING)), Queue(WIDE)
+    found = served(replica, world, queue, 20)
+    due = 100 + int(queue.latency_seconds)
+    replica.report(due, due + 1.0, found.counts, found.told)
+    (report,) = replica.tell()
+    assert {grade.late for grade in report.grades} == {due - 100.0}
+    assert due > 100
