@@ -40,14 +40,21 @@ def test_where_nothing_is_kept_nothing_is_graded_at_less_than_one() -> None:
 
 
 @pytest.mark.parametrize(
-    "numbers", [(1.1, 0, 1, 1), (0.5, -0.1, 1, 1), (0.5, 0, 0.5, 0.6), (0.5, 0, 1, 0)]
+    "numbers",
+    [
+        (1.1, 0, 1, 1, 0),
+        (0.5, -0.1, 1, 1, 0),
+        (0.5, 0, 0.5, 0.6, 0),
+        (0.5, 0, 1, 0, 0),
+        (0.5, 0, 1, 1, -1),
+    ],
 )
 def test_numbers_that_are_none_of_a_grade_are_refused(
-    numbers: tuple[float, float, float, float],
+    numbers: tuple[float, float, float, float, float],
 ) -> None:
-    merit, loss, propensity, least = numbers
+    merit, loss, propensity, least, late = numbers
     with pytest.raises(ValueError, match="must"):
-        Grade(merit, loss, propensity, least, epoch=1, is_kept=True)
+        Grade(merit, loss, propensity, least, epoch=1, is_kept=True, late=late)
 
 
 def test_a_grade_of_a_kept_draft_is_one() -> None:
