@@ -179,14 +179,14 @@ def test_promise_holds_where_every_level_is_a_hair_above(
 
 @pytest.mark.full
 @pytest.mark.parametrize(("alpha", "delta", "most"), LEVELS)
-@pytest.mark.parametrize("above", [1.002, 1.5, 3.0])
+@pytest.mark.parametrize("above", [1.002, 3.0, 8.0])
 def test_promise_holds_where_no_level_is_good_and_attempts_follow_each_other(
     alpha: float, delta: float, most: float, above: float
 ) -> None:
     wrong = np.full(20_000, above * alpha)
     flat = traffic_of(population_of(np.linspace(1.0, 0.0, 20_000), 1.0 - wrong))
     design = replace(COLD, alpha=alpha, delta=delta, hold_at_most=500)
-    found = simulate(flat, design, alpha, replace(MANY, requests=60_000))
+    found = simulate(flat, design, alpha, MANY)
     assert found.ever_above <= most
 
 
