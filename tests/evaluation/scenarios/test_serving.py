@@ -65,7 +65,7 @@ def test_a_report_has_some_merits_and_what_their_escalation_would_cost(world: Wo
 
 
 def test_a_grade_says_how_long_after_its_request_it_came(world: World) -> None:
-    replica, queue = Replica(0, Standing(1, 1, KEEP_NOTHING)), Queue(WIDE)
+    replica, queue = Replica(0, Standing(1, 1, KEEP_NOTHING), Guard(WIDE)), Queue(WIDE)
     found = served(replica, world, queue, 20)
     due = 100 + int(queue.latency_seconds)
     replica.report(due, due + 1.0, found.counts, found.told)

@@ -202,10 +202,10 @@ def test_requests_of_which_no_grade_may_come_use_up_nothing_of_the_hold() -> Non
 @pytest.mark.parametrize(
     ("grades", "is_released", "certified", "is_hopeless"),
     [
-        (400, True, False, True),
-        (400, False, False, False),  # the hold is not over
-        (400, True, True, False),
-        (300, True, False, False),
+        (60, True, False, True),
+        (60, False, False, False),  # the hold is not over
+        (60, True, True, False),
+        (40, True, False, False),
     ],
 )
 def test_it_is_beyond_hope_where_the_first_level_could_never_be_made_up_for(

@@ -223,10 +223,10 @@ def test_records_that_prove_nothing_leave_the_hold() -> None:
 def test_an_alarm_voids_the_records_too() -> None:
     street = Street(promise=new_promise(replace(TERMS, head_start=GOOD)))
     street.risk = lambda merit: 0.9
-    promise = street.runs(2_000)
+    promise = street.runs(1_000)
     assert promise.standing.threshold == KEEP_NOTHING
     assert promise.state.epoch is not None
-    assert promise.state.epoch.judged < 2_000
+    assert promise.state.epoch.judged < 1_000
 
 
 # --- reports ---
