@@ -10,9 +10,8 @@ from gateway.wire.chat import EVIDENCE_TOP_LOGPROBS, Chat
 from gateway.wire.completion import Completion
 
 _PROBE_BYTES = 48
-# Each cut copies the reply, and each place that looks like the one may be compared at length: what
-# a server makes of many choices, or of words that repeat each other, is rather written anew.
-_MOST_CHOICES = 8
+# Each place that looks like the one may be compared at length: what a server makes of words that
+# repeat each other is rather written anew.
 _MOST_PLACES = 8
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _choices = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
@@ -46,16 +45,15 @@ def client_body(completion: Completion, chat: Chat) -> bytes:
 def _spliced(completion: Completion, model: str) -> bytes | None:
     """The reply without log-probabilities, its other bytes as they came; None where unsure.
 
-    What goes is looked for by its bytes, which may stand elsewhere too: what is left is read again,
-    and shows its own model or log-probabilities where those are still there.
+    The model's name is looked for by its bytes, which may stand elsewhere too: what is left is read
+    again, and shows its own model, or log-probabilities, where those are still there.
     """
-    if len(completion.choices) > _MOST_CHOICES:
+    body, place, name = completion.body, completion.evidence_at, msgspec.json.encode(model)
+    if place is not None:
+        body = b"%bnull%b" % (body[: place[0]], body[place[1] :])
+    elif any(choice.logprobs is not None for choice in completion.choices):
         return None
-    name = msgspec.json.encode(model)
-    body = _replaced(completion.body, completion.sent_model, name)
-    for choice in completion.choices:
-        if choice.sent_logprobs != _null:
-            body = _replaced(body, bytes(choice.sent_logprobs), b"null")
+    body = _replaced(body, completion.sent_model, name)
     try:
         left = _edited.decode(body)
     except msgspec.DecodeError:  # a name that is no text stood in the midst of something else

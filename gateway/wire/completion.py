@@ -4,6 +4,7 @@ Only what the gateway needs is decoded; the rest of the body is carried over und
 fields nobody here has heard of reach the client as they came.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TypeVar
@@ -52,19 +53,20 @@ class _Message(msgspec.Struct, gc=False):
     function_call: _Function | None = None
 
 
-class _SentChoice(msgspec.Struct, gc=False):
-    message: _Message
-    logprobs: msgspec.Raw = msgspec.Raw(b"null")
-    finish_reason: str | None = None
-
-
 class Choice(msgspec.Struct, gc=False):
-    """One of the answers of a reply; ``sent_logprobs`` as the server wrote them, if at all."""
+    """One of the answers of a reply."""
 
     message: _Message
     logprobs: Logprobs | None = None
     finish_reason: str | None = None
-    sent_logprobs: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class _BareChoice(msgspec.Struct, gc=False):
+    """The same without its log-probabilities, in place of which something else stands."""
+
+    message: _Message
+    logprobs: str
+    finish_reason: str | None = None
 
 
 class InputDetails(msgspec.Struct):
@@ -87,7 +89,13 @@ class UsageCounts(msgspec.Struct, gc=False):
 
 
 class _SentCompletion(msgspec.Struct, gc=False):
-    choices: list[_SentChoice]
+    choices: list[Choice]
+    usage: UsageCounts | None = None
+    model: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class _BareCompletion(msgspec.Struct, gc=False):
+    choices: list[_BareChoice]
     usage: UsageCounts | None = None
     model: msgspec.Raw = msgspec.Raw(b"null")
 
@@ -104,7 +112,17 @@ MAX_TOKENS = 2**40
 # How an answer ends that was not broken off by the server.
 _WHOLE = frozenset({None, "stop", "length", "tool_calls", "function_call", "content_filter"})
 
+# Where the log-probabilities of a choice begin; from the last of them on, how they end.
+_LOGPROBS = re.compile(rb'"logprobs"\s*:\s*(?={)')
+_LOGPROB = b'"logprob"'
+_END = re.compile(
+    rb"[^{}]*(?:}\s*\]\s*)?}\s*\]\s*"  # of a candidate, and its token
+    rb'(?:,\s*"refusal"\s*:\s*null\s*)?}'
+)
+_STAND_IN = "log-probabilities, which are read apart"
+
 _completion = msgspec.json.Decoder(_SentCompletion)
+_bare_completion = msgspec.json.Decoder(_BareCompletion)
 _loose = msgspec.json.Decoder(_Loose)
 _message = msgspec.json.Decoder(_Message)
 _logprobs = msgspec.json.Decoder(Logprobs | None)
@@ -116,7 +134,8 @@ _null = msgspec.Raw(b"null")
 class Completion(msgspec.Struct, frozen=True):
     """One upstream reply: ``body`` as the server sent it; ``usage`` is None where it gave none.
 
-    ``sent_model`` is how it named its model, in JSON.
+    ``sent_model`` is how it named its model, in JSON; ``evidence_at`` is where in ``body`` the
+    log-probabilities of its one choice stand, None where that is not known.
     A draft that was chosen from several says of how many (``samples``), and which share of them
     says the same (``agreement``), None where the server wrote another number than was asked for.
     """
@@ -127,16 +146,21 @@ class Completion(msgspec.Struct, frozen=True):
     samples: int = 1
     agreement: float | None = None
     sent_model: bytes = b"null"
+    evidence_at: tuple[int, int] | None = None
 
 
 def read_completion(body: bytes) -> Completion:
     """Decode a reply.  Raises ValueError where it is no completion with at least one choice."""
-    body.decode()  # what passes undecoded goes into pairs too, where it must be readable
+    if not body.isascii():
+        body.decode()  # what passes undecoded goes into pairs too, where it must be readable
+    place = _place_of_evidence(body)
+    completion = None if place is None else _read_apart(body, *place)
+    if completion is not None:
+        return completion
     model = b"null"
     try:
         sent = _completion.decode(body)
-        choices, counts = [_read(each) for each in sent.choices], sent.usage
-        model = bytes(sent.model)
+        choices, counts, model = sent.choices, sent.usage, bytes(sent.model)
     except msgspec.ValidationError:
         choices, counts = _salvaged(body)
     if not choices:
@@ -148,10 +172,31 @@ def read_completion(body: bytes) -> Completion:
     return Completion(body=body, choices=choices, usage=usage, sent_model=model)
 
 
-def _read(sent: _SentChoice) -> Choice:
-    """A choice with its tokens.  Raises ValidationError."""
-    logprobs = _logprobs.decode(sent.logprobs)
-    return Choice(sent.message, logprobs, sent.finish_reason, sent.logprobs)
+def _place_of_evidence(body: bytes) -> tuple[int, int] | None:
+    """Where the log-probabilities of a reply's one choice seem to stand, without reading them."""
+    key, last = _LOGPROBS.search(body), body.rfind(_LOGPROB)
+    end = None if key is None or last < key.end() else _END.match(body, last)
+    return None if key is None or end is None else (key.end(), end.end())
+
+
+def _read_apart(body: bytes, start: int, end: int) -> Completion | None:
+    """A reply whose log-probabilities stand there; None where these are not all that does.
+
+    They are most of its bytes: so these are read once, and known by their place from then on.  What
+    stands there is one value, and that of the one choice, if both parts can be read, and what was
+    put in its place is found in the choice.
+    """
+    try:
+        rest = b'%b"%b"%b' % (body[:start], _STAND_IN.encode(), body[end:])
+        sent = _bare_completion.decode(rest)
+        logprobs = _logprobs.decode(memoryview(body)[start:end])
+    except msgspec.DecodeError:
+        return None
+    if len(sent.choices) != 1 or (bare := sent.choices[0]).logprobs != _STAND_IN:
+        return None
+    choices = [Choice(bare.message, logprobs, bare.finish_reason)]
+    usage, model = usage_of(sent.usage), bytes(sent.model)
+    return Completion(body, choices, usage, sent_model=model, evidence_at=(start, end))
 
 
 def tokens_in(choice: Choice) -> int:

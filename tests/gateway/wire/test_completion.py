@@ -2,11 +2,14 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import example
+from hypothesis import given as holds_for
 
 from gateway.wire.chat import Chat, parse_chat
-from gateway.wire.completion import drafts_of, read_completion
+from gateway.wire.completion import Completion, drafts_of, read_completion
 from routing.money import Usage
 from routing.vocabulary import Structure
+from tests.fakes.mutations import nearly, replies
 from tests.fakes.upstream import completion, tokens
 
 
@@ -21,6 +24,55 @@ def drafts(body: dict[str, Any], **changes: Any) -> Any:
 
 def logprobs_of(*entries: dict[str, Any]) -> dict[str, Any]:
     return {"logprobs": {"content": list(entries)}}
+
+
+def read_or_refused(body: bytes) -> Completion | None:
+    try:
+        return read_completion(body)
+    except (ValueError, RecursionError):
+        return None
+
+
+def with_twins() -> list[bytes]:
+    """Replies in which something else looks like the log-probabilities of the choice."""
+    told = {"logprobs": {"content": tokens("a", "}]}]}")}}
+    (choice,) = completion("Paris.")["choices"]
+    bodies = [
+        told | completion("Paris."),
+        completion("Paris.") | told,
+        completion("Paris.") | {"choices": [choice | {"more": told}]},
+        completion("Paris.") | {"choices": [{"more": told} | choice | {"logprobs": None}]},
+        completion("Paris.") | {"choices": [choice, choice]},
+        completion("Paris.") | {"choices": []} | told,
+        completion(choice=told | {"more": 1}),
+    ]
+    return [json.dumps(body, separators=(",", ":")).encode() for body in bodies]
+
+
+@holds_for(nearly([*replies(), *with_twins()]))
+@example(with_twins()[0])
+@example(with_twins()[1])
+@example(with_twins()[2])
+@example(with_twins()[3])
+def test_log_probabilities_that_are_read_apart_say_the_same(body: bytes) -> None:
+    together = body.replace(b'"logprobs"', b'"\\u006cogprobs"')  # none are found by their name
+    apart, whole = read_or_refused(body), read_or_refused(together)
+    assert (apart is None) is (whole is None)
+    if apart is not None and whole is not None:
+        assert (apart.choices, apart.usage) == (whole.choices, whole.usage)
+        assert apart.sent_model == whole.sent_model
+
+
+@pytest.mark.parametrize("separators", [(",", ":"), (", ", ": "), (" ,\n", " :\t")])
+@pytest.mark.parametrize("more", [{}, {"refusal": None}])
+def test_log_probabilities_are_found_however_a_server_writes_them(
+    separators: tuple[str, str], more: dict[str, Any]
+) -> None:
+    said = completion(choice={"logprobs": {"content": tokens("a", "}]}]}", "{"), **more}})
+    body = json.dumps(said, separators=separators).encode()
+    place = read_completion(body).evidence_at
+    assert place is not None
+    assert json.loads(body[slice(*place)]) == said["choices"][0]["logprobs"]
 
 
 def test_evidence_has_a_row_of_candidates_for_each_token() -> None:
