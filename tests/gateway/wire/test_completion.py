@@ -42,6 +42,7 @@ def with_twins() -> list[bytes]:
         completion("Paris.") | told,
         completion("Paris.") | {"choices": [choice | {"more": told}]},
         completion("Paris.") | {"choices": [{"more": told} | choice | {"logprobs": None}]},
+        completion("Paris.") | {"choices": [{"more": told} | choice | {"logprobs": "no"}]},
         completion("Paris.") | {"choices": [choice, choice]},
         completion("Paris.") | {"choices": []} | told,
         completion(choice=told | {"more": 1}),
@@ -54,6 +55,7 @@ def with_twins() -> list[bytes]:
 @example(with_twins()[1])
 @example(with_twins()[2])
 @example(with_twins()[3])
+@example(with_twins()[4])
 def test_log_probabilities_that_are_read_apart_say_the_same(body: bytes) -> None:
     together = body.replace(b'"logprobs"', b'"\\u006cogprobs"')  # none are found by their name
     apart, whole = read_or_refused(body), read_or_refused(together)
