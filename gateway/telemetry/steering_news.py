@@ -40,13 +40,12 @@ class SteeringNews:
     def controller_shown(self, cascade: str, shown: Mapping[str, Any]) -> None:
         """How the controller of a cascade sees it."""
         evidence, detectors = shown.get("evidence") or {}, shown.get("detectors") or {}
-        alarms = shown.get("alarms")
         numbers = {
             "bound": shown.get("bound"),
             "kept_share": evidence.get("kept_share"),
             "grades": evidence.get("grades"),
             "statistic": (detectors.get("kept") or {}).get("statistic"),
-            "alarms": None if alarms is None else len(alarms),
+            "alarms": shown.get("alarm_count"),
             "cap_usd": _usd((shown.get("objective") or {}).get("cap_pico_per_hour")),
         }
         self._metrics.objectives.aims(cascade, _target(shown))

@@ -21,7 +21,7 @@ MOST_NUMBER = 2**53
 _Value = TypeVar("_Value")
 _STATE = frozenset({
     "kind", "schema_version", "terms", "revision", "number", "attempt", "epoch", "merits", "watch",
-    "seen", "alarms", "judged", "audited_pico", "audit",
+    "seen", "alarms", "alarm_count", "judged", "audited_pico", "audit",
 })  # fmt: skip
 _EPOCH = frozenset({
     "thresholds", "shares", "delta", "wealth", "counts", "flow", "judged", "graded", "kept_graded",
@@ -57,6 +57,7 @@ def promise_document(state: State) -> dict[str, object]:
         "watch": None if watch is None else _watch(watch),
         "seen": {replica: list(last) for replica, last in state.seen.items()},
         "alarms": [asdict(alarm) for alarm in state.alarms],
+        "alarm_count": state.alarm_count,
         "judged": state.judged,
         "audited_pico": state.audited_pico,
         "audit": state.audit,
@@ -75,6 +76,7 @@ def state_from_document(document: object, terms: Terms) -> State:
     watch = fields["watch"]
     if watch is not None and epoch is None:
         raise PolicyError("watch: there is nothing to watch without an epoch")
+    alarms = items(fields["alarms"], "alarms", most=MOST_ALARMS)
     return State(
         terms=terms,
         revision=_whole(fields["revision"], "revision"),
@@ -87,9 +89,9 @@ def state_from_document(document: object, terms: Terms) -> State:
             replica: _read_seen(last, f"seen.{replica}")
             for replica, last in named(fields["seen"], "seen").items()
         },
-        alarms=tuple(
-            _read_alarm(one, f"alarms[{place}]")
-            for place, one in enumerate(items(fields["alarms"], "alarms", most=MOST_ALARMS))
+        alarms=tuple(_read_alarm(one, f"alarms[{place}]") for place, one in enumerate(alarms)),
+        alarm_count=count(
+            fields["alarm_count"], "alarm_count", least=len(alarms), most=MOST_NUMBER
         ),
         judged=_whole(fields["judged"], "judged"),
         audited_pico=count(fields["audited_pico"], "audited_pico", least=0),

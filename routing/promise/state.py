@@ -48,8 +48,8 @@ class State:
 
     ``seen`` has by replica its last sequence, and when that came.  ``number`` is that of the epoch,
     or of the gathering, never above the revision, so that none ever comes again; ``attempt`` counts
-    the epochs in which this promise was to be earned, from 1.  ``judged`` and ``audited_pico`` are
-    sums since it began.
+    the epochs in which this promise was to be earned, from 1.  ``alarms`` has the last ones;
+    ``alarm_count``, ``judged`` and ``audited_pico`` are of all since it began.
     """
 
     terms: Terms
@@ -61,6 +61,7 @@ class State:
     watch: Watch | None = None
     seen: Mapping[str, tuple[int, float]] = field(default_factory=dict)
     alarms: tuple[Alarm, ...] = ()
+    alarm_count: int = 0
     judged: int = 0
     audited_pico: int = 0
     audit: float = 0.0
@@ -142,7 +143,11 @@ class State:
         if which is None:
             return self
         alarm = Alarm(now, which, self.number, self.threshold)
-        return replace(self._anew(), alarms=(*self.alarms, alarm)[-MOST_ALARMS:])
+        return replace(
+            self._anew(),
+            alarms=(*self.alarms, alarm)[-MOST_ALARMS:],
+            alarm_count=self.alarm_count + 1,
+        )
 
     def _renewed(self) -> "State":
         """Begin anew where nothing can be proven any more: the student may be better by now."""

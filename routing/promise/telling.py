@@ -75,6 +75,7 @@ def shown_of(promise: State) -> Mapping[str, object]:
             {"at": one.at, "which": one.which, "epoch": one.epoch, "threshold": one.threshold}
             for one in promise.alarms
         ],
+        "alarm_count": promise.alarm_count,
         "missing": [] if (lacking := missing(promise)) is None else [lacking],
     }
 

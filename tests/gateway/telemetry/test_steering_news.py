@@ -1,5 +1,7 @@
 """What controllers say of themselves, as metrics have it."""
 
+from dataclasses import replace
+
 import structlog
 
 from gateway.telemetry.metrics import Metrics
@@ -7,7 +9,8 @@ from gateway.telemetry.steering_news import SteeringNews
 from routing.money import PICO_PER_USD
 from routing.pacing import new_pacer
 from routing.pacing_goal import RateGoal, SpendGoal
-from routing.promise import new_promise
+from routing.promise import Promise, new_promise
+from routing.promise.state import MOST_ALARMS
 from routing.steering import Controller
 from routing.vocabulary import Threshold
 from tests.routing.promise.street import TERMS
@@ -50,3 +53,10 @@ def test_a_target_is_told_by_its_kind() -> None:
 def test_another_objective_leaves_nothing_of_the_one_before() -> None:
     rate = paced(RateGoal(0.15, audit=0.0))
     assert told(new_promise(TERMS), paced(CAPPED), rate) == told(rate)
+
+
+def test_alarms_are_counted_beyond_those_that_are_known_one_by_one() -> None:
+    metrics = Metrics(version="1.2.3", calibrated={"a": True})
+    promise = Promise(replace(new_promise(TERMS).state, alarm_count=MOST_ALARMS + 1))
+    SteeringNews(structlog.get_logger(), metrics).controller_shown("a", promise.shown())
+    assert 'understudy_objective_alarms{cascade="a"} 21.0' in metrics.exposition().decode()

@@ -175,11 +175,14 @@ def test_alarms_of_long_ago_are_forgotten_but_counted() -> None:
     promise = released()
     one = replace(promise.state, alarms=(), attempt=40)
     alarm = {"at": 1.0, "which": "kept", "epoch": 1, "threshold": 0.5}
-    document = {**again(Promise(one)), "alarms": [alarm] * MOST_ALARMS}
+    document = {
+        **again(Promise(one)), "alarms": [alarm] * MOST_ALARMS, "alarm_count": MOST_ALARMS,
+    }  # fmt: skip
     street = Street(promise=promise_from_document(document, TERMS), second=promise_at(promise))
     street.risk = lambda merit: 0.9
     found = street.runs(1_000).state
     assert (len(found.alarms), found.attempt) == (MOST_ALARMS, 41)
+    assert found.alarm_count == MOST_ALARMS + 1
     assert found.alarms[-1].at > 1.0
 
 

@@ -26,6 +26,7 @@ def full() -> str:
     report = Report("b", 1, 1.0, 1.0, judged=2, grades=told, turns=turns)
     document = dict(promise.advance([report], float(street.second)).document())
     document["alarms"] = [{"at": 1.0, "which": "kept", "epoch": 1, "threshold": 0.5}]
+    document["alarm_count"] = 30
     return json.dumps(document, allow_nan=False)
 
 
@@ -119,6 +120,7 @@ def test_a_damaged_document_is_refused_or_can_be_gone_on_with(path: Path, value:
         (("watch", "kept", "steps"), [], "watch.kept.steps: must be at least one"),
         (("watch", "kept", "reference"), 1.0, "watch.kept.reference: must be at most 0.99"),
         (("alarms", 0, "which"), "all", r"alarms\[0\].which: must be kept or deferred"),
+        (("alarm_count",), 0, "alarm_count: must be a whole number of at least 1"),
         (("seen", "a"), [1], "seen.a: must have 2 entries"),
         (("audit",), 1.5, "audit: must be at most 1"),
     ],
