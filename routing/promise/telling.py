@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 
 from routing.promise.bets import grades_needed, log_values
+from routing.promise.detector import BOOST
 from routing.promise.epoch import Epoch
 from routing.promise.state import GATHERED, State
 from routing.steering import KEEP_NOTHING
@@ -31,11 +32,13 @@ def line_of(promise: State) -> str:
             f"level {following + 1} of {len(epoch.best)} next, e = {told_e(epoch.best[following])} "
             f"of {told_e(epoch.bar)} after {epoch.judged:,} requests, {epoch.graded:,} grades)"
         )
+    is_suspicious = promise.watch is not None and promise.watch.is_boosted(terms)
+    boosted = f": up to {BOOST:g} times as many, as it is suspicious" if is_suspicious else ""
     return (
         f"quality: keep from {promise.threshold:.4g}, {said} (epoch {promise.number}, "
         f"level {epoch.in_force + 1} of {len(epoch.grid.thresholds)}, "
         f"e = {told_e(epoch.best[epoch.in_force])} >= {told_e(epoch.bar)} after "
-        f"{epoch.judged:,} requests), audits {promise.audit:.1%} of kept"
+        f"{epoch.judged:,} requests), audits {promise.audit:.1%} of kept{boosted}"
     )
 
 

@@ -107,12 +107,23 @@ def test_where_nothing_looks_possible_it_says_none() -> None:
 def test_the_last_alarm_is_said_until_the_promise_is_earned_again() -> None:
     state = played(400).promise.state
     alarm = Alarm(7.0, "deferred", 2, 0.5)
-    promise = Promise(replace(state, alarms=(alarm,), attempt=2))
+    promise = Promise(replace(state, alarms=(alarm,), alarm_count=21, attempt=2))
     assert "escalate all since the alarm of deferred drafts, " in promise.standing.line
     assert shown(promise)["alarms"] == [
         {"at": 7.0, "which": "deferred", "epoch": 2, "threshold": 0.5}
     ]
-    assert shown(promise)["attempt"] == 2
+    assert (shown(promise)["alarm_count"], shown(promise)["attempt"]) == (21, 2)
+
+
+def test_more_audits_for_suspicion_are_said_in_the_line() -> None:
+    street = played(3_000)
+    assert "suspicious" not in street.promise.standing.line
+    street.risk = lambda merit: 0.3
+    while (watch := street.promise.state.watch) is None or not watch.is_boosted(TERMS):
+        street.runs(BATCH)
+        assert street.second < 120
+    said = f"audits {street.promise.standing.audit:.1%} of kept: up to 10 times as many, as it is"
+    assert said in street.promise.standing.line
 
 
 @pytest.mark.parametrize(
