@@ -116,8 +116,9 @@ def missing(promise: State) -> str | None:
     if needed == math.inf:
         return (
             f"a better student: of the {epoch.grid.shares[start]:.0%} of drafts with the highest "
-            f"merit {risk:.1%} differ, and {terms.alpha:.1%} may: retrain it, fit its policy "
-            "again, or promise less"
+            f"merit {risk:.1%} differ or got no answer from the teacher, and {terms.alpha:.1%} "
+            "may: look at the teacher's errors; else retrain it, fit its policy again, or promise "
+            "less"
         )
     known = sum(epoch.counts.weights[: start + 1])
     more = max(0.0, needed - known) / max(epoch.grid.shares[start], 1e-9)
