@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 
 from routing.promise.bets import grades_needed, log_values
+from routing.promise.clusters import MOST_OPEN
 from routing.promise.detector import BOOST
 from routing.promise.epoch import Epoch
 from routing.promise.state import GATHERED, State
@@ -79,7 +80,7 @@ def shown_of(promise: State) -> Mapping[str, object]:
             for one in promise.alarms
         ],
         "alarm_count": promise.alarm_count,
-        "missing": [] if (lacking := missing(promise)) is None else [lacking],
+        "missing": [one for one in (missing(promise), _crowded(promise)) if one is not None],
     }
 
 
@@ -124,6 +125,17 @@ def missing(promise: State) -> str | None:
     more = max(0.0, needed - known) / max(epoch.grid.shares[start], 1e-9)
     return (
         f"about {math.ceil(more):,} more escalated requests, at the risk seen so far ({risk:.2%})"
+    )
+
+
+def _crowded(promise: State) -> str | None:
+    """What new conversations lack: while they do not count, a regression of theirs is not seen."""
+    if promise.epoch is None or len(promise.epoch.clusters) < MOST_OPEN:
+        return None
+    return (
+        f"room for conversations: {MOST_OPEN:,} names are known, and no other counts until one is "
+        f"silent for {promise.terms.idle_seconds:g} s; a student that gets worse there is not "
+        "noticed meanwhile"
     )
 
 

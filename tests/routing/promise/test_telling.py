@@ -5,8 +5,10 @@ from typing import Any
 import pytest
 
 from routing.promise import Promise, new_promise
+from routing.promise.clusters import MOST_OPEN, MOST_TURNS, SETTLED_SECONDS
 from routing.promise.state import Alarm
 from routing.promise.telling import told_e
+from routing.steering import Report
 from tests.routing.promise.street import BATCH, TERMS, Street, merits, played, twofold
 
 
@@ -92,6 +94,19 @@ def test_a_released_promise_says_level_evidence_and_audits() -> None:
     assert found["detectors"]["kept"]["reference"] == 0.1
     assert found["detectors"]["deferred"] is None
     assert found["evidence"]["looks_possible"] >= found["evidence"]["level"]
+
+
+def test_where_no_other_conversation_has_room_it_says_so_even_if_all_have_bet() -> None:
+    promise = new_promise(TERMS).advance([merits(200)], 1.0)
+    names = {f"{place}": MOST_TURNS for place in range(MOST_OPEN)}
+    nearly = dict(list(names.items())[1:])
+    assert (
+        len(shown(promise.advance([Report("b", 1, 2.0, 1.0, turns=nearly)], 2.0))["missing"]) == 1
+    )
+    promise = promise.advance([Report("b", 1, 2.0, 1.0, turns=names)], 2.0)
+    found = shown(promise.advance([], 2.0 + SETTLED_SECONDS))
+    assert found["evidence"]["open_conversations"] == 0
+    assert found["missing"][1].startswith("room for conversations: 5,000 names are known")
 
 
 def test_both_tests_are_shown_once_there_are_two() -> None:
