@@ -93,11 +93,14 @@ def was_asked_in_vain(fact: RequestSettled) -> bool:
 def is_counted(account: Account) -> bool:
     """Whether a controller learns from requests like this one, whatever their answer is.
 
+    A promise alone does: to ask anybody on behalf of a rate or a spend would be money for nothing.
     Not from one that probes a teacher that was left alone: it would fail however good its draft is,
     and that it is asked about was known before.
     """
-    terms, chat = account.terms, account.chat
+    terms, chat, served = account.terms, account.chat, account.served
     if terms is None or terms.standing is None or chat is None:
+        return False
+    if served is None or served.steered is None or not served.steered.is_promise:
         return False
     return chat.choices == 1 and account.is_storing and not account.legs.is_probe
 

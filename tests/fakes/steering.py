@@ -18,7 +18,7 @@ class FakeSteering:
 
     standing: Standing = KEEPING
     has_money: bool = True
-    is_promise: bool = False
+    is_promise: bool = True
     needs_turns: bool = False
     grades: list[Grade] = field(default_factory=list)
     spent_pico: int = 0

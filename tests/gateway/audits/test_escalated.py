@@ -119,7 +119,9 @@ def test_so_is_one_that_a_client_does_not_wait_for_where_audits_have_no_money(
     assert len(deferred.stage.teacher.requests) == 1
 
 
-def leave(scene: Scene, *, is_stream: bool, is_draining: bool = False) -> None:
+def leave(
+    scene: Scene, *, is_stream: bool, is_draining: bool = False, model: str = "assistant"
+) -> None:
     """Have a client leave while the teacher is asked, who answers at once when asked again."""
     context, gone, replies = scene.stage.gateway.context, scene.event(), scene.stage.teacher.reply
 
@@ -130,7 +132,7 @@ def leave(scene: Scene, *, is_stream: bool, is_draining: bool = False) -> None:
 
     def ask() -> None:
         with pytest.raises(httpx.ReadTimeout):
-            scene.ask(stream=is_stream, timeout_seconds=0.3)
+            scene.ask(model=model, stream=is_stream, timeout_seconds=0.3)
 
     scene.stage.teacher.reply = answer
     with ThreadPoolExecutor(1) as pool:
@@ -163,6 +165,20 @@ def test_the_teacher_is_asked_after_all_where_a_client_left(
     assert grade.is_answered is is_answered
     assert deferred.audits() == []
     assert (steering.spent_pico > 0) is is_answered
+
+
+@pytest.mark.parametrize("cascade", ["assistant", "judging"])
+def test_nobody_is_asked_for_a_controller_that_learns_nothing_from_answers(
+    deferred: Scene, cascade: str
+) -> None:
+    """A rate or a spend would pay twice for each client that leaves, a cap notwithstanding."""
+    steering = deferred.steer(cascade)
+    steering.is_promise = False
+    leave(deferred, is_stream=False, model=cascade)
+    deferred.ask(model=cascade)
+    deferred.settle()
+    assert len(deferred.stage.teacher.requests) == 2
+    assert (steering.grades, steering.spent_pico) == ([], 0)
 
 
 def test_one_that_left_before_the_draft_was_whole_is_a_loss(deferred: Scene) -> None:
