@@ -9,6 +9,8 @@ from gateway.upstream.openai import Endpoint
 
 SECONDS = 1.0
 MAX_PAGE_BYTES = 4 * 2**20
+# llama.cpp's answer where it was started without `--metrics`, and that of a proxy before a server.
+NOT_OFFERED, TOO_OFTEN = 501, 429
 
 _WAITING = (b"vllm:num_requests_waiting", b"llamacpp:requests_deferred")
 _RUNNING = (b"vllm:num_requests_running", b"llamacpp:requests_processing")
@@ -66,6 +68,6 @@ async def ask_for_load(endpoint: Endpoint) -> ServerLoad | None:
         return None
     finally:
         http.close()
-    if status >= 500:
+    if status == TOO_OFTEN or (status >= 500 and status != NOT_OFFERED):
         return None
     return load_in(page) if status == 200 else ServerLoad()

@@ -112,6 +112,29 @@ async def test_a_server_without_such_a_page_is_asked_again_much_later(tmp_path: 
             assert await watch.load_of(server) == ServerLoad(waiting=waiting, cache=0.5)
 
 
+@pytest.mark.parametrize(
+    ("status", "load"),
+    [
+        ("404 Not Found", ServerLoad()),
+        ("501 Not Implemented", ServerLoad()),  # llama.cpp without --metrics
+        ("429 Too Many Requests", None),
+        ("503 Service Unavailable", None),
+    ],
+)
+async def test_a_server_that_refuses_its_page_may_have_one_later_or_never(
+    status: str, load: ServerLoad | None, tmp_path: Path
+) -> None:
+    async def serve(peer: Peer) -> None:
+        await peer.reader.readuntil(b"\r\n\r\n")
+        peer.writer.write(answer(PAGE % 3, status=status))
+
+    async with raw_server(serve) as address:
+        (server,) = pool_at(address.url, tmp_path).servers
+        watch = LoadWatch({}, lambda: 0.0, Told())
+        assert await watch.load_of(server) == load
+        assert bool(watch._silent_until) is (load is not None)
+
+
 async def test_a_server_that_is_away_is_asked_each_time(tmp_path: Path) -> None:
     (server,) = pool_at(closed_port_url(), tmp_path).servers
     watch = LoadWatch({}, lambda: 0.0, Told())
