@@ -29,6 +29,10 @@ class NoAnswer(Exception):
     """Whoever was asked gave no answer, in the end."""
 
 
+class NeverAnswered(NoAnswer):
+    """It is there, and would refuse the same again."""
+
+
 @dataclass(frozen=True, slots=True)
 class Asking:
     """Whom one audit asks, and the legs that note it."""
@@ -90,13 +94,15 @@ class Asking:
     ) -> T:
         try:
             return await first()
-        except UpstreamRefused:  # it would say the same again
-            raise NoAnswer from None
+        except UpstreamRefused:
+            raise NeverAnswered from None
         except UpstreamError:
             await asyncio.sleep(self.audits.retry_seconds)
         try:
             return await again()
-        except (UpstreamError, UpstreamRefused):
+        except UpstreamRefused:
+            raise NeverAnswered from None
+        except UpstreamError:
             raise NoAnswer from None
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 
 from gateway.api.context import Served
-from gateway.audits.asking import Asking, NoAnswer
+from gateway.audits.asking import Asking, NeverAnswered, NoAnswer
 from gateway.audits.case import Case, said
 from gateway.audits.debt import Debt, Owed
 from gateway.audits.hindrance import refusal_of
@@ -32,30 +32,29 @@ def begin_audit(case: Case) -> None:
 
 async def _audit(case: Case) -> None:
     context, served = case.context, case.served
-    legs, outcome, is_answered = Legs(context.clock), None, None
+    legs, outcome, is_there = Legs(context.clock), None, None
     try:
         grant = legs.reserve(served.cascade.teacher)
         if isinstance(grant, Denied):
             _put_off(case, grant)
             return
-        taught, score = await _found(case, legs)
-        is_answered = score is not None
-        if not is_answered and _is_owed_again(case):
+        taught, score, is_there = await _found(case, legs)
+        if not is_there and _is_owed_again(case):
             return
         loss = loss_of(score, served.cascade.samples.comparator.at_least)
         outcome = AuditOutcome.AGREE if loss == 0 else AuditOutcome.DIFFER
-        if not is_answered:
+        if score is None:
             outcome = AuditOutcome.FAILED
         answer = None if taught is None else taught.body
         await write_record(case, Finding(answer, score, loss, legs.made))
         grade = case.grade(loss)
         if grade is not None and served.steered is not None:
-            served.steered.grade(replace(grade, is_answered=is_answered))
+            served.steered.grade(replace(grade, is_answered=score is not None))
     finally:
         served.audits.open -= 1
         debt = _debt_of(case)
         if debt is not None:
-            debt.ended(context.clock(), is_answered=is_answered)
+            debt.ended(context.clock(), is_there=is_there)
         pay(served, legs)
         tenant = case.provenance.tenant
         context.observer.audit_over(AuditOver(case.cascade, tenant, legs.made, outcome))
@@ -91,8 +90,9 @@ def owe(case: Case, debt: Debt) -> None:
         case.context.observer.audit_debt_dropped(case.cascade, dropped)
 
 
-async def _found(case: Case, legs: Legs) -> tuple[Completion | None, float | None]:
-    """The teacher's answer, and how far it says the same; None where nobody could say."""
+async def _found(case: Case, legs: Legs) -> tuple[Completion | None, float | None, bool]:
+    """The teacher's answer, and how far it says the same, None where nobody could say; and whether
+    those who were asked are there: one that refuses is."""
     served = case.served
     asking = Asking(served.cascade.teacher, served.audits, legs)
     taught = None
@@ -100,9 +100,11 @@ async def _found(case: Case, legs: Legs) -> tuple[Completion | None, float | Non
         taught = await asking.answer(case.chat)
         texts = case.said, said(taught)
         comparator = served.cascade.samples.comparator
-        return taught, await asking.score(comparator, case.chat, *texts)
+        return taught, await asking.score(comparator, case.chat, *texts), True
+    except NeverAnswered:
+        return taught, None, True
     except NoAnswer:
-        return taught, None
+        return taught, None, False
 
 
 def pay(served: Served, legs: Legs) -> None:

@@ -56,13 +56,13 @@ class Debt:
             return False
         return self._is_answering or (not self.open and now >= self.not_before)
 
-    def ended(self, now: float, *, is_answered: bool | None) -> None:
+    def ended(self, now: float, *, is_there: bool | None) -> None:
         """An audit is over; None: the teacher was not asked, or nobody waited for its answer."""
         self.open -= 1
-        if is_answered is None:
+        if is_there is None:
             return
-        self._is_answering = is_answered
-        if not is_answered:
+        self._is_answering = is_there
+        if not is_there:
             self.not_before = now + PAUSE_SECONDS
 
     def take(self) -> Owed:

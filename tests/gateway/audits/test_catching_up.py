@@ -163,6 +163,21 @@ def test_what_the_teacher_fails_at_for_a_second_time_is_a_difference(deferred: S
     assert deferred.stage.metric("understudy_audits_debt", cascade="owing") == 0
 
 
+def test_a_teacher_that_refuses_what_is_owed_is_there_and_gets_the_rest(
+    deferred: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.audits.debt.PAUSE_SECONDS", 60.0)
+    steering = deferred.steer("owing")
+    for _ in range(3):
+        owe(deferred)
+    deferred.stage.teacher.reply = Reply(status=400)
+    bring_back(deferred)
+    wait_until(lambda: len(deferred.audits()) == 3)
+    assert {(audit["loss"], audit["score"]) for audit in deferred.audits()} == {(1.0, None)}
+    assert [grade.is_answered for grade in steering.grades] == [False] * 3
+    assert len(deferred.stage.teacher.requests) == 3
+
+
 def test_what_is_forgotten_of_the_debt_is_counted(
     deferred: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:

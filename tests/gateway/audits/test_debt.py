@@ -49,14 +49,14 @@ def test_one_is_tried_until_the_teacher_has_answered_and_after_a_failure_later()
     assert owing.may_take(0.0)
     owing.open += 1
     assert not owing.may_take(0.0)
-    owing.ended(0.0, is_answered=False)
+    owing.ended(0.0, is_there=False)
     assert not owing.may_take(debt.PAUSE_SECONDS - 0.1)
     assert owing.may_take(debt.PAUSE_SECONDS)
     owing.open += 1
-    owing.ended(40.0, is_answered=True)
+    owing.ended(40.0, is_there=True)
     owing.open += 1
     assert owing.may_take(40.0)
     owing.owe(owed([], 3))  # it is away again
     assert not owing.may_take(40.0)
-    owing.ended(41.0, is_answered=None)
+    owing.ended(41.0, is_there=None)
     assert owing.may_take(41.0)
