@@ -148,6 +148,7 @@ class Admin:
                 "audits_open": served.audits.open,
                 "audited_usd": _usd(link.steered.audited_pico),
                 "cap_left_usd": _usd(link.steered.cap_left),
+                "threshold": _number(link.steered.threshold),
                 "teacher_pressure": link.steered.pressure,
                 "teacher_pressed_by": link.steered.pressed_by or None,
             },

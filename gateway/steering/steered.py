@@ -156,8 +156,7 @@ class Steered:
         least = standing.threshold
         if standing.per_usd is not None:
             least = standing.least_merit(cost_pico)
-        if self.pressure and not self.is_promise:
-            least = eased(least, self.pressure, floor=0.0)
+        least = self._eased(least)
         if least is not standing.threshold and least != KEEP_NOTHING:
             least = round(least * STEPS) / STEPS
         found: S | None = self._steps.get(least)
@@ -168,6 +167,16 @@ class Steered:
             cascade = replace(served.cascade, policy=policy)
             found = self._steps[least] = replace(served, cascade=cascade)  # type: ignore[type-var]
         return found
+
+    @property
+    def threshold(self) -> float:
+        """The standing's, at the price for which it is one, as it holds under the pressure."""
+        return self._eased(self.standing.threshold)
+
+    def _eased(self, threshold: float) -> float:
+        if not self.pressure or self.is_promise:
+            return threshold
+        return eased(threshold, self.pressure, floor=0.0)
 
     # --- money
 

@@ -156,6 +156,12 @@ def test_money_is_shown_as_it_was_set(scene: Stage) -> None:
     wait_until(lambda: scene.client.get(ONE).json()["replica"]["cap_left_usd"] is not None)
     replica = scene.client.get(ONE).json()["replica"]
     assert (replica["teacher_pressure"], replica["teacher_pressed_by"]) == (0.0, None)
+    steered = scene.gateway.ordering.links["assistant"].steered
+    steered.pressure, steered.pressed_by = 0.5, "20 waiting"
+    shown = scene.client.get(ONE).json()
+    steered.pressure, steered.pressed_by = 0.0, ""
+    assert shown["replica"]["threshold"] == pytest.approx(shown["threshold"] / 2)
+    assert shown["replica"]["teacher_pressed_by"] == "20 waiting"
     assert delete(scene).status_code == 200
 
 
