@@ -11,13 +11,10 @@ from gateway.legs import OpenLeg
 from gateway.wire.assemble import Assembly
 from gateway.wire.chat import Chat, Prefix
 from gateway.wire.chunk import Chunk
-from gateway.wire.completion import drafts_of, read_completion
+from gateway.wire.completion import WHOLE_ENDS, drafts_of, read_completion
 from routing.cascade import Defer, Keep
 from routing.streaming import Doubt, Ending, Gate, Hold, Release, Token
 from routing.vocabulary import Handover, Need, Obstacle, Structure
-
-# How an answer ends that was not broken off by the server.
-_WHOLE = frozenset({"stop", "length", "tool_calls", "function_call", "content_filter"})
 
 # Longer than any word: what comes in so many pieces is a number, a key, an address.
 MAX_WORD_CHUNKS = 16
@@ -142,7 +139,7 @@ class Drafting:
     @property
     def is_whole(self) -> bool:
         """Whether the student came to an end of its own, and was not broken off."""
-        return self.is_over and self._finish_reason in _WHOLE
+        return self.is_over and self._finish_reason in WHOLE_ENDS
 
     @property
     def is_given_up(self) -> bool:
@@ -229,7 +226,7 @@ class Drafting:
         )
 
     def _structure(self) -> Structure:
-        if self._finish_reason not in _WHOLE:
+        if self._finish_reason not in WHOLE_ENDS:
             return Structure.INVALID
         if not (self._has_tool_call or self._chat.is_json_wanted):
             return Structure.NOT_ASKED

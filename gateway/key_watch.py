@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager, suppress
 
 from gateway.key_sources import KeySource
 from gateway.keys import Keys, Tenant
-from gateway.stores.cancelling import goes_on, pause
+from gateway.stores.cancelling import goes_on, in_background, pause
 from gateway.telemetry.observer import Observer
 
 READ_SECONDS = 1.0
@@ -36,14 +36,10 @@ class KeyWatch:
     async def running(self) -> AsyncIterator[None]:
         """Look in the background, at each source at its own pace: Redis may be long in failing."""
         self._began = asyncio.get_running_loop().time()
-        tasks = [asyncio.create_task(self._follow(source)) for source in self._sources]
         try:
-            yield
+            async with in_background(*map(self._follow, self._sources)):
+                yield
         finally:
-            for task in tasks:
-                task.cancel()
-            if tasks:
-                await asyncio.wait(tasks)
             for source in self._sources:
                 await source.close()
 

@@ -5,12 +5,13 @@ A server that is started anew may have another, and a student that is let in has
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from weakref import WeakKeyDictionary
 
 from gateway.api.context import Context
 from gateway.errors import UpstreamError, UpstreamRefused
 from gateway.server_facts import RoomLearnt
+from gateway.stores.cancelling import in_background
 from gateway.upstream.listing import ask_for_room
 from gateway.upstream.openai import OpenAIModel
 from gateway.upstream.pool import ServerPool
@@ -30,13 +31,8 @@ class RoomWatch:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Ask in the background; nobody waits for it, and no answer is no harm."""
-        task = asyncio.create_task(self._watch())
-        try:
+        async with in_background(self._watch()):
             yield
-        finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
 
     async def look(self) -> None:
         """Ask each server of which nothing is known, or not of late."""

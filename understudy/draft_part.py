@@ -3,12 +3,9 @@
 from typing import Any
 
 from gateway.wire.chat import Chat
-from gateway.wire.completion import Completion, answer_tokens, drafts_of, text_of
+from gateway.wire.completion import WHOLE_ENDS, Completion, answer_tokens, drafts_of, text_of
 from routing.signals import AGREEMENT
 from routing.vocabulary import Structure
-
-# How an answer ends that was not broken off.
-WHOLE = frozenset({"stop", "length", "tool_calls", "function_call", "content_filter"})
 
 
 def draft_part(reply: Completion, chat: Chat) -> dict[str, Any]:
@@ -22,7 +19,7 @@ def draft_part(reply: Completion, chat: Chat) -> dict[str, Any]:
     part: dict[str, Any] = {
         "text": text_of(choice),
         "finish_reason": choice.finish_reason,
-        "complete": choice.finish_reason in WHOLE,
+        "complete": choice.finish_reason in WHOLE_ENDS,
     }
     if draft.structure is not Structure.NOT_ASKED:
         part["structure"] = draft.structure

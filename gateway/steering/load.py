@@ -13,7 +13,7 @@ from typing import Protocol
 from gateway.ports import Clock
 from gateway.steering.queue import QueueConfig
 from gateway.steering.steered import Steered
-from gateway.stores.cancelling import goes_on, pause
+from gateway.stores.cancelling import goes_on, in_background, pause
 from gateway.upstream.load_page import ServerLoad, ask_for_load
 from gateway.upstream.openai import OpenAIModel
 from gateway.upstream.pool import ServerPool, Tally
@@ -58,16 +58,9 @@ class LoadWatch:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Ask in the background."""
-        tasks = [
-            asyncio.create_task(self._keep_asking(name, one)) for name, one in self._watched.items()
-        ]
-        try:
+        asking = (self._keep_asking(name, one) for name, one in self._watched.items())
+        async with in_background(*asking):
             yield
-        finally:
-            for task in tasks:
-                task.cancel()
-            if tasks:
-                await asyncio.wait(tasks)
 
     async def _keep_asking(self, cascade: str, one: Watched) -> None:
         pressure, asked_at, was_unknown = Pressure(), self._clock(), False

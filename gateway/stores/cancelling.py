@@ -5,6 +5,9 @@ a write ends: then nothing but the task's own count remembers it.
 """
 
 import asyncio
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any
 
 
 def goes_on() -> bool:
@@ -17,3 +20,16 @@ async def pause(seconds: float) -> None:
     """Sleep, but not where this task is cancelled: its end would wait for that."""
     if goes_on():
         await asyncio.sleep(seconds)
+
+
+@asynccontextmanager
+async def in_background(*works: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Have these go on while this is open; at its end they are told to end, and have."""
+    tasks = [asyncio.create_task(work) for work in works]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)

@@ -110,7 +110,7 @@ _T = TypeVar("_T")
 # More tokens than any call can have: such a count is a fault, and no basis for a bill.
 MAX_TOKENS = 2**40
 # How an answer ends that was not broken off by the server.
-_WHOLE = frozenset({None, "stop", "length", "tool_calls", "function_call", "content_filter"})
+WHOLE_ENDS = frozenset({"stop", "length", "tool_calls", "function_call", "content_filter"})
 
 # Where the log-probabilities of a choice begin; from the last of them on, how they end.
 _LOGPROBS = re.compile(rb'"logprobs"\s*:\s*(?={)')
@@ -297,7 +297,7 @@ def _draft(choice: Choice, chat: Chat, agreement: float | None, *, is_complete: 
         has_reasoning=bool(message.reasoning_content or message.reasoning),
     )
     structure = structure_of(chat, content, _tool_calls(message))
-    if not is_complete or reason not in _WHOLE:
+    if not is_complete or (reason is not None and reason not in WHOLE_ENDS):
         structure = Structure.INVALID
     return Draft(
         # Of a list: a tuple of a generator costs twice as much, here for every token.
