@@ -4,7 +4,7 @@ from asyncio import CancelledError
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from msgspec import structs
+from msgspec import Struct, structs
 
 from gateway.errors import (
     BudgetSpent,
@@ -114,8 +114,7 @@ class Charge:
         )
 
 
-@dataclass(slots=True)
-class Legs:
+class Legs(Struct):
     """The calls that one request made, in order, those denied to it, and the verdict, once known.
 
     Kept apart from the answer, because they are facts even where no answer comes of them.
@@ -129,8 +128,8 @@ class Legs:
     """
 
     clock: Clock
-    made: list[Leg] = field(default_factory=list)
-    denied: list[Denial] = field(default_factory=list)
+    made: list[Leg] = []
+    denied: list[Denial] = []
     verdict: Verdict | None = None
     may_escalate: bool = True
     budget_spent: BudgetSpent | None = None

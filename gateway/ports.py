@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+from msgspec import Struct
+
 from gateway.errors import UpstreamError
 from gateway.facts import Leg, RequestSettled
 from gateway.wire.chat import Chat, Prefix
@@ -56,8 +58,7 @@ class ChatStream(Protocol):
         """
 
 
-@dataclass(frozen=True, slots=True)
-class Try:
+class Try(Struct, frozen=True):
     """How one call is made this time.
 
     ``headers`` are lines that it has beside those of all, each with its end.  One that does not

@@ -1,6 +1,7 @@
 """What cascades answer: from bytes to bytes, around ``gateway/answer.py`` and its stream.
 
-The facts are told, and the pair is in the journal, before the last byte of the answer leaves.
+The pair is in the journal before the last byte of the answer leaves.  So are the facts of a stream;
+those of a whole answer, for which no client is to wait, are told right behind it.
 """
 
 import asyncio
@@ -184,8 +185,11 @@ class _Exchange:
             given = await answer(asked.chat, served.cascade, self._account.legs)
         completion = await self._record(given, served)
         headers, body = self._whole_headers(), asked.whole(completion)
-        self._account.settle(self._account.ending, STATUS)
-        await self._send_whole(headers, body)
+        try:
+            await self._send_whole(headers, body)
+            await asyncio.sleep(0)  # the loop writes what it has to at the end of its turn
+        finally:
+            self._account.settle(self._account.ending, STATUS)
 
     async def _respond_streaming(self, asked: Asked, served: Served) -> None:
         account, chat = self._account, asked.chat

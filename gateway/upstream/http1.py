@@ -93,9 +93,12 @@ class _Connection(asyncio.Protocol):
         What is not complete is broken off, so that the server hears of it.
         """
         self._deadline.clear()
-        self._silence()
-        self._pieces.clear()
-        self._resume()
+        if self._alarm is not None:
+            self._silence()
+        if self._pieces:
+            self._pieces.clear()
+        if self._paused_at is not None:
+            self._resume()
         # A server may answer before it has read the request, and never read the rest of it.
         if self.is_usable and not self._transport.get_write_buffer_size():
             return True
@@ -287,7 +290,7 @@ class HttpClient:
         Raises Unreachable, BrokenOff, TooLarge beyond ``most`` bytes, and TimeoutError once that
         many seconds have passed since the request was sent.
         """
-        connection = await self._connection()
+        connection = self._kept() or await self._connect()
         try:
             connection.send(self._request(body, headers), seconds=seconds, most=most)
             answer = await connection.whole()
@@ -298,7 +301,7 @@ class HttpClient:
 
     async def stream(self, body: bytes, *, seconds: float, headers: bytes = b"") -> Reply:
         """The answer as it comes, once its status is known.  Raises as ``post`` does."""
-        connection = await self._connection()
+        connection = self._kept() or await self._connect()
         try:
             connection.send(self._request(body, headers), seconds=seconds, most=None)
             await connection.head()
@@ -327,21 +330,18 @@ class HttpClient:
     def _request(self, body: bytes, headers: bytes) -> bytes:
         return b"%b%d\r\n%b\r\n%b" % (self._target.head, len(body), headers, body)
 
-    async def _connection(self) -> _Connection:
-        settling: list[_Connection] = []
-        try:
-            while self._idle:
-                connection = self._idle.pop()  # the one used last is the likeliest to be open still
-                idle_seconds = connection.loop.time() - connection.idle_since
-                if not connection.is_usable or idle_seconds >= IDLE_SECONDS:
-                    connection.abort()
-                elif idle_seconds < 0:
-                    settling.append(connection)
-                else:
+    def _kept(self) -> _Connection | None:
+        """The one used last, which is the likeliest to be open still; None where none will do."""
+        idle = self._idle
+        for place in range(len(idle) - 1, -1, -1):
+            connection = idle[place]
+            idle_seconds = connection.loop.time() - connection.idle_since
+            if idle_seconds >= 0:  # else it settles
+                del idle[place]
+                if idle_seconds < IDLE_SECONDS and connection.is_usable:
                     return connection
-        finally:
-            self._idle.extend(reversed(settling))
-        return await self._connect()
+                connection.abort()
+        return None
 
     def _close_idle(self) -> None:
         loop = asyncio.get_running_loop()

@@ -56,6 +56,8 @@ class ServerPool:
     @property
     def room(self) -> Room | None:
         """What the context of the most roomy server holds; None where that is not known of all."""
+        if len(self.servers) == 1:
+            return self.servers[0].room
         return of_all([server.room for server in self.servers])
 
     @property
