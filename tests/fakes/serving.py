@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import uvicorn
 import yaml
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.app import Gateway, build_gateway, create_app
 from gateway.cascades import load_cascades
@@ -30,6 +31,29 @@ TEACHER_PRICE = {"input": 0.60, "output": 2.40}
 # For clients of servers without TLS: it trusts nobody, and so has no authorities to read, which
 # takes 20 ms of a processor for each client.
 PLAIN_HTTP = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+
+def told_first(app: ASGIApp) -> ASGIApp:
+    """The same, but for an answer's end, which leaves when nothing more is to be done for it.
+
+    A test looks at what was told of a request as soon as it has the answer, from another thread.
+    """
+
+    async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
+        ends: list[Message] = []
+
+        async def sent(message: Message) -> None:
+            is_end = message["type"] == "http.response.body" and not message.get("more_body")
+            if is_end:
+                ends.append(message)
+            else:
+                await send(message)
+
+        await app(scope, receive, sent)
+        for message in ends:
+            await send(message)
+
+    return wrapped
 
 
 class _Server(uvicorn.Server):
@@ -208,7 +232,7 @@ def stage(
             for name, config in (models or {}).items()
         }
         gateway = load_gateway(folder, document, settings, further, named)
-        url = stack.enter_context(serving(create_app(gateway), running))
+        url = stack.enter_context(serving(told_first(create_app(gateway)), running))
         client = stack.enter_context(
             httpx.Client(base_url=url, timeout=20, trust_env=False, verify=PLAIN_HTTP)
         )

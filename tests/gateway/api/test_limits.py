@@ -24,6 +24,7 @@ from tests.fakes.serving import (
     load_gateway,
     serving,
     stage,
+    told_first,
     wait_until,
 )
 from tests.fakes.trial import UNSURE, words
@@ -69,7 +70,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         observer = gateway.context.observer
         drawing = Drawing(OwnBooks(lambda: 0.0), time.monotonic, observer, observer.drawing_failed)
         gateway.context.limiter = Limiter(drawing, time.monotonic, observer, WhenStoreDown.DEGRADE)
-        url = stack.enter_context(serving(create_app(gateway)))
+        url = stack.enter_context(serving(told_first(create_app(gateway))))
         client = stack.enter_context(httpx.Client(base_url=url, timeout=20, trust_env=False))
         yield Stage(client, url, gateway, folder, student, teacher)
 

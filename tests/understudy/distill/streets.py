@@ -19,6 +19,7 @@ from tests.fakes.serving import (
     cascade_document,
     load_gateway,
     serving,
+    told_first,
     wait_until,
 )
 from tests.fakes.upstream import SURE, UNSURE, Reply, ScriptedModel, completion
@@ -147,7 +148,7 @@ def street(store: StoreServer, folder: Path, gateways: int = 2) -> Iterator[Stre
             place = folder / f"gateway-{number}"
             place.mkdir(parents=True)
             gateway = load_gateway(place, document, {"redis_url": store.url})
-            urls.append(stack.enter_context(serving(create_app(gateway), running)))
+            urls.append(stack.enter_context(serving(told_first(create_app(gateway)), running)))
         folder.mkdir(exist_ok=True)
         config = folder / "cascades.yaml"
         config.write_text(yaml.safe_dump({"cascades": {"assistant": document}}))
