@@ -1,7 +1,8 @@
 """What is told of one request: headers to the client, facts to the operator, a pair to learn."""
 
-from dataclasses import dataclass, field
 from fractions import Fraction
+
+from msgspec import Struct, field
 
 from gateway.answer import Answer
 from gateway.answer_stream import Course
@@ -29,8 +30,7 @@ ALWAYS = Fraction(1)
 NOTHING_LEARNT = Ratios()
 
 
-@dataclass(slots=True)
-class Account:
+class Account(Struct):
     """What is known of one request so far.
 
     ``ratios`` are those of the time at which the coin was thrown, before any draft: whether it is
