@@ -72,7 +72,8 @@ def _draft(dice: random.Random) -> Draft:
     rivals = [math.log((1.0 - math.exp(each)) * 0.9 + 1e-9) for each in chosen]
     return Draft(
         token_logprobs=tuple(chosen),
-        top_logprobs=tuple(zip(chosen, rivals, strict=True)),
+        best_logprobs=tuple(chosen),
+        second_logprobs=tuple(rivals),
         text=" ".join(dice.choices(_WORDS.split(), k=TOKENS)),
         finish_reason="stop",
         end_logprob=-0.01,

@@ -159,7 +159,7 @@ class _Notes:
         agrees = None if again is None else again.agrees
         self.agrees.append(np.nan if agrees is None else float(agrees))
         # The same tokens to the last digit are the same question asked twice.
-        said = (self.labels[-1], tokens, draft.top_logprobs)
+        said = (self.labels[-1], tokens, draft.best_logprobs, draft.second_logprobs)
         self.keys.append(hash(prompt.text) if is_asked else hash(said) if tokens else record.id)
         self.places.extend(hashed_terms(prompt.text, BUCKETS) if is_asked else ())
         self.ends.append(len(self.places))

@@ -134,19 +134,25 @@ def draft_of(student: StudentPart) -> Draft:
     draft that was not cut short, the token behind the span is the one that ended it.
     """
     logprobs = student.token_logprobs or ()
-    rows = student.top_logprobs or ()
-    first, last = student.answer_span or (0, len(logprobs))
+    first, last = span_of(student)
+    rows = [row or () for row in (student.top_logprobs or ())[first:last]]
     end = student.end_logprob
     if end is None and last < len(logprobs) and student.finish_reason != "length":
         end = logprobs[last]
     return Draft(
         token_logprobs=tuple(map(_reported, logprobs[first:last])),
-        top_logprobs=tuple(tuple(map(_reported, row or ())) for row in rows[first:last]),
+        best_logprobs=tuple(_reported(row[0]) for row in rows if row),
+        second_logprobs=tuple(_reported(row[1]) for row in rows if len(row) > 1),
         text=student.text or "",
         finish_reason=student.finish_reason,
         end_logprob=end,
         agreement=_agreement(student),
     )
+
+
+def span_of(student: StudentPart) -> tuple[int, int]:
+    """Which of its tokens are the answer's: from the first of them to before the second number."""
+    return student.answer_span or (0, len(student.token_logprobs or ()))
 
 
 def samples_in(student: StudentPart) -> int:

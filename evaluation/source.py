@@ -12,17 +12,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from msgspec.structs import replace
 
 from evaluation.errors import EvaluationError, RecordError
 from evaluation.features import Table, gather
 from evaluation.outcomes import Floats, Integers
 from evaluation.records import (
     Record,
+    StudentPart,
     draft_of,
     earlier_kept_in,
     read_records,
     samples_in,
     signals_in,
+    span_of,
 )
 from routing.sampling import Sampling, effective_sampling
 from routing.signals import (
@@ -105,9 +108,11 @@ class Source:
         return read_records(self.path)
 
 
-def prefix_of(draft: Draft, tokens: int) -> Draft:
+def prefix_of(student: StudentPart, tokens: int) -> Draft:
     """The beginning of a draft as a gate sees it."""
-    return Draft(draft.token_logprobs[:tokens], draft.top_logprobs[:tokens])
+    first, last = span_of(student)
+    begun = draft_of(replace(student, answer_span=(first, min(first + tokens, last))))
+    return Draft(begun.token_logprobs, begun.best_logprobs, begun.second_logprobs)
 
 
 def with_signals(table: Table, signals: Mapping[str, Floats]) -> Table:
@@ -208,7 +213,7 @@ class _Notes:
         seen = 0
         for count, columns in self.prefixes.items():
             if seen < len(draft.token_logprobs):
-                begun = signals_of(prefix_of(draft, count))
+                begun = signals_of(prefix_of(record.student, count))
                 signals, seen = with_past(begun, earlier_kept_in(record.student)), count
             for name, column in columns.items():
                 column.append(signals.get(name, math.nan))

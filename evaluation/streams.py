@@ -127,7 +127,7 @@ def judged_prefixes(
     for tokens, rule in rules.items():
         if len(draft.token_logprobs) < tokens:
             return
-        begun = prefix_of(draft, tokens)
+        begun = prefix_of(record.student, tokens)
         signals = with_past(signals_of(begun), prospect.earlier_kept)
         features = rule.features(signals, "", prospect.group, prospect.promised)
         merit = rule.merit(features, prospect.group)

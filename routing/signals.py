@@ -70,42 +70,32 @@ def signals_of(draft: Draft, wanted: frozenset[str] = SIGNAL_NAMES) -> Signals:
     found = _of_form(draft)
     if draft.text and not wanted.isdisjoint(TONE_SIGNALS):
         found |= _of_tone(draft.text)
-    chosen = tuple(draft.token_logprobs)
+    chosen, best, second = draft.token_logprobs, draft.best_logprobs, draft.second_logprobs
     if not chosen:
         return found
-    best, second = _columns(draft.top_logprobs)
-    has_rivals = len(chosen) == len(second)
-    said = best + second if has_rivals and chosen == best else chosen + best + second
-    highest = max(said)
-    # A NaN anywhere makes the sum one, and infinity is above the bound unless a NaN hides it.
-    if highest > MAX_ROUNDING or math.isnan(sum(said)):
+    is_greedy = chosen == best
+    others = second if is_greedy else best + second
+    if math.isnan(sum(chosen) + sum(others)):  # a NaN anywhere makes the sum one
+        return found
+    ordered = sorted(chosen)
+    highest = max([*others, ordered[-1]])
+    if highest > MAX_ROUNDING:
         return found
     if highest > 0.0:
         chosen, best, second = _clipped(chosen), _clipped(best), _clipped(second)
-    ordered = sorted(chosen)
+        ordered = sorted(chosen)
     found |= _of_tokens(chosen, ordered)
     if not wanted.isdisjoint(_LEVEL_SIGNALS):
         found |= _of_levels(ordered)
+    has_rivals = len(chosen) == len(best) == len(second)
     if has_rivals and not wanted.isdisjoint(CANDIDATE_SIGNALS):
-        found |= _of_candidates(chosen, best, second, wanted)
+        found |= _of_candidates(chosen, best, second, wanted, is_greedy=is_greedy)
     return found
 
 
 def with_past(signals: Signals, earlier_kept: float | None) -> Signals:
     """The signals of a draft, and beside them what is known of earlier ones in its conversation."""
     return signals if earlier_kept is None else {**signals, EARLIER_KEPT: earlier_kept}
-
-
-def _columns(rows: Sequence[Sequence[float]]) -> tuple[Logprobs, Logprobs]:
-    """The likeliest candidate of each place, and the second; no second where a place lacks it."""
-    try:
-        best, second, *_ = zip(*rows, strict=True)
-    except ValueError:  # the places have different numbers of them, or all have less than two
-        try:
-            return tuple([row[0] for row in rows]), tuple([row[1] for row in rows])
-        except IndexError:  # the weakest could be the one that is lacking
-            return tuple([each for row in rows for each in row[:2]]), ()
-    return best, second
 
 
 def _clipped(logprobs: Logprobs) -> Logprobs:
@@ -153,12 +143,20 @@ def _of_levels(ordered: Sequence[float]) -> dict[str, float]:
 
 
 def _of_candidates(
-    chosen: Logprobs, best: Logprobs, second: Logprobs, wanted: frozenset[str]
+    chosen: Logprobs,
+    best: Logprobs,
+    second: Logprobs,
+    wanted: frozenset[str],
+    *,
+    is_greedy: bool,
 ) -> dict[str, float]:
-    """Leads of the chosen tokens over their best rivals, in probability; below 0 counts as 0."""
+    """Leads of the chosen tokens over their best rivals, in probability; below 0 counts as 0.
+
+    ``is_greedy``: the chosen ones are the best.
+    """
     n = len(chosen)
     of_best, of_second = list(map(math.exp, best)), list(map(math.exp, second))
-    if chosen == best:
+    if is_greedy:
         leads = list(map(sub, of_best, of_second))
     else:
         leads = list(map(sub, map(math.exp, chosen), map(math.exp, _rivals(chosen, best, second))))

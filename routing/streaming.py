@@ -275,10 +275,12 @@ class _Evidence:
 
     def draft(self, tokens: int | None = None) -> Draft:
         """The first ``tokens`` tokens, or all, as a draft that can be judged."""
-        best, second = self.best[:tokens], self.second[:tokens]
-        rows = zip(best, second, strict=True)
-        if math.isnan(sum(best) + sum(second)):  # some are missing, which hardly ever is so
-            candidates = tuple([tuple([one for one in row if not math.isnan(one)]) for row in rows])
-        else:
-            candidates = tuple(rows)
-        return Draft(tuple(self.chosen[:tokens]), candidates)
+        chosen, best, second = self.chosen[:tokens], self.best[:tokens], self.second[:tokens]
+        return Draft(tuple(chosen), _said(best), _said(second))
+
+
+def _said(column: "array[float]") -> tuple[float, ...]:
+    """What is there of it: all, but for a server that says nothing here and there."""
+    if math.isnan(sum(column)):
+        return tuple([each for each in column if not math.isnan(each)])
+    return tuple(column)

@@ -250,9 +250,9 @@ class Draft:
     """What is known of one draft when it is judged.
 
     ``token_logprobs`` holds the natural logarithm of each answer token's probability, shape (n,),
-    without the end-of-sequence token; ``top_logprobs`` those of the most likely candidates at each
-    place, most likely first, shape (n, k), where a server that gave none leaves rows empty.
-    Both are empty where the server reported nothing.
+    without the end-of-sequence token; ``best_logprobs`` those of the likeliest candidates at each
+    place and ``second_logprobs`` those of the second, both of the same shape, but shorter by the
+    places where the server named no such candidate.  All are empty where it reported nothing.
 
     What only an end can tell is absent from the beginning of a draft that is still being written:
     ``text``, the answer as the client reads it; ``finish_reason``, the server's word for why it
@@ -261,7 +261,8 @@ class Draft:
     """
 
     token_logprobs: tuple[float, ...] = ()
-    top_logprobs: tuple[tuple[float, ...], ...] = ()
+    best_logprobs: tuple[float, ...] = ()
+    second_logprobs: tuple[float, ...] = ()
     structure: Structure = Structure.NOT_ASKED
     text: str = ""
     finish_reason: str | None = None

@@ -3,7 +3,7 @@
 from typing import Any
 
 from gateway.wire.chat import Chat
-from gateway.wire.completion import WHOLE_ENDS, Completion, answer_tokens, drafts_of, text_of
+from gateway.wire.completion import WHOLE_ENDS, Completion, drafts_of, evidence_in, text_of
 from routing.signals import AGREEMENT
 from routing.vocabulary import Structure
 
@@ -26,13 +26,7 @@ def draft_part(reply: Completion, chat: Chat) -> dict[str, Any]:
     if reply.samples > 1:
         part |= {"samples": reply.samples, "signals": {AGREEMENT: reply.agreement}}
     if tokens:
-        message = choice.message
-        judged = answer_tokens(
-            tokens,
-            message.content or "",
-            has_end=choice.finish_reason != "length",
-            has_reasoning=bool(message.reasoning_content or message.reasoning),
-        )
+        judged, _ = evidence_in(choice)
         first = next((at for at, each in enumerate(tokens) if judged and each is judged[0]), 0)
         last = first + len(judged)
         part |= {

@@ -185,7 +185,8 @@ def decode(payload: bytes, *, is_evidence_wanted: bool = True) -> Chunk:
         told = _told(choice)
         end_logprob = _end_logprob(choice, told)
         has_words = bool(delta.content) or is_tool_call or has_unread_text
-        tokens = _tokens(choice, told, has_words=has_words)
+        has_end = end_logprob is not None
+        tokens = _tokens(choice, told, has_words=has_words, has_end=has_end)
     return Chunk(
         body=payload,
         content=delta.content or "",
@@ -221,7 +222,9 @@ def _foreign(payload: bytes) -> Chunk:
     return Chunk(body=payload, is_foreign=True)
 
 
-def _tokens(choice: _BareChoice, told: Sequence[ToldToken], *, has_words: bool) -> Sequence[Token]:
+def _tokens(
+    choice: _BareChoice, told: Sequence[ToldToken], *, has_words: bool, has_end: bool
+) -> Sequence[Token]:
     """The answer's tokens; where the server said nothing of the words, one without evidence."""
     if not told:
         return SILENCE if has_words else ()
@@ -230,7 +233,7 @@ def _tokens(choice: _BareChoice, told: Sequence[ToldToken], *, has_words: bool) 
     kept = answer_tokens(
         told,
         delta.content or "",
-        has_end=choice.finish_reason not in _NO_END,
+        has_end=has_end,
         # A piece of reasoning without any text is half a character: its token is no answer either.
         has_reasoning=bool(reasoning) or (reasoning is not None and not has_words),
     )

@@ -287,37 +287,53 @@ def drafts_of(completion: Completion, chat: Chat) -> tuple[Draft, ...]:
 
 
 def _draft(choice: Choice, chat: Chat, agreement: float | None, *, is_complete: bool) -> Draft:
-    message, reason = choice.message, choice.finish_reason
-    content, said = message.content or "", (choice.logprobs and choice.logprobs.content) or ()
-    has_end = reason != "length"
-    tokens = answer_tokens(
-        said,
-        content,
-        has_end=has_end,
-        has_reasoning=bool(message.reasoning_content or message.reasoning),
-    )
-    structure = structure_of(chat, content, _tool_calls(message))
+    reason, content = choice.finish_reason, choice.message.content or ""
+    tokens, end = evidence_in(choice)
+    chosen, best, second = _columns(tokens)
+    structure = structure_of(chat, content, _tool_calls(choice.message))
     if not is_complete or (reason is not None and reason not in WHOLE_ENDS):
         structure = Structure.INVALID
     return Draft(
-        # Of a list: a tuple of a generator costs twice as much, here for every token.
-        token_logprobs=tuple([token.logprob for token in tokens]),
-        top_logprobs=_candidates(tokens),
+        token_logprobs=tuple(chosen),
+        best_logprobs=tuple(best),
+        second_logprobs=tuple(second),
         structure=structure,
         text=content,
         finish_reason=reason,
-        end_logprob=end_logprob_of(said, content) if has_end else None,
+        end_logprob=end,
         agreement=agreement,
     )
 
 
-def _candidates(tokens: Sequence[ToldToken]) -> tuple[tuple[float, ...], ...]:
-    """The candidates' log-probabilities at each place: two, as we ask for, or however many came."""
-    rows: list[Sequence[_Top]] = [token.top_logprobs or () for token in tokens]
-    try:
-        return tuple([(best.logprob, second.logprob) for best, second in rows])
-    except ValueError:
-        return tuple([tuple([top.logprob for top in row]) for row in rows])
+def evidence_in(choice: Choice) -> tuple[Sequence[ToldToken], float | None]:
+    """The tokens by which an answer is judged, and what was said of the one that ended it."""
+    tokens = (choice.logprobs and choice.logprobs.content) or ()
+    message, end = choice.message, None
+    content = message.content or ""
+    if choice.finish_reason != "length":
+        end = end_logprob_of(tokens, content)
+    has_reasoning = bool(message.reasoning_content or message.reasoning)
+    has_end = end is not None
+    return answer_tokens(tokens, content, has_end=has_end, has_reasoning=has_reasoning), end
+
+
+def _columns(tokens: Sequence[ToldToken]) -> tuple[list[float], list[float], list[float]]:
+    """What was said of each token, of the likeliest candidate at each place, and of the second."""
+    chosen: list[float] = []
+    best: list[float] = []
+    second: list[float] = []
+    for token in tokens:
+        chosen.append(token.logprob)
+        candidates: Sequence[_Top] = token.top_logprobs or ()
+        try:
+            likeliest, runner_up = candidates
+        except ValueError:  # another number than the two that we ask for
+            best.extend([each.logprob for each in candidates[:1]])
+            second.extend([each.logprob for each in candidates[1:2]])
+        else:
+            best.append(likeliest.logprob)
+            second.append(runner_up.logprob)
+    return chosen, best, second
 
 
 def end_logprob_of(tokens: Sequence[ToldToken], content: str) -> float | None:
@@ -335,10 +351,10 @@ def answer_tokens(
 ) -> Sequence[ToldToken]:
     """The tokens that the client reads: no end-of-sequence or stop token, no reasoning.
 
-    ``has_end`` says that the last of them may be such an end; ``has_reasoning`` that the first may
-    be reasoning.
+    ``has_end`` says that the last of them is such an end; ``has_reasoning`` that the first may be
+    reasoning.
     """
-    if has_end and end_logprob_of(tokens, content) is not None:
+    if has_end:
         tokens = tokens[:-1]
     if has_reasoning:
         start, missing = len(tokens), len(content)

@@ -45,7 +45,8 @@ def example(**changes: Any) -> Example:
 def said(text: str = "Paris.", logprob: float = -0.1) -> Said:
     draft = Draft(
         token_logprobs=(logprob, logprob),
-        top_logprobs=((logprob, -4.0), (logprob, -4.0)),
+        best_logprobs=(logprob, logprob),
+        second_logprobs=(-4.0, -4.0),
         text=text,
         finish_reason="stop",
     )
@@ -90,14 +91,14 @@ def test_a_confidence_may_be_off_by_as_much_as_is_said() -> None:
 
 
 def test_a_server_without_log_probabilities_differs_always() -> None:
-    silent = Said("Paris.", Draft(token_logprobs=(), top_logprobs=(), text="Paris."))
+    silent = Said("Paris.", Draft(text="Paris."))
     assert "no log-probabilities" in told(example(), silent)
 
 
 def test_words_that_are_drawn_need_not_come_again_but_must_be_judged() -> None:
     drawn = example(student={"sampling": {"temperature": 0.7}})
     assert difference(drawn, said("Lyon.", logprob=-2.0), POLICY, TOLERANCE) is None
-    silent = Said("Lyon.", Draft(token_logprobs=(), top_logprobs=(), text="Lyon."))
+    silent = Said("Lyon.", Draft(text="Lyon."))
     assert difference(drawn, silent, POLICY, TOLERANCE) is not None
 
 

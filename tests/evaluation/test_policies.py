@@ -6,7 +6,7 @@ but the count of broken promises.
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from evaluation.targets import Target, target_of
 from routing import Policy, policy_from_document
 from routing.cascade import AskStudent, Keep, Prospect, defer, plan
 from routing.streaming import Ending, Gate, Token
-from routing.vocabulary import Structure
+from routing.vocabulary import Draft, Structure
 
 WORDS = ("red", "blue", "green", "seven", "moon", "river")
 
@@ -125,6 +125,13 @@ def is_kept(policy: Policy, record: Record) -> bool:
     return isinstance(defer(evidence, policy, prospect), Keep)
 
 
+def tokens_of(draft: Draft) -> Iterator[Token]:
+    """As a server tells of them one by one, with two candidates each."""
+    columns = draft.token_logprobs, draft.best_logprobs, draft.second_logprobs
+    for logprob, *candidates in zip(*columns, strict=True):
+        yield Token(logprob, candidates)
+
+
 def is_released(policy: Policy, record: Record, hold_tokens: int) -> bool:
     """As a gateway streams it, token by token."""
     prospect = prospect_of(policy, record)
@@ -132,8 +139,8 @@ def is_released(policy: Policy, record: Record, hold_tokens: int) -> bool:
         return False
     gate = Gate(policy.streamed, hold_tokens, prospect)
     draft = draft_of(record.student)
-    for logprob, top in zip(draft.token_logprobs, draft.top_logprobs, strict=True):
-        gate.feed([Token(logprob, top)])
+    for token in tokens_of(draft):
+        gate.feed([token])
         if gate.verdict is not None:
             return isinstance(gate.verdict, Keep)
     gate.end(Ending(Structure.NOT_ASKED, draft.text, draft.finish_reason))
@@ -195,8 +202,8 @@ def test_few_drafts_are_given_up_that_would_have_been_kept(
         kept += 1
         gate = Gate(policy.early_abort, None, prospect_of(policy, record))
         draft = draft_of(record.student)
-        for logprob, top in zip(draft.token_logprobs, draft.top_logprobs, strict=True):
-            gate.feed([Token(logprob, top)])
+        for token in tokens_of(draft):
+            gate.feed([token])
             if gate.verdict is not None:
                 lost += 1
                 break

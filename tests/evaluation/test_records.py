@@ -79,7 +79,8 @@ def test_signals_are_those_of_the_answers_span_and_the_records_own(tmp_path: Pat
     record = one(tmp_path, FULL)
     draft = Draft(
         token_logprobs=(-0.1, -0.7),
-        top_logprobs=((-0.1, -3.0), (-0.7, -0.9)),
+        best_logprobs=(-0.1, -0.7),
+        second_logprobs=(-3.0, -0.9),
         text="4.",
         finish_reason="stop",
         end_logprob=-9.0,

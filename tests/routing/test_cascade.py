@@ -294,10 +294,10 @@ def test_without_a_draft_the_reason_is_passed_on(reason: Reason) -> None:
     "silent",
     [
         pytest.param(Draft(), id="no log-probabilities"),
-        pytest.param(Draft((math.nan,), ((math.nan, -1.0),)), id="NaN for a token"),
-        pytest.param(Draft((0.0,), ((math.nan, -1.0),)), id="NaN for a candidate"),
+        pytest.param(Draft((math.nan,), (math.nan,), (-1.0,)), id="NaN for a token"),
+        pytest.param(Draft((0.0,), (math.nan,), (-1.0,)), id="NaN for a candidate"),
         pytest.param(Draft((0.0,)), id="no candidates"),
-        pytest.param(Draft((0.0,), ((0.0,),)), id="one candidate"),
+        pytest.param(Draft((0.0,), (0.0,)), id="one candidate"),
     ],
 )
 def test_silence_defers_even_at_threshold_zero(silent: Draft) -> None:
@@ -425,8 +425,7 @@ def test_kept_draft_has_a_confidence_that_the_threshold_admits(
 def confident(probabilities: Sequence[float]) -> Draft:
     """What a server reports of tokens this likely, the rest of the mass on one rival each."""
     tokens = tuple(math.log(each) for each in probabilities)
-    rows = tuple((math.log(each), math.log(1 - each)) for each in probabilities)
-    return Draft(tokens, rows)
+    return Draft(tokens, tokens, tuple(math.log(1 - each) for each in probabilities))
 
 
 def test_default_rule_keeps_a_sure_answer_and_defers_on_one_weak_token() -> None:

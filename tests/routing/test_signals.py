@@ -1,5 +1,6 @@
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -15,6 +16,7 @@ from routing.signals import (
     signals_of,
 )
 from routing.vocabulary import Draft, Structure
+from tests.routing.evidence import from_rows
 
 NEVER = -math.inf
 FROM_FORM = {
@@ -36,17 +38,15 @@ def log(*probabilities: float) -> tuple[float, ...]:
 
 def draft(*places: tuple[float, Sequence[float]]) -> Draft:
     """A draft from (probability chosen, probabilities of the candidates) at each place."""
-    return Draft(
-        token_logprobs=log(*(chosen for chosen, _ in places)),
-        top_logprobs=tuple(log(*candidates) for _, candidates in places),
-    )
+    tokens = log(*(chosen for chosen, _ in places))
+    return from_rows(tokens, [log(*candidates) for _, candidates in places])
 
 
 @st.composite
 def drafts(draw: st.DrawFn) -> Draft:
     tokens = draw(st.lists(LOGPROBS, min_size=1, max_size=30))
     rows = draw(st.lists(CANDIDATES, min_size=len(tokens), max_size=len(tokens)))
-    return Draft(tuple(tokens), tuple(rows))
+    return from_rows(tokens, rows)
 
 
 def of_tokens(name: str, *logprobs: float) -> float:
@@ -159,7 +159,7 @@ def test_margin_is_the_least_lead_over_the_best_rival(
 
 
 def test_token_rounded_above_its_own_candidate_is_measured_against_the_second() -> None:
-    rounded = Draft((math.nextafter(-0.5, 0.0),), ((-0.5, -3.0),))
+    rounded = from_rows((math.nextafter(-0.5, 0.0),), ((-0.5, -3.0),))
     assert margin_of(rounded) == pytest.approx(math.exp(-0.5) - math.exp(-3.0))
 
 
@@ -176,7 +176,7 @@ def test_token_rounded_above_its_own_candidate_is_measured_against_the_second() 
 def test_missing_candidates_leave_the_margin_absent_and_the_rest_intact(
     top_logprobs: tuple[tuple[float, ...], ...],
 ) -> None:
-    incomplete = signals_of(Draft((-0.1, -0.1), top_logprobs))
+    incomplete = signals_of(from_rows((-0.1, -0.1), top_logprobs))
     assert incomplete.keys() == TOKEN_SIGNALS
     assert incomplete == signals_of(Draft((-0.1, -0.1)))
 
@@ -208,10 +208,10 @@ def test_peakedness_is_the_mean_entropy_of_two_candidates_whichever_was_chosen(
 
 
 def test_third_candidate_is_not_read_so_that_clients_who_ask_for_more_change_nothing() -> None:
-    two = Draft((-0.1, -0.7), ((-0.1, -3.0), (-0.7, -0.9)))
-    more = Draft((-0.1, -0.7), ((-0.1, -3.0, -4.0), (-0.7, -0.9, math.nan, 17.0)))
+    two = from_rows((-0.1, -0.7), ((-0.1, -3.0), (-0.7, -0.9)))
+    more = from_rows((-0.1, -0.7), ((-0.1, -3.0, -4.0), (-0.7, -0.9, math.nan, 17.0)))
     assert signals_of(more) == signals_of(two)
-    ragged = Draft((-0.1, -0.7), ((-0.1, -3.0, math.nan), (-0.7,)))
+    ragged = from_rows((-0.1, -0.7), ((-0.1, -3.0, math.nan), (-0.7,)))
     assert signals_of(ragged) == signals_of(Draft((-0.1, -0.7)))
 
 
@@ -249,11 +249,11 @@ def test_empty_draft_has_no_signal_rather_than_zero() -> None:
 
 
 def test_candidates_without_tokens_are_no_evidence() -> None:
-    assert signals_of(Draft(top_logprobs=((-0.1, -3.0),))) == {}
+    assert signals_of(from_rows((), ((-0.1, -3.0),))) == {}
 
 
 def test_exact_zeros_are_full_certainty() -> None:
-    certain = signals_of(Draft((0.0, 0.0), ((0.0, -20.0), (0.0, -20.0))))
+    certain = signals_of(from_rows((0.0, 0.0), ((0.0, -20.0), (0.0, -20.0))))
     assert [certain[name] for name in FOUR[:3]] == [1.0] * 3
     assert certain["above_99"] == certain["median_probability"] == certain["uncut"] == 1.0
     assert certain["min_margin"] == pytest.approx(1.0)
@@ -264,45 +264,45 @@ def test_exact_zeros_are_full_certainty() -> None:
 def test_server_that_warps_probabilities_is_told_by_candidates_that_are_gone(
     nothing: float,
 ) -> None:
-    warped = signals_of(Draft((0.0, 0.0, 0.0, -0.5), ((0.0, nothing),) * 3 + ((-0.5, -1.0),)))
+    warped = signals_of(from_rows((0.0, 0.0, 0.0, -0.5), ((0.0, nothing),) * 3 + ((-0.5, -1.0),)))
     assert warped["uncut"] == 0.25
     assert warped["above_99"] == 0.75
     assert warped["peakedness"] == pytest.approx(
         math.exp(-entropy(math.exp(-0.5), math.exp(-1)) / 4)
     )
-    only = signals_of(Draft((0.0,), ((0.0, nothing),)))
+    only = signals_of(from_rows((0.0,), ((0.0, nothing),)))
     assert only["uncut"] == 0.0
     assert only["peakedness"] == only["min_margin"] == only["mean_probability"] == 1.0
 
 
 def test_candidates_in_the_wrong_order_may_be_impossible_too() -> None:
-    found = signals_of(Draft((-0.1,), ((NEVER, -0.1),)))
+    found = signals_of(from_rows((-0.1,), ((NEVER, -0.1),)))
     assert found["peakedness"] == pytest.approx(math.exp(-entropy(math.exp(-0.1))))
     assert found["uncut"] == 1.0
 
 
 def test_candidate_at_the_edge_was_not_cut_out() -> None:
-    assert signals_of(Draft((0.0,), ((0.0, CUT_OUT),)))["uncut"] == 1.0
+    assert signals_of(from_rows((0.0,), ((0.0, CUT_OUT),)))["uncut"] == 1.0
     below = math.nextafter(CUT_OUT, NEVER)
-    assert signals_of(Draft((0.0,), ((0.0, below),)))["uncut"] == 0.0
+    assert signals_of(from_rows((0.0,), ((0.0, below),)))["uncut"] == 0.0
 
 
 def test_log_probabilities_a_rounding_error_above_zero_count_as_zero() -> None:
-    rounded = Draft((1e-7, 1e-7), ((1e-7, -20.0), (1e-7, -20.0)))
-    exact = Draft((0.0, 0.0), ((0.0, -20.0), (0.0, -20.0)))
+    rounded = from_rows((1e-7, 1e-7), ((1e-7, -20.0), (1e-7, -20.0)))
+    exact = from_rows((0.0, 0.0), ((0.0, -20.0), (0.0, -20.0)))
     assert signals_of(rounded) == signals_of(exact)
 
 
 def test_rival_a_rounding_error_above_zero_counts_as_zero() -> None:
-    assert margin_of(Draft((0.0,), ((0.0, 1e-7),))) == 0.0
-    assert margin_of(Draft((-1.0,), ((1e-7, -1.0),))) == 0.0
+    assert margin_of(from_rows((0.0,), ((0.0, 1e-7),))) == 0.0
+    assert margin_of(from_rows((-1.0,), ((1e-7, -1.0),))) == 0.0
 
 
 def test_minus_infinity_is_probability_zero() -> None:
-    impossible = signals_of(Draft((0.0, NEVER), ((0.0, NEVER), (0.0, NEVER))))
+    impossible = signals_of(from_rows((0.0, NEVER), ((0.0, NEVER), (0.0, NEVER))))
     assert [impossible[name] for name in FOUR] == [0.0, 0.0, 1.0, 0.0]
     assert impossible["above_50"] == 0.5
-    nowhere = signals_of(Draft((NEVER,), ((NEVER, NEVER),)))
+    nowhere = signals_of(from_rows((NEVER,), ((NEVER, NEVER),)))
     assert nowhere == dict.fromkeys(nowhere, 0.0) | {"length": 0.5, "peakedness": 1.0}
 
 
@@ -310,18 +310,20 @@ def test_minus_infinity_is_probability_zero() -> None:
 def test_nan_among_the_tokens_leaves_no_evidence(place: int) -> None:
     logprobs = [-0.1, -0.2, -0.3]
     logprobs[place] = math.nan
-    assert signals_of(Draft(tuple(logprobs), ((-0.1, -3.0),) * 3)) == {}
+    assert signals_of(from_rows(tuple(logprobs), ((-0.1, -3.0),) * 3)) == {}
 
 
 @pytest.mark.parametrize("row", [(math.nan, -3.0), (-0.1, math.nan)])
 @pytest.mark.parametrize("place", [0, 1])
 def test_nan_among_the_candidates_leaves_no_evidence(row: tuple[float, ...], place: int) -> None:
     rows = [(-0.1, -3.0), (-0.1, -3.0)]
-    assert signals_of(Draft((-0.1, -0.1), (*rows[:place], row, *rows[place + 1 :]))) == {}
+    assert signals_of(from_rows((-0.1, -0.1), (*rows[:place], row, *rows[place + 1 :]))) == {}
 
 
 def test_rounding_error_goes_as_far_as_a_tenth() -> None:
-    assert signals_of(Draft((0.1,), ((0.1, -20.0),))) == signals_of(Draft((0.0,), ((0.0, -20.0),)))
+    assert signals_of(from_rows((0.1,), ((0.1, -20.0),))) == signals_of(
+        from_rows((0.0,), ((0.0, -20.0),))
+    )
     assert signals_of(Draft((math.nextafter(0.1, 1.0),))) == {}
 
 
@@ -333,7 +335,7 @@ def test_token_far_above_zero_is_no_evidence(logprob: float) -> None:
 
 @pytest.mark.parametrize("logprob", [0.2, 17.5, math.inf])
 def test_candidate_far_above_zero_is_no_evidence(logprob: float) -> None:
-    assert signals_of(Draft((-0.1,), ((logprob, -0.1),))) == {}
+    assert signals_of(from_rows((-0.1,), ((logprob, -0.1),))) == {}
 
 
 @given(drafts())
@@ -355,7 +357,7 @@ def test_adding_certainty_to_a_token_never_lowers_a_signal(
     place = data.draw(st.integers(0, len(before.token_logprobs) - 1))
     surer = list(before.token_logprobs)
     surer[place] = data.draw(st.floats(min_value=surer[place], max_value=1e-6))
-    after = signals_of(Draft(tuple(surer), before.top_logprobs))
+    after = signals_of(replace(before, token_logprobs=tuple(surer)))
     for name, value in signals_of(before).items():
         assert after[name] >= value, name
 
@@ -368,7 +370,8 @@ ANYTHING = st.floats() | st.sampled_from([0.0, NEVER, math.nan, math.inf, 0.05, 
     st.builds(
         Draft,
         token_logprobs=st.lists(ANYTHING, max_size=12).map(tuple),
-        top_logprobs=st.lists(st.lists(ANYTHING, max_size=3).map(tuple), max_size=12).map(tuple),
+        best_logprobs=st.lists(ANYTHING, max_size=12).map(tuple),
+        second_logprobs=st.lists(ANYTHING, max_size=12).map(tuple),
         structure=st.sampled_from(Structure),
         text=st.text(),
         finish_reason=st.none() | st.text(),
@@ -406,8 +409,8 @@ def test_form_counts_where_one_was_asked_for() -> None:
 # An end-of-sequence token is very likely once an answer is over: averaged in, it would make short
 # answers look sure.
 def test_end_of_sequence_token_is_a_signal_of_its_own_and_moves_no_other() -> None:
-    bare = Draft((-1.0, -2.0), ((-1.0, -1.5), (-2.0, -2.5)))
-    ended = Draft(bare.token_logprobs, bare.top_logprobs, end_logprob=-0.25)
+    bare = from_rows((-1.0, -2.0), ((-1.0, -1.5), (-2.0, -2.5)))
+    ended = replace(bare, end_logprob=-0.25)
     assert signals_of(ended) == {**signals_of(bare), "end_probability": math.exp(-0.25)}
 
 

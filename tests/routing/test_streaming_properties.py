@@ -15,6 +15,7 @@ from routing.model import Score
 from routing.policy import Checkpoint, Policy, Rule, StreamedRules
 from routing.streaming import Doubt, Ending, Gate, Hold, Release, Token
 from routing.vocabulary import Draft, Structure, Threshold
+from tests.routing.evidence import from_rows
 
 Answer = Hold | Release | Defer | Doubt
 
@@ -217,7 +218,7 @@ def test_draft_held_to_its_end_is_judged_as_a_whole_one(
     streamed = driven(gate_of(stream), stream, cuts)[-1].verdict
 
     logprobs = [each.logprob for each in tokens if each.logprob is not None]
-    draft = Draft(tuple(logprobs), tuple(tuple(each.top_logprobs) for each in tokens))
+    draft = from_rows(logprobs, [each.top_logprobs for each in tokens])
     whole = defer([draft if len(logprobs) == len(tokens) else Draft()], policy)
     assert streamed is not None
     assert type(streamed) is type(whole)

@@ -1,5 +1,5 @@
 import math
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 from enum import StrEnum
 
 import pytest
@@ -156,4 +156,5 @@ def test_confidence_cannot_be_changed_once_it_was_checked() -> None:
 
 
 def test_draft_holds_no_evidence_unless_told() -> None:
-    assert Draft() == Draft(token_logprobs=(), top_logprobs=(), structure=Structure.NOT_ASKED)
+    nothing = Draft(token_logprobs=(), best_logprobs=(), second_logprobs=())
+    assert Draft() == replace(nothing, structure=Structure.NOT_ASKED)

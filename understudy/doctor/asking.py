@@ -25,7 +25,7 @@ from gateway.upstream.pool import ServerPool
 from gateway.upstream.probe import QUESTION, Continuation, probe
 from gateway.wire.chat import Chat, parse_chat
 from gateway.wire.chunk import Chunk
-from gateway.wire.completion import drafts_of
+from gateway.wire.completion import evidence_in
 from gateway.wire.samples import asking_for
 from gateway.wire.usage import tells_cached_tokens
 from routing.vocabulary import Handover, Need, Role
@@ -206,15 +206,15 @@ class Interview:
     async def _whole(self, model: Model) -> Answered:
         chat = _chat(is_stream=False)
         completion = await self.legs.ask(model, chat)
-        (draft, *_) = drafts_of(completion, chat)
         message = completion.choices[0].message
+        judged, _ = evidence_in(completion.choices[0])
         return Answered(
             chunks=1,
             evidence=Evidence(
                 # Where a server says nothing there are no tokens: one stands for the text.
-                tokens=len(draft.token_logprobs) or bool(message.content),
-                with_logprob=len(draft.token_logprobs),
-                fewest_candidates=min((len(row) for row in draft.top_logprobs), default=0),
+                tokens=len(judged) or bool(message.content),
+                with_logprob=len(judged),
+                fewest_candidates=min((len(told.top_logprobs or ()) for told in judged), default=0),
             ),
             has_reasoning=bool(message.reasoning_content or message.reasoning),
             has_usage=completion.usage is not None,

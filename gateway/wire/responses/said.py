@@ -83,8 +83,8 @@ def said_whole(completion: Completion, chat: Chat) -> Said:
     entries = _entries(raw.get("logprobs", NULL), chat)
     told = (choice.logprobs and choice.logprobs.content) or ()
     if reasoning and len(entries) == len(told):
-        kept = answer_tokens(told, content, has_end=True, has_reasoning=True)
         has_end = end_logprob_of(told, content) is not None
+        kept = answer_tokens(told, content, has_end=has_end, has_reasoning=True)
         entries = entries[len(entries) - len(kept) - has_end :]
     fields = part_of(_fields, raw["message"]) or {}
     calls = [_piece(call, number) for number, call in enumerate(_calls_in(fields))]

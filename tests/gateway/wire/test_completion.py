@@ -77,10 +77,11 @@ def test_log_probabilities_are_found_however_a_server_writes_them(
     assert json.loads(body[slice(*place)]) == said["choices"][0]["logprobs"]
 
 
-def test_evidence_has_a_row_of_candidates_for_each_token() -> None:
+def test_evidence_has_two_candidates_for_each_token() -> None:
     (draft,) = drafts(completion("The capital", logprob=-0.5))
     assert draft.token_logprobs == (-0.5, -0.5)
-    assert draft.top_logprobs == ((-0.5, -5.5), (-0.5, -5.5))
+    assert draft.best_logprobs == (-0.5, -0.5)
+    assert draft.second_logprobs == (-5.5, -5.5)
     assert draft.structure is Structure.NOT_ASKED
 
 
@@ -120,10 +121,25 @@ def test_a_server_that_reports_nothing_gives_no_evidence(logprobs: Any) -> None:
     assert draft.token_logprobs == ()
 
 
-def test_a_server_without_candidates_gives_empty_rows() -> None:
-    entry = tokens("Paris.")[0] | {"top_logprobs": []}
-    (draft,) = drafts(completion("Paris.", choice=logprobs_of(entry)))
-    assert draft.top_logprobs == ((),)
+@pytest.mark.parametrize(
+    ("candidates", "best", "second"),
+    [
+        (None, (), ()),
+        ([], (), ()),
+        ([-0.25], (-0.25,), ()),
+        ([-0.25, -2.5, -3.5], (-0.25,), (-2.5,)),
+    ],
+)
+def test_any_number_of_candidates_may_be_told_of(
+    candidates: list[float] | None, best: tuple[float, ...], second: tuple[float, ...]
+) -> None:
+    told = [{"token": "?", "logprob": each} for each in candidates or ()]
+    entry = tokens(".")[0] | {"top_logprobs": None if candidates is None else told}
+    body = completion("Paris.", choice=logprobs_of(*tokens("Paris", logprob=-0.5), entry))
+    (draft,) = drafts(body)
+    assert draft.token_logprobs == (-0.5, -0.01)
+    assert draft.best_logprobs == (-0.5, *best)
+    assert draft.second_logprobs == (-5.5, *second)
 
 
 def call(arguments: str | None, name: str | None = "f") -> dict[str, Any]:

@@ -144,7 +144,9 @@ def test_the_evidence_is_what_the_gateway_sees(desk: Desk) -> None:
     chat = parse_chat(json.dumps(found.request).encode())
     (draft,) = drafts_of(read_completion(json.dumps(body).encode()), chat)
     seen = draft_of(found.student)
-    assert (seen.token_logprobs, seen.top_logprobs) == (draft.token_logprobs, draft.top_logprobs)
+    assert seen.token_logprobs == draft.token_logprobs
+    assert seen.best_logprobs == draft.best_logprobs
+    assert seen.second_logprobs == draft.second_logprobs
     # And it was asked for as the gateway asks.
     assert desk.student.requests[0]["top_logprobs"] == 2
     assert "logprobs" not in desk.teacher.requests[0]
