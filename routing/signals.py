@@ -155,11 +155,9 @@ def _of_candidates(
     ``is_greedy``: the chosen ones are the best.
     """
     n = len(chosen)
-    of_best, of_second = list(map(math.exp, best)), list(map(math.exp, second))
-    if is_greedy:
-        leads = list(map(sub, of_best, of_second))
-    else:
-        leads = list(map(sub, map(math.exp, chosen), map(math.exp, _rivals(chosen, best, second))))
+    rivals = second if is_greedy else _rivals(chosen, best, second)
+    of_chosen, of_rivals = list(map(math.exp, chosen)), list(map(math.exp, rivals))
+    leads = list(map(sub, of_chosen, of_rivals))
     ordered = sorted(leads)
     if ordered[0] < 0.0:
         leads, ordered = _not_negative(leads), _not_negative(ordered)
@@ -171,6 +169,9 @@ def _of_candidates(
     }
     if wanted.isdisjoint(_SPREAD_SIGNALS):
         return found
+    of_best, of_second = of_chosen, of_rivals
+    if not is_greedy:
+        of_best, of_second = list(map(math.exp, best)), list(map(math.exp, second))
     uncut = 1.0
     if min(second) < CUT_OUT or min(best) < CUT_OUT:
         uncut = sum([logprob >= CUT_OUT for logprob in second]) / n
