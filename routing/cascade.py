@@ -232,7 +232,7 @@ def judge(
 
 def weakest(verdicts: Sequence[Verdict]) -> Verdict:
     """The verdict on the weakest of several parts of one answer, at least one."""
-    return min(verdicts, key=_certainty)
+    return verdicts[0] if len(verdicts) == 1 else min(verdicts, key=_certainty)
 
 
 def _certainty(verdict: Verdict) -> tuple[bool, float]:
