@@ -308,11 +308,9 @@ def _draft(choice: Choice, chat: Chat, agreement: float | None, *, is_complete: 
 
 def evidence_in(choice: Choice) -> tuple[Sequence[ToldToken], float | None]:
     """The tokens by which an answer is judged, and what was said of the one that ended it."""
-    tokens = (choice.logprobs and choice.logprobs.content) or ()
-    message, end = choice.message, None
+    message, tokens = choice.message, (choice.logprobs and choice.logprobs.content) or ()
     content = message.content or ""
-    if choice.finish_reason != "length":
-        end = end_logprob_of(tokens, content)
+    end = None if choice.finish_reason == "length" else end_logprob_of(tokens, content)
     has_reasoning = bool(message.reasoning_content or message.reasoning)
     has_end = end is not None
     return answer_tokens(tokens, content, has_end=has_end, has_reasoning=has_reasoning), end

@@ -19,6 +19,7 @@ from evaluation.records import (
     read_records,
     signals_in,
 )
+from evaluation.source import prefix_of
 from routing import Draft, signals_of
 
 LEAST: dict[str, object] = {"id": "q1", "student": {"ok": True}, "teacher": {"ok": 1}}
@@ -88,6 +89,17 @@ def test_signals_are_those_of_the_answers_span_and_the_records_own(tmp_path: Pat
     assert draft_of(record.student) == draft
     own = {"evidence:p_true": 0.4, "evidence:fits": 1.0}
     assert signals_in(record) == {**signals_of(draft), **own}
+
+
+def test_beginning_of_a_draft_has_the_candidates_of_its_own_places(tmp_path: Path) -> None:
+    rows = [[-9.0, -9.5], [-0.1, -3.0], [-0.2], [-0.3, -2.0], [-0.4, -2.5]]
+    logprobs, span = [-9.0, -0.1, -0.2, -0.3, -0.4], [1, 4]
+    told = with_student(token_logprobs=logprobs, top_logprobs=rows, answer_span=span, text="4.")
+    student = one(tmp_path, told).student
+    assert prefix_of(student, 1) == Draft((-0.1,), (-0.1,), (-3.0,))
+    assert prefix_of(student, 2) == Draft((-0.1, -0.2), (-0.1, -0.2), (-3.0,))
+    every = Draft((-0.1, -0.2, -0.3), (-0.1, -0.2, -0.3), (-3.0, -2.0))
+    assert prefix_of(student, 3) == prefix_of(student, 8) == every
 
 
 @pytest.mark.parametrize(
