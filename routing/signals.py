@@ -14,7 +14,7 @@ Minimum and low quantiles of token log-probabilities, and not their mean alone: 
 
 import math
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from operator import mul, sub
 
 from routing.lexicon import tone_of
@@ -156,7 +156,11 @@ def _of_candidates(
     """
     n = len(chosen)
     rivals = second if is_greedy else _rivals(chosen, best, second)
-    of_chosen, of_rivals = list(map(math.exp, chosen)), list(map(math.exp, rivals))
+    of_chosen: Iterable[float] = map(math.exp, chosen)
+    of_rivals: Iterable[float] = map(math.exp, rivals)
+    is_spread_wanted = not wanted.isdisjoint(_SPREAD_SIGNALS)
+    if is_spread_wanted and is_greedy:  # which reads both once more
+        of_chosen, of_rivals = list(of_chosen), list(of_rivals)
     leads = list(map(sub, of_chosen, of_rivals))
     ordered = sorted(leads)
     if ordered[0] < 0.0:
@@ -167,11 +171,11 @@ def _of_candidates(
         "mean_margin": min(sum(leads) / n, 1.0),
         "first_margin": leads[0],
     }
-    if wanted.isdisjoint(_SPREAD_SIGNALS):
+    if not is_spread_wanted:
         return found
     of_best, of_second = of_chosen, of_rivals
     if not is_greedy:
-        of_best, of_second = list(map(math.exp, best)), list(map(math.exp, second))
+        of_best, of_second = map(math.exp, best), map(math.exp, second)
     uncut = 1.0
     if min(second) < CUT_OUT or min(best) < CUT_OUT:
         uncut = sum([logprob >= CUT_OUT for logprob in second]) / n
