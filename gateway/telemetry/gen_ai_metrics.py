@@ -5,10 +5,12 @@ docs/metrics.md tells how names, labels and buckets map, and where they differ. 
 the gateway is the server of one model, the cascade; towards the model servers it is a client.
 """
 
+from functools import cached_property
+
 from prometheus_client import CollectorRegistry
 
 from gateway.facts import SPARE, Leg, RequestSettled
-from gateway.telemetry.histogram import HistogramFamily
+from gateway.telemetry.histogram import Buckets, HistogramFamily
 from gateway.telemetry.pair_metrics import OTHER
 from routing.vocabulary import Role
 
@@ -36,6 +38,7 @@ class GenAiMetrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._models: dict[tuple[str, Role], str] = {}
+        self._clients: dict[tuple[str, Role], _Client] = {}
         self._client_tokens = HistogramFamily(
             "gen_ai_client_token_usage",
             "Number of input and output tokens used by calls to model servers.",
@@ -79,28 +82,62 @@ class GenAiMetrics:
         """
         before = self._models.get((cascade, role))
         self._models[cascade, role] = model
+        self._clients.clear()
         if before is not None and before not in self._models.values():
             for family in (self._client_tokens, self._client_seconds):
                 family.remove((CHAT, CLIENT_PROVIDER, before))
 
     def settled(self, cascade: str, fact: RequestSettled) -> None:
         """Count one request."""
-        labels = (CHAT, SERVER_PROVIDER, cascade)
-        error = NO_ERROR if fact.is_answered else ERROR
-        self._server_seconds.labels(*labels, error).observe(fact.seconds)
-        if fact.first_byte_seconds is None or not fact.is_answered:
+        is_answered = fact.is_answered
+        error = NO_ERROR if is_answered else ERROR
+        self._server_seconds.labels(CHAT, SERVER_PROVIDER, cascade, error).observe(fact.seconds)
+        if fact.first_byte_seconds is None or not is_answered:
             return
+        labels = (CHAT, SERVER_PROVIDER, cascade)
         self._first_token.labels(*labels).observe(fact.first_byte_seconds)
         if (seconds := fact.seconds_per_token) is not None:
             self._per_token.labels(*labels).observe(seconds)
 
     def called(self, cascade: str, leg: Leg) -> None:
         """Count one call to a model."""
-        labels = (CHAT, CLIENT_PROVIDER, self._models.get((cascade, leg.role), OTHER))
-        if leg.error != SPARE:
-            error = NO_ERROR if leg.error is None else ERROR
-            self._client_seconds.labels(*labels, error).observe(leg.seconds)
+        client = self._clients.get((cascade, leg.role))
+        if client is None:
+            client = self._clients[cascade, leg.role] = self._client(cascade, leg.role)
+        if leg.error is None:
+            client.answered.observe(leg.seconds)
+        elif leg.error != SPARE:
+            client.failed.observe(leg.seconds)
         usage = leg.usage
         if usage is not None and (usage.input or usage.output):
-            self._client_tokens.labels(*labels, "input").observe(usage.input)
-            self._client_tokens.labels(*labels, "output").observe(usage.output)
+            client.input.observe(usage.input)
+            client.output.observe(usage.output)
+
+    def _client(self, cascade: str, role: Role) -> "_Client":
+        model = self._models.get((cascade, role), OTHER)
+        return _Client(self._client_tokens, self._client_seconds, model)
+
+
+class _Client:
+    """What is shown of calls to one model, each of it from its first use on."""
+
+    def __init__(self, tokens: HistogramFamily, seconds: HistogramFamily, model: str) -> None:
+        self._tokens = tokens
+        self._seconds = seconds
+        self._labels = (CHAT, CLIENT_PROVIDER, model)
+
+    @cached_property
+    def input(self) -> Buckets:
+        return self._tokens.labels(*self._labels, "input")
+
+    @cached_property
+    def output(self) -> Buckets:
+        return self._tokens.labels(*self._labels, "output")
+
+    @cached_property
+    def answered(self) -> Buckets:
+        return self._seconds.labels(*self._labels, NO_ERROR)
+
+    @cached_property
+    def failed(self) -> Buckets:
+        return self._seconds.labels(*self._labels, ERROR)

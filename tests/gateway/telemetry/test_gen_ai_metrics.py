@@ -100,3 +100,14 @@ def test_a_model_that_is_asked_no_more_is_shown_no_more(
     gen_ai.named("second", Role.TEACHER, "Big-10B")
     assert b'"Big-9B"' not in registry.exposition()
     assert b'"Big-10B"' in registry.exposition()
+
+
+def test_a_model_that_gets_its_old_name_back_is_counted_anew(
+    registry: Registry, gen_ai: GenAiMetrics
+) -> None:
+    for name in ("Big-9B", "Big-10B", "Big-9B"):
+        gen_ai.named("assistant", Role.TEACHER, name)
+        gen_ai.called("assistant", Leg(Role.TEACHER, USAGE, 5, 0.7))
+    count = "gen_ai_client_operation_duration_seconds_count"
+    assert registry.get_sample_value(count, OF_CLIENT | {"error_type": ""}) == 1
+    assert b'"Big-10B"' not in registry.exposition()
