@@ -45,51 +45,47 @@ class Sums:
     def __init__(self, amounts: Mapping[Name, int] | None = None) -> None:
         self.amounts: defaultdict[Name, int] = defaultdict(int, amounts or {})
 
-    def add(self, name: Name, amount: int) -> None:
-        """Add to one amount."""
-        self.amounts[name] += amount
-
     def count(self, tenant: str, ending: str) -> None:
         """Count a request."""
-        self.add((tenant, "requests", ending), 1)
+        self.amounts[tenant, "requests", ending] += 1
 
     def charge(self, tenant: str, entry: Entry) -> None:
         """Add one line of the bill."""
-        role, kind, usage = entry.role, entry.kind, entry.usage
-        self.add((tenant, role, kind, "calls"), 1)
+        amounts, role, kind, usage = self.amounts, entry.role, entry.kind, entry.usage
+        amounts[tenant, role, kind, "calls"] += 1
         if usage is None:
-            self.add((tenant, role, kind, "usage_unknown"), 1)
+            amounts[tenant, role, kind, "usage_unknown"] += 1
         else:
-            self.add((tenant, role, kind, "input"), usage.input)
-            self.add((tenant, role, kind, "output"), usage.output)
+            amounts[tenant, role, kind, "input"] += usage.input
+            amounts[tenant, role, kind, "output"] += usage.output
             if usage.cached_input:
-                self.add((tenant, role, kind, "cached_input"), usage.cached_input)
+                amounts[tenant, role, kind, "cached_input"] += usage.cached_input
             if usage.reasoning:
-                self.add((tenant, role, kind, "reasoning"), usage.reasoning)
+                amounts[tenant, role, kind, "reasoning"] += usage.reasoning
         if entry.cost_pico is None:
-            self.add((tenant, role, kind, "cost_unknown"), 1)
+            amounts[tenant, role, kind, "cost_unknown"] += 1
         else:
-            self.add((tenant, role, kind, "cost_pico"), entry.cost_pico)
+            amounts[tenant, role, kind, "cost_pico"] += entry.cost_pico
         if entry.is_estimated:
-            self.add((tenant, role, kind, "estimated"), 1)
-            self.add((tenant, role, kind, "estimated_pico"), entry.cost_pico or 0)
+            amounts[tenant, role, kind, "estimated"] += 1
+            amounts[tenant, role, kind, "estimated_pico"] += entry.cost_pico or 0
 
     def compare(self, tenant: str, baseline: Estimate) -> None:
         """Add what the teacher alone would have cost for one answered request, if that is known."""
         if baseline.pico is None:
-            self.add((tenant, "baseline", "unknown"), 1)
+            self.amounts[tenant, "baseline", "unknown"] += 1
         else:
-            self.add((tenant, "baseline", "known"), 1)
-            self.add((tenant, "baseline", baseline.basis), baseline.pico)
+            self.amounts[tenant, "baseline", "known"] += 1
+            self.amounts[tenant, "baseline", baseline.basis] += baseline.pico
 
     def correct(self, tenant: str, correction: Correction | None) -> None:
         """Add what one held-out request says of the baseline of those like it, if that is known."""
         if correction is None:
-            self.add((tenant, "correction", "unknown"), 1)
+            self.amounts[tenant, "correction", "unknown"] += 1
         else:
-            self.add((tenant, "correction", "known"), 1)
-            self.add((tenant, "correction", correction.direction), abs(correction.pico))
-            self.add((tenant, "correction", "variance"), correction.variance_pico2)
+            self.amounts[tenant, "correction", "known"] += 1
+            self.amounts[tenant, "correction", correction.direction] += abs(correction.pico)
+            self.amounts[tenant, "correction", "variance"] += correction.variance_pico2
 
     def encode(self) -> dict[str, int]:
         """Fields for the store, without those that add nothing; each is below 10**12."""
@@ -116,5 +112,5 @@ def decode(fields: Iterable[tuple[str, int]]) -> Sums:
         if mark and exponent.isdecimal() and len(exponent) < 4:  # else a word of its own
             words[-1] = last
             amount *= 10 ** int(exponent)
-        sums.add((tenant, *words), amount)
+        sums.amounts[tenant, *words] += amount
     return sums
