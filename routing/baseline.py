@@ -9,9 +9,10 @@ derives both.  Nothing here throws the coin, or knows why a request was answered
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from fractions import Fraction
+from typing import NamedTuple
 
 from routing.money import Price, Usage, cost_of
 from routing.vocabulary import Basis
@@ -42,8 +43,8 @@ class Part(StrEnum):
     OUTPUT = "output"
 
 
-@dataclass(frozen=True, slots=True)
-class Estimate:
+# A tuple is made in a third of the time that a frozen dataclass takes: each request has one.
+class Estimate(NamedTuple):
     """What the teacher alone would have cost for one request, and on what that rests.
 
     ``pico``, in pico-dollars, is None where it is unknown, which is never 0; ``missing`` says why.
@@ -64,6 +65,17 @@ class Ratios:
     basis: Basis = Basis.PRICES
     input: Fraction = Fraction(1)
     output: Fraction = Fraction(1)
+    # What reading and writing are multiplied with, and their sum then divided by, to predict in
+    # whole numbers: a tenth of what sums of fractions take, and this is done for each request.
+    _of_read: int = field(init=False, repr=False, compare=False)
+    _of_written: int = field(init=False, repr=False, compare=False)
+    _unit: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        set_once = object.__setattr__  # they are frozen
+        set_once(self, "_of_read", self.input.numerator * self.output.denominator)
+        set_once(self, "_of_written", self.output.numerator * self.input.denominator)
+        set_once(self, "_unit", self.input.denominator * self.output.denominator)
 
     def predict(self, student: Usage | None, price: Price | None) -> Estimate:
         """What the teacher would have cost where the student alone answered with this ``usage``.
@@ -72,12 +84,9 @@ class Ratios:
         """
         if student is None or price is None:
             return _unknown(self.basis, student, price)
-        read, written = _reading(student, price), _writing(student, price)
-        # In whole numbers, a tenth of what sums of fractions take: this is done for each request.
-        of_read, of_written = self.input.denominator, self.output.denominator
-        numerator = read * self.input.numerator * of_written
-        numerator += written * self.output.numerator * of_read
-        return Estimate(_nearest(numerator, of_read * of_written), self.basis)
+        exact = _reading(student, price) * self._of_read
+        exact += _writing(student, price) * self._of_written
+        return Estimate(_nearest(exact, self._unit), self.basis)
 
     def predict_spliced(
         self, student: Usage | None, begun: int, teacher: Usage | None, price: Price | None

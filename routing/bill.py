@@ -3,14 +3,14 @@
 Counters, the ledger and the log are sums of the same entries, so that they cannot disagree.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from routing.money import Usage
 from routing.vocabulary import Kind, Named, Role
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+# A tuple is made in a third of the time that a frozen dataclass takes: each request has some.
+class Entry(NamedTuple):
     """What one call came to.
 
     ``usage`` is None where nobody knows what the server did, ``cost_pico``, in pico-dollars, also

@@ -4,7 +4,7 @@ One US dollar is 10**12 pico-dollars.  A price of 0.02 USD per million tokens is
 per token, so every price with at most six decimals is a whole number here.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
@@ -124,10 +124,14 @@ def less(whole: Usage, before: Usage, *, is_exact: bool) -> Usage | None:
     )
 
 
-def total_of(costs: list[int | None]) -> int | None:
+def total_of(costs: Iterable[int | None]) -> int | None:
     """Sum of costs in pico-dollars; None as soon as one of them is unknown."""
-    known = [cost for cost in costs if cost is not None]
-    return sum(known) if len(known) == len(costs) else None
+    total = 0
+    for cost in costs:
+        if cost is None:
+            return None
+        total += cost
+    return total
 
 
 @lru_cache(maxsize=1024)  # a request's cost is written twice, and equal requests cost the same
