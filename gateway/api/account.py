@@ -113,19 +113,19 @@ class Account(Struct):
     def headers(self) -> dict[str, str]:
         """What the response says of the answer, by now."""
         headers = {"x-request-id": self.request_id}
-        course, verdict = self.course, self.legs.verdict
+        course, verdict, reason = self.course, self.legs.verdict, self.reason
         if self.served is not None:
             cascade = self.served.cascade
             headers["x-understudy-cascade"] = cascade.name
             headers["x-understudy-policy"] = cascade.policy.version
         if course.served_by is not None:
-            headers["x-understudy-served-by"] = course.served_by.value
-        if self.reason is not None:
-            headers["x-understudy-reason"] = self.reason.value
+            headers["x-understudy-served-by"] = course.served_by
+        if reason is not None:
+            headers["x-understudy-reason"] = reason
         if verdict is not None and verdict.confidence is not None:
             headers["x-understudy-confidence"] = f"{verdict.confidence.value:.6f}"
         if course.degraded is not None:
-            headers["x-understudy-degraded"] = course.degraded.value
+            headers["x-understudy-degraded"] = course.degraded
         if self.permit is not None:
             headers |= self.permit.headers()
         return headers
@@ -250,7 +250,7 @@ class Account(Struct):
         chat, served, course = self.chat, self.served, self.course
         cascade = None if served is None else served.cascade
         verdict = self.legs.verdict
-        is_answered = ending in ANSWERED
+        is_answered, reason = ending in ANSWERED, self.reason
         self.context.observer.settled(
             fact := RequestSettled(
                 request_id=self.request_id,
@@ -262,7 +262,7 @@ class Account(Struct):
                 tenant=None if self.tenant is None else self.tenant.name,
                 is_stream=chat is not None and chat.is_stream,
                 served_by=course.served_by,
-                reason=self.reason,
+                reason=reason,
                 degraded=course.degraded,
                 handover=self._handover(),
                 doubt=course.doubt,
@@ -271,8 +271,8 @@ class Account(Struct):
                 merit=None if verdict is None else verdict.merit,
                 group=None if chat is None else chat.group,
                 policy_version=None if cascade is None else cascade.policy.version,
-                legs=self.legs.made,
-                denials=self.legs.denied,
+                legs=tuple(self.legs.made),
+                denials=tuple(self.legs.denied),
                 baseline=self._baseline() if is_answered else None,
                 error_code=error_code,
                 body_seconds=self.body_seconds,
@@ -284,7 +284,7 @@ class Account(Struct):
         if is_answered and self.recording is not None:
             self.recording.settled()
         if ending is not Ending.ESCALATED:
-            if self.is_held_out:  # broken off, or left: nobody will know the teacher's bill
+            if reason is Reason.HOLDOUT:  # broken off, or left: nobody will know the teacher's bill
                 self.observe(None)
         elif not course.is_unfinished:
             draft = course.draft
@@ -369,17 +369,18 @@ class Account(Struct):
             usage = {leg.role: leg.usage for leg in self.legs.made}
             student, teacher = usage.get(Role.STUDENT), usage.get(Role.TEACHER)
             return self.ratios.predict_spliced(student, splice.prefix.tokens, teacher, price)
-        teacher = self._finished_usage(Role.TEACHER)
-        if self.course.served_by is Role.TEACHER and teacher is not None:
-            return measure(teacher, price)
+        if self.course.served_by is Role.TEACHER:
+            teacher = self._finished_usage(Role.TEACHER)
+            if teacher is not None:
+                return measure(teacher, price)
         return self.ratios.predict(self._finished_usage(Role.STUDENT), price)
 
     def _finished_usage(self, role: Role, *, is_told: bool = False) -> Usage | None:
         """What a model's last call took that came to its end; ``is_told``: by its server's word."""
-        ended = [leg for leg in self.legs.made if leg.role is role and leg.error is None]
-        if not ended or (is_told and ended[-1].is_estimated):
-            return None
-        return ended[-1].usage
+        for leg in reversed(self.legs.made):
+            if leg.role is role and leg.error is None:
+                return None if is_told and leg.is_estimated else leg.usage
+        return None
 
     def spliced_usage(self) -> Usage | None:
         """What the client received of both models; None where that is unknown.
