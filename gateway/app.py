@@ -121,6 +121,7 @@ class Gateway:
             lag.running(),
             self.pairs.running(),
             posting(observer.ledger, self.pairs, observer.shipping_ended),
+            observer.telling.running(),
             self.keys.running(),
             self.registry.running(),
             self.steering.running(),

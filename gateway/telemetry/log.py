@@ -1,20 +1,20 @@
-"""Log lines: JSON, one for each request.  Never a prompt, an answer or a key."""
+"""Log lines: JSON.  Never a prompt, an answer or a key."""
 
 import logging
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from typing import BinaryIO
+from select import PIPE_BUF
+from typing import BinaryIO, Protocol
 
 import msgspec
 import structlog
 
-from gateway.facts import ABORTED, SPARE, GenerationsTaken, RequestSettled
+from gateway.facts import GenerationsTaken
 from gateway.passage import PassedThrough
 from gateway.server_facts import CachedTokensAsked, TeacherProbed
-from routing.money import total_of, usd
-from routing.vocabulary import Kind
+from routing.money import usd
 
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 _encoder = msgspec.json.Encoder(enc_hook=str)
@@ -29,11 +29,29 @@ class _Lines:
 
     def write(self, line: bytes) -> None:
         """Write one line, or count it as lost."""
+        self._write([line])
+
+    def write_all(self, lines: Iterable[bytes]) -> None:
+        """Write lines, several at once: no more than a pipe takes in one piece, so that nothing
+        that others write to it comes between."""
+        piece: list[bytes] = []
+        size = 0
+        for line in lines:
+            size += len(line) + 1
+            if piece and size > PIPE_BUF:
+                self._write(piece)
+                piece, size = [], len(line) + 1
+            piece.append(line)
+        if piece:
+            self._write(piece)
+
+    def _write(self, lines: list[bytes]) -> None:
         try:
-            self._stream.write(line + b"\n")
+            self._stream.write(b"\n".join([*lines, b""]))
             self._stream.flush()
         except (OSError, ValueError):  # ValueError: it was closed
-            self._on_lost()
+            for _ in lines:
+                self._on_lost()
 
     debug = info = warning = error = critical = write  # what structlog calls
 
@@ -43,7 +61,7 @@ def _render(_: object, level: str, event: structlog.typing.EventDict) -> bytes:
     if "exc_info" in event:
         event = structlog.processors.format_exc_info(_, level, event)
     event["level"] = level
-    event["timestamp"] = _clock.now()
+    event["timestamp"] = timestamp()
     return _encoder.encode(event)
 
 
@@ -62,7 +80,14 @@ class _Clock:
         return f"{self._text}.{rest // 1000:06d}Z"
 
 
-_clock = _Clock()
+timestamp = _Clock().now
+
+
+class Log(structlog.typing.FilteringBoundLogger, Protocol):
+    """What facts are written to."""
+
+    def lines(self, lines: Iterable[msgspec.Struct]) -> None:
+        """Write lines of level ``info`` that are complete, with their level and time."""
 
 
 def _logger_class(least: int) -> type[structlog.typing.FilteringBoundLogger]:
@@ -76,22 +101,27 @@ def _logger_class(least: int) -> type[structlog.typing.FilteringBoundLogger]:
                 told["event"] = event
                 self._logger.info(_render(None, "info", told))
 
+        def lines(self, lines: Iterable[msgspec.Struct]) -> None:
+            if least <= _LEVELS["info"]:
+                self._logger.write_all(map(_encoder.encode, lines))
+
     return Log
 
 
 def new_log(
     level: str, stream: BinaryIO | None = None, on_lost: Callable[[], None] = lambda: None
-) -> structlog.typing.FilteringBoundLogger:
+) -> Log:
     """A logger that writes JSON lines of at least ``level`` to ``stream``, or standard error.
 
     ``on_lost`` is told of each line that cannot be written.
     """
-    lazy: structlog.typing.FilteringBoundLogger = structlog.wrap_logger(
+    lazy = structlog.wrap_logger(
         _Lines(stream or sys.stderr.buffer, on_lost),
         processors=[_render],
         wrapper_class=_logger_class(_LEVELS[level]),
     )
-    return lazy.bind()  # bound now, and not anew for every line
+    log: Log = lazy.bind()  # bound now, and not anew for every line
+    return log
 
 
 class ServerLogHandler(logging.Handler):
@@ -106,35 +136,6 @@ class ServerLogHandler(logging.Handler):
         self._log.log(
             record.levelno, "server", message=record.getMessage(), exc_info=record.exc_info
         )
-
-
-def log_settled(log: structlog.typing.FilteringBoundLogger, fact: RequestSettled) -> None:
-    """Write the line of one request."""
-    cost_pico = fact.cost_pico
-    log.info(
-        "request",
-        request_id=fact.request_id,
-        cascade=fact.cascade,
-        tenant=fact.tenant,
-        outcome=fact.ending,
-        status=fact.status,
-        seconds=round(fact.seconds, 6),
-        stream=fact.is_stream,
-        served_by=fact.served_by,
-        reason=fact.reason,
-        degraded=fact.degraded,
-        confidence=None if fact.confidence is None else round(fact.confidence.value, 6),
-        merit=None if fact.merit is None else round(fact.merit.value, 6),
-        group=fact.group,
-        policy=fact.policy_version,
-        cost_usd=None if cost_pico is None else usd(cost_pico),
-        tokens=sum(leg.usage.input + leg.usage.output for leg in fact.legs if leg.usage),
-        error=fact.error_code,
-        **_of_bill(fact),
-        **({} if fact.trace_id is None else {"trace_id": fact.trace_id}),
-        **_of_stream(fact),
-        **_failures(fact),
-    )
 
 
 def log_passed(log: structlog.typing.FilteringBoundLogger, fact: PassedThrough) -> None:
@@ -193,23 +194,6 @@ def log_probed(log: structlog.typing.FilteringBoundLogger, fact: TeacherProbed) 
     )
 
 
-def _of_bill(fact: RequestSettled) -> dict[str, object]:
-    """What was paid for what, where not all of it was served, and whether it is an estimate."""
-    entries = fact.entries
-    if all(entry.kind is Kind.SERVED and not entry.is_estimated for entry in entries):
-        return {}
-    by_kind: dict[str, str | None] = {}
-    for kind in dict.fromkeys(entry.kind for entry in entries):
-        cost = total_of([entry.cost_pico for entry in entries if entry.kind is kind])
-        by_kind[kind] = None if cost is None else usd(cost)
-    told: dict[str, object] = {}
-    if by_kind.keys() != {Kind.SERVED}:
-        told["cost_by_kind"] = by_kind
-    if any(entry.is_estimated for entry in entries):
-        told["estimated"] = True
-    return told
-
-
 def log_cached_tokens(log: structlog.typing.FilteringBoundLogger, fact: CachedTokensAsked) -> None:
     """Write whether a server tells of cached tokens."""
     log.log(
@@ -247,45 +231,3 @@ def log_generations(log: structlog.typing.FilteringBoundLogger, fact: Generation
 
 
 _OLDER = "the registry went back to an older state, as one does that was restored"
-
-
-def _of_stream(fact: RequestSettled) -> dict[str, object]:
-    """What only streams have."""
-    if not fact.is_stream:
-        return {}
-    seconds = fact.first_byte_seconds
-    return {
-        "first_byte_seconds": None if seconds is None else round(seconds, 6),
-        "handover": fact.handover,
-        **_of_doubt(fact),
-    }
-
-
-def _of_doubt(fact: RequestSettled) -> dict[str, object]:
-    """What only answers have that fell into doubt, or broke off, when they were half out."""
-    told: dict[str, object] = {}
-    if (doubt := fact.doubt) is not None:
-        confidence = doubt.confidence
-        told["doubt_reason"] = doubt.reason
-        told["doubt_confidence"] = None if confidence is None else round(confidence.value, 6)
-        told["doubt_at_tokens"] = doubt.tokens
-    if fact.obstacle is not None:
-        told["not_handed_over"] = fact.obstacle
-    return told
-
-
-def _failures(fact: RequestSettled) -> dict[str, object]:
-    """What went wrong with calls to models, and which were not made, where there are any."""
-    failed: list[dict[str, object]] = [
-        {
-            "role": leg.role,
-            "server": leg.server,
-            "error": leg.error,
-            "detail": leg.detail,
-            "seconds": leg.seconds,
-        }
-        for leg in fact.legs
-        if leg.error not in (None, ABORTED, SPARE)
-    ]
-    failed += [{"role": denial.role, "error": denial.cause} for denial in fact.denials]
-    return {"failures": failed} if failed else {}

@@ -1,8 +1,6 @@
 """Hears every fact once and hands it to metrics, ledger and log."""
 
-from collections.abc import Mapping
-
-from structlog.typing import FilteringBoundLogger
+from collections.abc import Mapping, Sequence
 
 from gateway.errors import GatewayError
 from gateway.facts import (
@@ -24,29 +22,41 @@ from gateway.passage import PassedThrough
 from gateway.ports import Damage, DrawFailed, Fate, StreamKind, Trouble
 from gateway.server_facts import BreakerChanged, CachedTokensAsked, RoomLearnt, TeacherProbed
 from gateway.telemetry.log import (
+    Log,
     log_cached_tokens,
     log_generations,
     log_passed,
     log_probed,
-    log_settled,
 )
 from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.request_line import request_line
+from gateway.telemetry.telling import Telling
 from routing.vocabulary import Limit
 
 
 class Observer:
     """The one listener of a gateway."""
 
-    def __init__(self, metrics: Metrics, log: FilteringBoundLogger, ledger: Ledger) -> None:
+    def __init__(self, metrics: Metrics, log: Log, ledger: Ledger) -> None:
         self.metrics = metrics
         self.log = log
         self.ledger = ledger
+        self.telling = Telling(self._tell)
 
     def settled(self, fact: RequestSettled) -> None:
         """A request is over."""
-        self.metrics.settled(fact)
-        self.ledger.settled(fact)
-        log_settled(self.log, fact)
+        self.telling.add(fact)
+
+    def _tell(self, facts: Sequence[RequestSettled]) -> None:
+        lines = []
+        for fact in facts:
+            try:
+                self.metrics.settled(fact)
+                self.ledger.settled(fact)
+                lines.append(request_line(fact))
+            except Exception:  # a bug in telling of one hides none of the others
+                self.log.exception("bug", request_id=fact.request_id)
+        self.log.lines(lines)
 
     def passed_through(self, fact: PassedThrough) -> None:
         """A request that was to pass to a model as it was is over."""

@@ -189,7 +189,12 @@ class Stage:
         return self.client.post("/v1/chat/completions", json=self.question | changes)
 
     def metric(self, name: str, **labels: str) -> float:
-        """The value of one sample; 0 where there is none yet."""
+        """The value of one sample; 0 where there is none yet.
+
+        An answer arrives before it is counted, at the end of the turn in which it was sent: the
+        gateway's next answer comes after that.
+        """
+        self.client.get("/health")
         value = self.gateway.context.observer.metrics.registry.get_sample_value(name, labels)
         return value or 0.0
 

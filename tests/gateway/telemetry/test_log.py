@@ -1,31 +1,37 @@
 import io
 import json
 import logging
+from select import PIPE_BUF
 from typing import Any
 
 import pytest
 
 from gateway.errors import UpstreamTimeout
-from gateway.facts import ABORTED, SPARE, Denial, Leg
+from gateway.facts import ABORTED, SPARE, Denial, Leg, RequestSettled
 from gateway.ledger import Ledger
 from gateway.passage import Passage, PassedCall, PassedThrough
 from gateway.ports import Damage, StreamKind, Trouble
 from gateway.server_facts import BreakerChanged, CachedTokensAsked, TeacherProbed
 from gateway.telemetry.log import (
+    Log,
     ServerLogHandler,
     log_cached_tokens,
     log_passed,
     log_probed,
-    log_settled,
     new_log,
 )
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.observer import Observer
+from gateway.telemetry.request_line import request_line
 from gateway.wire.passing import PassedRoute
 from routing.money import Usage
 from routing.streaming import Doubt
 from routing.vocabulary import Confidence, Handover, NotAsked, Obstacle, Reason, Role
 from tests.gateway.telemetry.test_metrics import fact
+
+
+def log_settled(log: Log, fact: RequestSettled) -> None:
+    log.lines([request_line(fact)])
 
 
 def lines(stream: io.BytesIO) -> list[dict[str, Any]]:
@@ -284,6 +290,48 @@ def test_a_log_that_cannot_be_written_costs_nothing_but_the_line() -> None:
     lost = []
     log_settled(new_log("info", Full(), lambda: lost.append(1)), fact())
     assert lost == [1]
+
+
+class Pipe(io.BytesIO):
+    """Remembers how much was written at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pieces: list[bytes] = []
+
+    def write(self, piece: Any) -> int:
+        self.pieces.append(bytes(piece))
+        return super().write(piece)
+
+
+@pytest.mark.parametrize("spare", [0, -1], ids=["all of it", "a byte too much"])
+def test_lines_are_written_together_as_far_as_a_pipe_takes_them_in_one_piece(spare: int) -> None:
+    one = Pipe()
+    log_settled(new_log("info", one), fact())
+    length = len(one.getvalue())
+    count, rest = divmod(PIPE_BUF, length)
+    last = fact(request_id="r" * (rest - spare + 1))
+    made = [request_line(each) for each in (*[fact()] * (count - 1), last, fact())]
+    stream = Pipe()
+    new_log("info", stream).lines(made)
+    sizes = [len(piece) for piece in stream.pieces]
+    first = length * (count - 1)
+    assert sizes == ([PIPE_BUF, length] if spare == 0 else [first, length + rest + 1 + length])
+    assert all(piece.endswith(b"\n") for piece in stream.pieces)
+    assert len(lines(stream)) == count + 1
+
+
+def test_a_line_that_is_longer_than_a_piece_is_written_by_itself() -> None:
+    stream = Pipe()
+    long = fact(request_id="r" * PIPE_BUF)
+    new_log("info", stream).lines([request_line(each) for each in (long, fact(), long)])
+    assert [piece.count(b"\n") for piece in stream.pieces] == [1, 1, 1]
+
+
+def test_each_line_of_a_piece_that_cannot_be_written_is_lost() -> None:
+    lost: list[int] = []
+    new_log("info", Full(), lambda: lost.append(1)).lines([request_line(fact())] * 3)
+    assert lost == [1] * 3
 
 
 def test_a_failed_call_is_told_with_its_cause() -> None:
