@@ -9,11 +9,16 @@ import asyncio
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, ClassVar
 
-from starlette.types import Message
-from uvicorn.protocols.http.flow_control import FlowControl
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
+from starlette.types import ASGIApp, Message
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
 
 from gateway.api.exchange import EXCHANGE
 
@@ -21,7 +26,7 @@ LAST_REPLY = (b"connection", b"close")
 # A client that reads nothing for so long has left without a word, and holds what others wait for.
 UNREAD_SECONDS = 60.0
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_CONTROLS = bytes({*range(0x20), 0x7F} - set(b"\t\r\n"))
+_CONTROLS = bytes({*range(0x20), 0x7F} - set(b"\t"))
 _WITHOUT_BODY = (204, 304)
 
 
@@ -67,23 +72,126 @@ class Flow(FlowControl):
 
 
 class Cycle(RequestResponseCycle):
-    """One request and its reply."""
+    """One request and its reply.
 
+    ``task`` is the one that answers it, and is there while it does.
+    """
+
+    task: asyncio.Task[None]
+    # What each begins with.
+    disconnected = False
+    more_body = True
+    response_started = False
+    response_complete = False
+    chunked_encoding: bool | None = None
+    expected_content_length = 0
     _head = b""
     _on_departure: Callable[[], None] | None = None
     _ends_with_connection = False  # for a client that knows no chunks
+    _has_news = False  # of the body, since it was last asked for
+    _news: Event | None = None  # that there is some, once somebody has waited for it
 
-    def __init__(self, scope: Any, **given: Any) -> None:
-        super().__init__(scope=scope, **given)
+    def __init__(self, scope: Any, connection: HttpToolsProtocol, *, keep_alive: bool) -> None:
+        # Not uvicorn's own, which takes each of these by name, and another event for each request.
+        self.scope = scope
+        self.transport = connection.transport
+        self.flow = connection.flow
+        self.logger = connection.logger
+        self.default_headers = connection.server_state.default_headers
+        self.on_response = connection.on_response_complete
+        self.keep_alive = keep_alive
+        self.waiting_for_100_continue = connection.expect_100_continue
+        self.body = bytearray()
+        self._open = connection.tasks
         scope["extensions"] = {EXCHANGE: {"exchange": self}}
+
+    def start(self, app: ASGIApp, loop: asyncio.AbstractEventLoop) -> None:
+        """Have the application answer, in a task that the server knows until it is over.
+
+        It takes itself out of those: a callback would be another turn of the loop.  One that is
+        cancelled before it has begun stays there, as one that is over.
+        """
+        self.task = loop.create_task(self.run_asgi(app))
+        self._open.add(self.task)
+
+    async def run_asgi(self, app: Any) -> None:
+        """Answer, or say that this went wrong."""
+        try:
+            await app(self.scope, self.receive, self.send)
+        except BaseException as error:
+            self.logger.error("Exception in ASGI application\n", exc_info=error)
+            await self._fail()
+        else:
+            if not (self.response_complete or self.disconnected):
+                lacking = "completing" if self.response_started else "starting"
+                self.logger.error("ASGI callable returned without %s response.", lacking)
+                await self._fail()
+        finally:
+            # These lead back here, and what goes in a circle waits for the garbage collector.
+            self.on_response = _nothing
+            self._open.discard(self.task)
+            del self.task
+
+    async def _fail(self) -> None:
+        if self.response_started:
+            self.transport.close()
+        else:
+            await self.send_500_response()
+
+    def take(self, part: bytes) -> None:
+        """A part of the body has come."""
+        self.body += part
+        if len(self.body) > HIGH_WATER_LIMIT:
+            self.flow.pause_reading()
+        self._tell()
+
+    def take_last(self) -> None:
+        """The body is whole."""
+        self.more_body = False
+        self._tell()
+
+    def left(self) -> None:
+        """The client has left."""
+        if not self.response_complete:
+            self.disconnected = True
+            if self._on_departure is not None:
+                self._on_departure()
+        self._tell()
+
+    def _tell(self) -> None:
+        self._has_news = True
+        if self._news is not None:
+            self._news.set()
+
+    async def receive(self) -> Any:
+        """What has come of the body, or that nothing will: ASGI's own."""
+        if self.waiting_for_100_continue and not self.transport.is_closing():
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self.waiting_for_100_continue = False
+        if not (self.disconnected or self.response_complete):
+            self.flow.resume_reading()
+            await self._wait_for_news()
+        if self.disconnected or self.response_complete:
+            return {"type": "http.disconnect"}
+        return {"type": "http.request", "body": self._take_out(), "more_body": self.more_body}
+
+    async def _wait_for_news(self) -> None:
+        if not self._has_news:
+            if self._news is None:
+                self._news = Event()
+            self._news.clear()
+            await self._news.wait()
+
+    def _take_out(self) -> bytes:
+        body, self.body = bytes(self.body), bytearray()
+        self._has_news = False
+        return body
 
     def arrived_body(self) -> bytes | None:
         """The whole body, once, where it is there; None where ``receive`` has to wait for it."""
         if self.more_body or self.disconnected or self.waiting_for_100_continue:
             return None
-        body, self.body = bytes(self.body), bytearray()
-        self.message_event.clear()
-        return body
+        return self._take_out()
 
     def on_departure(self, told: Callable[[], None] | None) -> None:
         """Have that called when the client leaves before its reply is whole, now if it has left."""
@@ -92,11 +200,6 @@ class Cycle(RequestResponseCycle):
             self.flow.resume_reading()  # a large body has stopped it, and nobody would see it leave
             if self.disconnected:
                 told()
-
-    def left(self) -> None:
-        """The client has left."""
-        if self._on_departure is not None and not self.response_complete:
-            self._on_departure()
 
     async def reply(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
         """Send a whole reply, for a third of what it costs in messages.
@@ -111,7 +214,7 @@ class Cycle(RequestResponseCycle):
             raise RuntimeError("a reply is sent where one has begun")
         self._start()
         lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
-        _check(list(headers), head := lines.encode("latin-1"))
+        _check(tuple(headers), head := lines.encode("latin-1"))
         always = _Always.of(self.default_headers)
         if always.has_close:
             self.keep_alive = False
@@ -172,7 +275,7 @@ class Cycle(RequestResponseCycle):
             elif name == b"connection" and b"close" in value.lower():
                 self.keep_alive, has_close = False, True
             lines += (name, b": ", value, b"\r\n")
-        _check([name.decode("latin-1") for name, _ in headers], head := b"".join(lines))
+        _check(tuple([name.decode("latin-1") for name, _ in headers]), head := b"".join(lines))
         if not (self.keep_alive or has_close):
             head += b"connection: close\r\n"
         if self.chunked_encoding is None and not self._is_bodiless(status):
@@ -203,7 +306,7 @@ class Cycle(RequestResponseCycle):
 
     def _finish(self) -> None:
         self.response_complete = True
-        self.message_event.set()
+        self._tell()
         # It leads back here, and what goes in a circle waits for the garbage collector.
         self.scope.pop("extensions", None)
         if not self.keep_alive:
@@ -232,10 +335,19 @@ class _Always:
         return last
 
 
-def _check(names: Sequence[str], head: bytes) -> None:
+def _nothing() -> None:
+    """Nobody is to be told any more."""
+
+
+def _check(names: tuple[str, ...], head: bytes) -> None:
     """Raise RuntimeError where a header is not what it says, or more than one."""
+    _check_names(names)
+    line_ends = len(b"\r\n") * len(names)
+    if len(head.translate(None, _CONTROLS)) < len(head) - line_ends:
+        raise RuntimeError("a header's value has characters that it may not have")
+
+
+@lru_cache(maxsize=64)  # most replies have the names of another
+def _check_names(names: tuple[str, ...]) -> None:
     if not all(map(_NAME.fullmatch, names)):
         raise RuntimeError("a header's name has characters that it may not have")
-    ends = {head.count(b"\r\n"), head.count(b"\n"), head.count(b"\r")}
-    if ends != {len(names)} or len(head.translate(None, _CONTROLS)) < len(head):
-        raise RuntimeError("a header's value has characters that it may not have")

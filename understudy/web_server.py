@@ -3,15 +3,15 @@
 import asyncio
 import contextlib
 import urllib.parse
-from typing import Any, cast
+from typing import Any
 
 import httptools
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from gateway.errors import RequestError
 from gateway.wire.errors import error_body
-from understudy.replying import LAST_REPLY, Cycle, Event, Flow
+from understudy.replying import LAST_REPLY, Cycle, Flow
 from understudy.upgrades import BodyReader
 
 KEEP_ALIVE_SECONDS = 75
@@ -40,17 +40,20 @@ class Connection(HttpToolsProtocol):
         "_linger_seconds",
     )
 
+    cycle: Cycle | None  # type: ignore[assignment]  # the last; there may be none yet
+    # A deque takes 600 bytes at once, and hardly any connection has one that waits.
+    pipeline: list[Cycle]  # type: ignore[assignment]
+
     def __init__(self, *given: Any, **named: Any) -> None:
         super().__init__(*given, **named)
-        # A deque takes 600 bytes at once, and hardly any connection has one that waits.
-        self.pipeline = []  # type: ignore[assignment]
+        self.pipeline = []
         self._linger_seconds = 0
         self._has_declined = False
         self._body: BodyReader | None = None
         self._head_bytes = 0
         self._head_since: float | None = None
         self._idle_until: float | None = None  # when it is closed unless another request comes
-        self._answering: RequestResponseCycle | None = None  # others that were asked wait behind it
+        self._answering: Cycle | None = None  # others that were asked wait behind it
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
         """Take in a client, which may not stay silent for longer than between two requests."""
@@ -80,57 +83,60 @@ class Connection(HttpToolsProtocol):
         """A head begins."""
         if len(self.pipeline) >= MAX_WAITING:
             raise RuntimeError("too many wait already")  # to the parser, which then reads no more
-        super().on_message_begin()
+        self.url, self.headers, self.expect_100_continue = b"", [], False
         self._head_since, self._idle_until = self.loop.time(), None
 
     def on_headers_complete(self) -> None:
         """It is whole."""
         # It may have begun before the last answer ended, behind which the connection seemed idle.
         self._head_bytes, self._head_since, self._idle_until = 0, None, None
-        url, version = httptools.parse_url(self.url), self.parser.get_http_version()
-        scope = cast("dict[str, Any]", self.scope)
-        scope["method"] = self.parser.get_method().decode("ascii")
-        scope["http_version"] = version
-        scope["raw_path"], scope["query_string"] = url.path, url.query or b""
+        parser = self.parser
+        url, version = httptools.parse_url(self.url), parser.get_http_version()
         path = url.path.decode("ascii")
-        scope["path"] = urllib.parse.unquote(path) if "%" in path else path
-        before = self._asked
-        self.cycle = Cycle(
-            scope,
-            transport=self.transport,
-            flow=self.flow,
-            logger=self.logger,
-            access_logger=self.access_logger,
-            access_log=False,
-            default_headers=self.server_state.default_headers,
-            message_event=Event(),
-            expect_100_continue=self.expect_100_continue,
-            keep_alive=version != "1.0" and self.parser.should_keep_alive(),
-            on_response=self.on_response_complete,
-        )
+        scope = {
+            "type": "http",
+            "asgi": {"version": self.asgi_version, "spec_version": "2.3"},
+            "http_version": version,
+            "server": self.server,
+            "client": self.client,
+            "scheme": self.scheme,
+            "method": parser.get_method().decode("ascii"),
+            "root_path": self.root_path,
+            "path": urllib.parse.unquote(path) if "%" in path else path,
+            "raw_path": url.path,
+            "query_string": url.query or b"",
+            "headers": self.headers,
+            "state": self.app_state.copy(),
+        }
+        before = self.cycle
+        keep_alive = version != "1.0" and parser.should_keep_alive()
+        self.cycle = cycle = Cycle(scope, self, keep_alive=keep_alive)
         if before is None or before.response_complete:
-            self._start_asgi_task(self.cycle, self.app)
+            self._answer(cycle)
         else:  # it has not had its last answer yet
             self.flow.pause_reading()
-            self.pipeline.insert(0, (self.cycle, self.app))
+            self.pipeline.insert(0, cycle)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The client has left."""
-        super().connection_lost(exc)  # which knows of the last request alone
-        answering = self._answering
-        if isinstance(answering, Cycle) and not answering.response_complete:
-            answering.disconnected = True
-            answering.message_event.set()
-            answering.left()
+        """The client has left: neither who answers it nor who waits has to go on."""
+        self.connections.discard(self)
+        for cycle in {self.cycle, self._answering}:
+            if cycle is not None:
+                cycle.left()
+        self.flow.resume_writing()
+        if exc is None:
+            self.transport.close()
+        self.parser = None  # type: ignore[assignment]  # as uvicorn does: it leads back here
 
     def on_body(self, body: bytes) -> None:
         """A piece of the body has come, of which the exchange knows how much it may be."""
         self._head_bytes = 0
-        super().on_body(body)
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.take(body)
 
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+    def _answer(self, cycle: Cycle) -> None:
         self._answering = cycle
-        super()._start_asgi_task(cycle, app)
+        cycle.start(self.app, self.loop)
 
     def on_response_complete(self) -> None:
         """Go on to a request that waits, or wait for one; no timer of its own for each."""
@@ -139,7 +145,7 @@ class Connection(HttpToolsProtocol):
             return
         self.flow.resume_reading()
         if self.pipeline:
-            self._start_asgi_task(*self.pipeline.pop())
+            self._answer(self.pipeline.pop())
         else:
             self._idle_until = self.loop.time() + self.timeout_keep_alive
 
@@ -157,15 +163,18 @@ class Connection(HttpToolsProtocol):
     def _decline(self, rest: bytes) -> None:
         """Read the body after all, and nothing else on this connection."""
         self._has_declined = True
-        self.cycle.keep_alive = False
+        if self.cycle is not None:
+            self.cycle.keep_alive = False
         self._body = BodyReader(self.headers, self)
         self.data_received(rest)
 
     def on_message_complete(self) -> None:
         """The request is whole; where it made such an offer, the parser says so too early."""
         self._head_bytes = 0
+        if self.cycle is None or self.cycle.response_complete:
+            return
         if self._has_declined or not self.parser.should_upgrade():
-            super().on_message_complete()
+            self.cycle.take_last()
 
     def send_400_response(self, msg: str) -> None:
         """Say that this is no HTTP, and close."""
@@ -186,23 +195,18 @@ class Connection(HttpToolsProtocol):
         self.transport.write(head.encode() + body)
         self.transport.close()
 
-    @property
-    def _asked(self) -> RequestResponseCycle | None:
-        """The last request; its type in uvicorn forgets that there may be none yet."""
-        return cast("RequestResponseCycle | None", self.cycle)
-
     def end(self, linger_seconds: int) -> None:
         """Have the reply that begins next be the last one.
 
         One that has begun cannot say so: behind it the connection stays for so long.
         """
         self._linger_seconds = self.timeout_keep_alive = linger_seconds
-        if (asked := self._asked) is not None and not asked.response_started:
+        if (asked := self.cycle) is not None and not asked.response_started:
             asked.keep_alive = False  # it came when the headers of replies did not say so yet
 
     def shutdown(self) -> None:
         """Close at once, but for what is being answered, or was until a moment ago."""
-        asked, until, linger = self._asked, self._idle_until, self._linger_seconds
+        asked, until, linger = self.cycle, self._idle_until, self._linger_seconds
         is_answering = asked is not None and not asked.response_complete
         is_lingering = until is not None and until - self.loop.time() <= linger
         if not (linger and (is_answering or is_lingering)):

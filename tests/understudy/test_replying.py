@@ -10,6 +10,7 @@ from gateway.api.exchange import EXCHANGE, ClientGone, Departure, passing_on, re
 from gateway.errors import BodyTooLarge
 from tests.understudy.test_web_server import connected
 from understudy.replying import Event
+from understudy.web_server import Connection
 
 POST = b"POST /x HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n%b"
 LARGE = 300_000  # beyond what uvicorn lets wait before it stops reading
@@ -55,14 +56,17 @@ async def until(is_true: Callable[[], object]) -> None:
             await asyncio.sleep(0)
 
 
+def is_answered(connection: Connection) -> bool:
+    return connection.cycle is not None and connection.cycle.response_complete
+
+
 async def writes_of(app: App, request: bytes = POST % (0, b"")) -> list[bytes]:
     """What one request is answered with, until the reply is whole or the connection closed."""
     async with connected(app) as (_, connection, writer, reader):
         writes = Writes(connection.transport)
         connection.transport = writes  # type: ignore[assignment]
         writer.write(request)
-        await until(lambda: connection.cycle is not None)
-        await until(lambda: connection.cycle.response_complete or writes.is_closing())
+        await until(lambda: is_answered(connection) or writes.is_closing())
         if writes.is_closing():
             await reader.read()
         return writes.made
@@ -334,7 +338,7 @@ async def test_who_begins_to_wait_for_a_client_that_has_left_is_told_at_once() -
         writer.write(POST % (0, b""))
         await until(lambda: connection.cycle is not None)
         writer.close()
-        await until(lambda: connection.cycle.disconnected)
+        await until(lambda: connection.cycle is not None and connection.cycle.disconnected)
         left.set()
         assert await asyncio.wait_for(ended, 5) == "gone"
 
