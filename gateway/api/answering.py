@@ -54,6 +54,7 @@ from routing.vocabulary import Degraded, Denied, Handover, Need, Role
 
 CLIENT_GONE_STATUS = 499  # nobody receives it: nginx's number for a client that left
 RESTART_HEADER = b"x-understudy-handover"
+_GROUP = GROUP_HEADER.encode()
 
 
 class Answering:
@@ -140,7 +141,7 @@ class _Exchange:
         waiting_since = context.clock()
         body = await json_body(context, scope, self._receive)
         account.body_seconds = context.clock() - waiting_since
-        group = group_of(header(scope, GROUP_HEADER.encode()))
+        group = group_of(header(scope, _GROUP))
         read = partial(self._wire.read, group=group)
         asked = self._asked = await understood(context, body, read)
         chat = account.chat = asked.chat
@@ -150,10 +151,13 @@ class _Exchange:
         await context.aside.for_body(body, partial(incumbent.admission.check, chat))
         if incumbent.is_remembering:
             await begin_turn(account, chat, incumbent, scope)
-        incumbent, _ = find_cascade(context, account.tenant, chat)  # another by now, perhaps
+        if context.served.get(incumbent.cascade.name) is not incumbent:  # there is another by now
+            incumbent, _ = find_cascade(context, account.tenant, chat)
         served = assign(account, chat, incumbent, scope, wish)
         asked = recorded(asked, account)
-        await reserve(account, chat, served)
+        allotment = context.limiter.allotment(account.tenant)
+        if allotment is not None:
+            await reserve(account, allotment, chat, served)
         account.admit()
         return asked, served
 

@@ -18,6 +18,7 @@ from gateway.wire.protocol import Wire
 # The ASGI extension by which our own server offers its side of an exchange.
 EXCHANGE = "understudy.exchange"
 _HEADERS = "understudy.headers"
+_CHUNKED = b"chunked"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 
@@ -30,6 +31,10 @@ class ServerExchange(Protocol):
 
     Whoever stands between it and a route reads or changes messages: then there have to be some.
     """
+
+    @property
+    def task(self) -> asyncio.Task[None]:
+        """In which the server has it answered: whoever asks for the current one waits longer."""
 
     async def receive(self) -> Message:
         """ASGI's own."""
@@ -72,12 +77,17 @@ def exchange_of(scope: Scope, way: Receive | Send) -> ServerExchange | None:
     return exchange if way in (exchange.receive, exchange.send) else None
 
 
-def header(scope: Scope, name: bytes) -> str | None:
-    """The first header of that lower-case name."""
-    headers = scope.get(_HEADERS)
+def headers_of(scope: Scope) -> Mapping[bytes, bytes]:
+    """A request's headers by their lower-case names: of those with one name the first."""
+    headers: Mapping[bytes, bytes] | None = scope.get(_HEADERS)
     if headers is None:  # the first question of several
         headers = scope[_HEADERS] = dict(reversed(scope["headers"]))
-    value: bytes | None = headers.get(name)
+    return headers
+
+
+def header(scope: Scope, name: bytes) -> str | None:
+    """The first header of that lower-case name."""
+    value = headers_of(scope).get(name)
     return None if value is None else value.decode("latin-1")
 
 
@@ -100,11 +110,12 @@ def refuse_foreign_content(scope: Scope) -> None:
 
 async def read_body(scope: Scope, receive: Receive, *, most: int, seconds: float) -> bytes:
     """The whole body.  Raises BodyTooLarge, RequestTimeout and ClientGone."""
-    declared = header(scope, b"content-length")
-    if declared is None and (header(scope, b"transfer-encoding") or "chunked").lower() != "chunked":
+    headers = headers_of(scope)
+    declared = headers.get(b"content-length")
+    if declared is None and (headers.get(b"transfer-encoding") or _CHUNKED).lower() != _CHUNKED:
         raise UnsupportedMediaType("The body must be sent without a transfer coding but 'chunked'.")
     if declared is not None and declared.isdigit() and int(declared) > most:
-        raise BodyTooLarge(f"The body has {declared} bytes; {most} are allowed.")
+        raise BodyTooLarge(f"The body has {declared.decode()} bytes; {most} are allowed.")
     exchange = exchange_of(scope, receive)
     if exchange is not None and (arrived := exchange.arrived_body()) is not None:
         if len(arrived) > most:
@@ -136,13 +147,14 @@ class Departure:
         self._has_left = False
 
     def __enter__(self) -> None:
-        task = asyncio.current_task()
-        if task is None:
-            raise RuntimeError("needs a running task")
-        self._task = task
         if self._exchange is None:
+            task = asyncio.current_task()
+            if task is None:
+                raise RuntimeError("needs a running task")
+            self._task = task
             self._watcher = asyncio.create_task(self._watch())
         else:
+            self._task = self._exchange.task
             self._exchange.on_departure(self.give_up)
 
     def give_up(self) -> None:
@@ -181,8 +193,10 @@ async def reply(
     if exchange is None:
         await send_response(send, status, headers, body)
         return
-    with suppress(RuntimeError):  # uvloop's word for a client that left this very moment
+    try:  # noqa: SIM105  # a context manager would be made and entered for each reply
         await exchange.reply(status, headers, body)
+    except RuntimeError:  # uvloop's word for a client that left this very moment
+        pass
 
 
 async def send_response(send: Send, status: int, headers: Mapping[str, str], body: bytes) -> None:

@@ -1,6 +1,6 @@
 """Limits of keys around one request: what it may take is reserved, and corrected afterwards."""
 
-from gateway.allotment import Demand
+from gateway.allotment import Allotment, Demand
 from gateway.api.account import Account
 from gateway.api.context import Context, Served
 from gateway.facts import RequestSettled
@@ -15,12 +15,8 @@ from routing.vocabulary import Kind, Need
 BYTES_PER_TOKEN = 4
 
 
-async def reserve(account: Account, chat: Chat, served: Served) -> None:
-    """Have the account hold a permit, where its key has limits.  Raises LimitReached."""
-    limiter = account.context.limiter
-    allotment = limiter.allotment(account.tenant)
-    if allotment is None:
-        return
+async def reserve(account: Account, allotment: Allotment, chat: Chat, served: Served) -> None:
+    """Have the account hold a permit of its key, which has limits.  Raises LimitReached."""
     is_text = Need.VISION not in chat.needs  # the bytes of a picture tell nothing of its tokens
     demand = Demand(
         input_tokens=len(chat.body) // BYTES_PER_TOKEN if is_text else 0,
@@ -28,7 +24,7 @@ async def reserve(account: Account, chat: Chat, served: Served) -> None:
         choices=chat.choices,
         dearest=served.cascade.teacher.price,
     )
-    account.permit = await limiter.admit(allotment, demand)
+    account.permit = await account.context.limiter.admit(allotment, demand)
 
 
 async def reserve_passed(

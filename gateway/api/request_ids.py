@@ -38,6 +38,7 @@ class _NamedExchange:
     def __init__(self, exchange: ServerExchange) -> None:
         self._exchange = exchange
         self.receive = exchange.receive
+        self.task = exchange.task
         self.arrived_body: Callable[[], bytes | None] = exchange.arrived_body
         self.on_departure: Callable[[Callable[[], None] | None], None] = exchange.on_departure
         self.pass_on: Callable[[bytes], bool] = exchange.pass_on

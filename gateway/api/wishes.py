@@ -21,6 +21,7 @@ from gateway.wire.controls import (
 )
 from routing.vocabulary import Route, Threshold
 
+_ROUTE, _CONFIDENCE = ROUTE_HEADER.encode(), CONFIDENCE_HEADER.encode()
 MAX_ECHO = 100  # characters of the client's own words in an error message
 
 
@@ -44,11 +45,9 @@ def wish_of(scope: Scope, chat: Chat, named: Wish, tenant: Tenant | None) -> Wis
 
     A wish for what would happen anyway needs no right.
     """
-    said = wish_in_headers(
-        header(scope, ROUTE_HEADER.encode()), header(scope, CONFIDENCE_HEADER.encode())
-    )
+    said = wish_in_headers(header(scope, _ROUTE), header(scope, _CONFIDENCE))
     wish = agreed(named, said, chat.wish)
-    if tenant is None:
+    if tenant is None or wish is NO_WISH:
         return wish
     if wish.is_pin and not tenant.may_pin:
         raise Forbidden("This key may not say who answers.", param=FIELD)

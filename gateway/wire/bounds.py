@@ -67,19 +67,28 @@ class Bounds:
 
     def check(self, size: Size, choices: int) -> None:
         """Raise ArrayTooLong or ValueTooLarge for the first bound that is passed."""
-        for param, what, found, most in (
-            ("messages", "entries", size.messages, self.messages),
-            ("messages", "content parts in all", size.parts, self.parts),
-            ("tools", "entries", size.tools, self.tools),
-        ):
-            if found > most:
-                words = f"Invalid '{param}': {found} {what}, and {most} are allowed."
-                raise ArrayTooLong(words, param=param)
-        for param, what, found, most in (
-            ("n", "answers", choices, self.choices),
-            ("max_tokens", "tokens", size.max_tokens, self.tokens),
-            ("max_completion_tokens", "tokens", size.max_completion_tokens, self.tokens),
-        ):
-            if found > most:
-                words = f"Invalid '{param}': {found} {what}, and {most} are allowed."
-                raise ValueTooLarge(words, param=param)
+        if size.messages > self.messages:
+            raise _too_long("messages", "entries", size.messages, self.messages)
+        if size.parts > self.parts:
+            raise _too_long("messages", "content parts in all", size.parts, self.parts)
+        if size.tools > self.tools:
+            raise _too_long("tools", "entries", size.tools, self.tools)
+        if choices > self.choices:
+            raise _too_large("n", "answers", choices, self.choices)
+        if size.max_tokens > self.tokens:
+            raise _too_large("max_tokens", "tokens", size.max_tokens, self.tokens)
+        if size.max_completion_tokens > self.tokens:
+            most = size.max_completion_tokens
+            raise _too_large("max_completion_tokens", "tokens", most, self.tokens)
+
+
+def _too_long(param: str, what: str, found: int, most: int) -> ArrayTooLong:
+    return ArrayTooLong(_words(param, what, found, most), param=param)
+
+
+def _too_large(param: str, what: str, found: int, most: int) -> ValueTooLarge:
+    return ValueTooLarge(_words(param, what, found, most), param=param)
+
+
+def _words(param: str, what: str, found: int, most: int) -> str:
+    return f"Invalid '{param}': {found} {what}, and {most} are allowed."

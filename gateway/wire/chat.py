@@ -308,7 +308,7 @@ def _upstream_fields(chat: Chat, dialect: Dialect) -> dict[str, object]:
 def _size(known: ChatBody) -> Size:
     return Size(
         messages=len(known.messages),
-        parts=sum(len(one.content) for one in known.messages if isinstance(one.content, list)),
+        parts=sum([len(one.content) for one in known.messages if isinstance(one.content, list)]),
         tools=len(known.tools or ()) + len(known.functions or ()),
         max_tokens=known.max_tokens or 0,
         max_completion_tokens=known.max_completion_tokens or 0,

@@ -1,7 +1,8 @@
 """OpenAI's chat completions: the protocol that is the internal form already."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from gateway.errors import GatewayError
 from gateway.wire.chat import Chat, parse_chat
@@ -12,8 +13,7 @@ from gateway.wire.errors import error_body, error_event
 from gateway.wire.replay import replay
 
 
-@dataclass(frozen=True, slots=True)
-class AskedChat:
+class AskedChat(Struct, frozen=True):
     """One chat completion that a client asks for."""
 
     chat: Chat
