@@ -48,8 +48,11 @@ class ServerExchange(Protocol):
     def on_departure(self, told: Callable[[], None] | None) -> None:
         """Have that called when the client leaves, at once where it has left; None: no more."""
 
-    async def reply(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
-        """Send a whole reply, whose length is added to the headers."""
+    def reply(self, status: int, headers: Mapping[str, str], body: bytes) -> bool:
+        """Write a whole reply at once, whose length is added to the headers.
+
+        False where it has to be sent, and perhaps waited for: while the client reads slowly.
+        """
 
     def pass_on(self, part: bytes) -> bool:
         """Write a part of a stream at once; False where it has to be sent, and perhaps waited for.
@@ -70,11 +73,11 @@ def _never(_: bytes) -> bool:
 
 def exchange_of(scope: Scope, way: Receive | Send) -> ServerExchange | None:
     """The server's side of an exchange, where ``way`` leads there and to nobody before."""
-    extension = scope.get("extensions", {}).get(EXCHANGE)
-    if extension is None:
+    extensions = scope.get("extensions")
+    if extensions is None or EXCHANGE not in extensions:
         return None
-    exchange: ServerExchange = extension["exchange"]
-    return exchange if way in (exchange.receive, exchange.send) else None
+    exchange: ServerExchange = extensions[EXCHANGE]["exchange"]
+    return exchange if way == exchange.receive or way == exchange.send else None
 
 
 def headers_of(scope: Scope) -> Mapping[bytes, bytes]:
@@ -190,13 +193,12 @@ async def reply(
 ) -> None:
     """A whole response at once."""
     exchange = exchange_of(scope, send)
-    if exchange is None:
-        await send_response(send, status, headers, body)
-        return
-    try:  # noqa: SIM105  # a context manager would be made and entered for each reply
-        await exchange.reply(status, headers, body)
+    try:
+        is_written = exchange is not None and exchange.reply(status, headers, body)
     except RuntimeError:  # uvloop's word for a client that left this very moment
-        pass
+        return
+    if not is_written:
+        await send_response(send, status, headers, body)
 
 
 async def send_response(send: Send, status: int, headers: Mapping[str, str], body: bytes) -> None:

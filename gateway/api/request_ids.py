@@ -46,9 +46,9 @@ class _NamedExchange:
     async def send(self, message: Message) -> None:
         await self._exchange.send(_named(message))
 
-    async def reply(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+    def reply(self, status: int, headers: Mapping[str, str], body: bytes) -> bool:
         named = {**headers, _THEIRS: headers[_OURS]} if _OURS in headers else headers
-        await self._exchange.reply(status, named, body)
+        return self._exchange.reply(status, named, body)
 
 
 def _named(message: Message) -> Message:
