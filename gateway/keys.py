@@ -105,7 +105,7 @@ class Keys:
         """Tenants by key hash, those included whose key has expired."""
         return dict(self._known.values())
 
-    def tenant(self, authorization: str | None, x_api_key: str | None = None) -> Tenant | None:
+    def tenant(self, authorization: bytes | None, x_api_key: bytes | None = None) -> Tenant | None:
         """Whose key these headers carry; None where no key is asked for.
 
         Raises Unauthorized where they carry none that is known or two that differ, KeyExpired, and
@@ -147,16 +147,15 @@ class Keys:
             self._open_requests[tenant.key] = opened
 
 
-def _key_in(authorization: str | None, x_api_key: str | None) -> bytes:
+def _key_in(authorization: bytes | None, x_api_key: bytes | None) -> bytes:
     """The key that a request carries.  Raises Unauthorized."""
-    scheme, _, key = (authorization or "").partition(" ")
-    bearer = key.strip(" \t") if scheme.lower() == "bearer" else ""
-    other = (x_api_key or "").strip(" \t")
+    scheme, _, key = (authorization or b"").partition(b" ")
+    bearer = key.strip(b" \t") if scheme.lower() == b"bearer" else b""
+    other = (x_api_key or b"").strip(b" \t")
     if bearer and other and bearer != other:
         raise Unauthorized(
             "'Authorization' and 'x-api-key' carry different keys: send one of them."
         )
     if not (bearer or other):
         raise Unauthorized("Send your key as 'Authorization: Bearer KEY' or as 'x-api-key: KEY'.")
-    # Headers are read as latin-1, a character for a byte: this gives the client's bytes back.
-    return (bearer or other).encode("latin-1", "replace")
+    return bearer or other

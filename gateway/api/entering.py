@@ -1,12 +1,12 @@
 """How any request comes in: whose it is, whether there is room for it, and its body."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from starlette.types import Receive, Scope
 
 from gateway.api.context import Context
-from gateway.api.exchange import header, read_body, refuse_foreign_content
+from gateway.api.exchange import headers_of, read_body, refuse_foreign_content
 from gateway.errors import Overloaded
 from gateway.keys import Tenant
 from gateway.wire.bounds import refuse_crowd
@@ -16,7 +16,8 @@ T = TypeVar("T")
 
 def tenant_of(context: Context, scope: Scope) -> Tenant | None:
     """Whose key the headers carry; None where no key is asked for.  Raises as ``Keys.tenant``."""
-    return context.keys.tenant(header(scope, b"authorization"), header(scope, b"x-api-key"))
+    headers = headers_of(scope)
+    return context.keys.tenant(headers.get(b"authorization"), headers.get(b"x-api-key"))
 
 
 def enter(context: Context, tenant: Tenant | None) -> None:
@@ -29,7 +30,7 @@ def enter(context: Context, tenant: Tenant | None) -> None:
         raise Overloaded("This gateway has as many open requests as it may have.")
 
 
-async def understood(context: Context, body: bytes, read: Callable[[bytes], T]) -> T:
+def understood(context: Context, body: bytes, read: Callable[[bytes], T]) -> Awaitable[T]:
     """What ``read`` makes of a body that holds no more than it may: of a large one in a thread.
 
     Raises BodyTooLarge, and what ``read`` raises.
@@ -40,14 +41,14 @@ async def understood(context: Context, body: bytes, read: Callable[[bytes], T]) 
         refuse_crowd(body, limits.body_members, limits.body_entries)
         return read(body)
 
-    return await context.aside.for_body(body, understand)
+    return context.aside.for_body(body, understand)
 
 
-async def json_body(context: Context, scope: Scope, receive: Receive) -> bytes:
+def json_body(context: Context, scope: Scope, receive: Receive) -> Awaitable[bytes]:
     """The whole body, which says that it is JSON.
 
     Raises UnsupportedMediaType, BodyTooLarge, RequestTimeout and ClientGone.
     """
     refuse_foreign_content(scope)
     limits = context.limits
-    return await read_body(scope, receive, most=limits.body_bytes, seconds=limits.body_seconds)
+    return read_body(scope, receive, most=limits.body_bytes, seconds=limits.body_seconds)

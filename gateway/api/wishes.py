@@ -5,7 +5,7 @@ from dataclasses import replace
 from starlette.types import Scope
 
 from gateway.api.context import Context, Served
-from gateway.api.exchange import header
+from gateway.api.exchange import headers_of
 from gateway.errors import Forbidden, ModelNotFound, RequestError
 from gateway.keys import Tenant, may_use
 from gateway.wire.chat import Chat
@@ -45,7 +45,8 @@ def wish_of(scope: Scope, chat: Chat, named: Wish, tenant: Tenant | None) -> Wis
 
     A wish for what would happen anyway needs no right.
     """
-    said = wish_in_headers(header(scope, _ROUTE), header(scope, _CONFIDENCE))
+    headers = headers_of(scope)
+    said = wish_in_headers(headers.get(_ROUTE), headers.get(_CONFIDENCE))
     wish = agreed(named, said, chat.wish)
     if tenant is None or wish is NO_WISH:
         return wish

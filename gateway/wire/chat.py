@@ -365,6 +365,8 @@ def has_grammar(response_format: ResponseFormat | None, fields: Mapping[str, msg
     """Whether the text is to obey a grammar in words of the server's own."""
     if response_format is not None and response_format.type not in _FREE:
         return True
+    if _GRAMMARS.isdisjoint(fields):
+        return False
     return any(fields[name] != _null for name in _GRAMMARS.intersection(fields))
 
 

@@ -64,22 +64,29 @@ def take_wish(fields: dict[str, msgspec.Raw]) -> Wish:
     return NO_WISH if said is None else Wish(said.route, said.min_confidence)
 
 
-def wish_in_headers(route: str | None, confidence: str | None) -> Wish:
+def wish_in_headers(route: bytes | None, confidence: bytes | None) -> Wish:
     """What headers say.  Raises RequestError."""
     if route is None and confidence is None:
         return NO_WISH
-    if route is not None and route not in tuple(Route):
+    return Wish(_route_in(route), _share_in(confidence))
+
+
+def _route_in(route: bytes | None) -> Route | None:
+    if route is None:
+        return None
+    try:
+        return Route(route.decode("latin-1"))
+    except ValueError:
         raise RequestError(
             f"The header '{ROUTE_HEADER}' must be one of {', '.join(Route)}.", param=ROUTE_HEADER
-        )
-    return Wish(None if route is None else Route(route), _share_in(confidence))
+        ) from None
 
 
-def _share_in(confidence: str | None) -> float | None:
+def _share_in(confidence: bytes | None) -> float | None:
     if confidence is None:
         return None
     try:
-        return msgspec.convert(confidence, _Share, strict=False)
+        return msgspec.convert(confidence.decode("latin-1"), _Share, strict=False)
     except msgspec.ValidationError:
         raise RequestError(
             f"The header '{CONFIDENCE_HEADER}' must be a number from 0 to 1.",

@@ -254,7 +254,7 @@ def test_secrets_are_made_whole_and_never_overwritten(secrets: tuple[Path, str])
     before = {file: file.read_bytes() for file in folder.iterdir()}
     assert make_secrets(folder.parent).returncode == 1
     assert {file: file.read_bytes() for file in folder.iterdir()} == before
-    tenant = load_keys(folder / "keys.yaml").tenant(f"Bearer {key}")
+    tenant = load_keys(folder / "keys.yaml").tenant(f"Bearer {key}".encode())
     assert tenant is not None
     assert tenant.name == "first-client"
 

@@ -27,7 +27,7 @@ def written(folder: Path, content: Any) -> Path:
 
 def ann(folder: Path, **said: Any) -> Tenant | None:
     entry = {"name": "ann", "sha256": HASH, **said}
-    return load_keys(written(folder, {"keys": [entry]})).tenant("Bearer key-of-ann")
+    return load_keys(written(folder, {"keys": [entry]})).tenant(b"Bearer key-of-ann")
 
 
 def test_a_key_may_do_all_that_needs_no_right_of_its_own(tmp_path: Path) -> None:
@@ -72,8 +72,8 @@ def test_a_tenant_may_do_all_that_is_not_withheld(tmp_path: Path, withheld: str)
 def test_several_keys_of_one_tenant_hold_at_once(tmp_path: Path) -> None:
     entries = [{"name": f"ann-{n}", "tenant": "ann", "sha256": sha256(f"k{n}")} for n in (1, 2)]
     keys = load_keys(written(tmp_path, {"keys": entries}))
-    assert keys.tenant("Bearer k1") == Tenant("ann", key="ann-1")
-    assert keys.tenant("Bearer k2") == Tenant("ann", key="ann-2")
+    assert keys.tenant(b"Bearer k1") == Tenant("ann", key="ann-1")
+    assert keys.tenant(b"Bearer k2") == Tenant("ann", key="ann-2")
 
 
 def test_without_a_file_and_keys_in_redis_no_key_is_asked_for(tmp_path: Path) -> None:

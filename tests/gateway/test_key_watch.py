@@ -185,13 +185,13 @@ async def test_a_slow_source_does_not_hold_up_the_other(observer: Observer) -> N
     keys = Keys({}, is_open=False)
     async with KeyWatch(keys, [slow, quick], observer).running():
         await until(lambda: quick.looks > 1)
-        assert keys.tenant("Bearer ann") == Tenant("ann", key="ann")
+        assert keys.tenant(b"Bearer ann") == Tenant("ann", key="ann")
         with pytest.raises(KeysNotKnownYet):
-            keys.tenant("Bearer bob")
+            keys.tenant(b"Bearer bob")
         slow.may_go_on.set()
         await until(lambda: not keys.is_waiting)
         with pytest.raises(Unauthorized):
-            keys.tenant("Bearer bob")
+            keys.tenant(b"Bearer bob")
 
 
 async def test_a_bug_in_a_source_does_not_end_the_watch(observer: Observer) -> None:

@@ -93,7 +93,7 @@ def test_an_expired_key_is_told_so(scene: Stage) -> None:
 
 def test_one_open_request_too_many_is_refused_and_the_next_is_not(scene: Stage) -> None:
     keys = scene.gateway.context.keys
-    tenant = keys.tenant("Bearer key-of-one")
+    tenant = keys.tenant(b"Bearer key-of-one")
     keys.begin(tenant)
     refused = ask(scene, **bearer("one"))
     assert refused.status_code == 429

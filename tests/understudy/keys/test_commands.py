@@ -79,7 +79,7 @@ def test_a_key_is_shown_once_and_its_hash_is_kept(on_file: KeysCommand, path: Pa
     assert "Nobody can show it again" in on_file.error
     assert key not in on_file.error
     assert key not in path.read_text()
-    assert load_keys(path).tenant(f"Bearer {key}") == Tenant("ann", key="ann")
+    assert load_keys(path).tenant(f"Bearer {key}".encode()) == Tenant("ann", key="ann")
     shown = on_file.said("list") + on_file.said("list", "--json")
     assert key not in shown
     assert hashlib.sha256(key.encode()).hexdigest() not in shown
