@@ -139,11 +139,46 @@ async def test_a_reply_at_once_writes_no_header_that_would_be_two(value: str) ->
     assert await writes_of(at_once({"x": value})) == []
 
 
+@pytest.mark.parametrize("name", ["x y", "", "x:", "x\r\n", "\xe9"])
+async def test_a_reply_at_once_writes_no_name_that_is_none_however_often(name: str) -> None:
+    for _ in range(2):
+        assert await writes_of(at_once({name: "z"})) == []
+
+
+async def test_a_reply_at_once_waits_for_a_client_that_reads_slowly() -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        flow = scope["extensions"][EXCHANGE]["exchange"].flow
+        flow.pause_writing()
+        asyncio.get_running_loop().call_soon(flow.resume_writing)
+        await at_once({"x": "y"})(scope, receive, send)
+        assert not flow.write_paused
+
+    (whole,) = await writes_of(app)
+    assert b"\r\nx: y\r\n" in whole
+    assert whole.endswith(b"\r\n\r\nok")
+
+
+async def test_the_server_knows_who_answers_until_that_is_over() -> None:
+    known: list[bool] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        task = scope["extensions"][EXCHANGE]["exchange"].task
+        known.append(task is asyncio.current_task() and {task} == server.server_state.tasks)
+        await at_once({})(scope, receive, send)
+
+    async with connected(app) as (server, _, writer, reader):
+        for _ in range(2):
+            writer.write(POST % (0, b""))
+            await reader.readuntil(b"ok")
+            assert not server.server_state.tasks
+    assert known == [True, True]
+
+
 async def test_a_second_reply_is_not_written() -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await at_once({})(scope, receive, send)
         with pytest.raises(RuntimeError):
-            await scope["extensions"]["understudy.exchange"]["exchange"].reply(200, {}, b"again")
+            scope["extensions"][EXCHANGE]["exchange"].reply(200, {}, b"again")
 
     assert len(await writes_of(app)) == 1
 
