@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, ClassVar
 
-from starlette.types import ASGIApp, Message
+from starlette.types import Message
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
 from uvicorn.protocols.http.httptools_impl import (
     STATUS_LINE,
@@ -74,7 +74,8 @@ class Flow(FlowControl):
 class Cycle(RequestResponseCycle):
     """One request and its reply.
 
-    ``task`` is the one that answers it, and is there while it does.
+    ``task`` runs ``run_asgi``, and is there while it does; then it takes itself out of those that
+    the server knows.  One that is cancelled before it has begun stays there, as one that is over.
     """
 
     task: asyncio.Task[None]
@@ -89,7 +90,7 @@ class Cycle(RequestResponseCycle):
     _on_departure: Callable[[], None] | None = None
     _ends_with_connection = False  # for a client that knows no chunks
     _has_news = False  # of the body, since it was last asked for
-    _news: Event | None = None  # that there is some, once somebody has waited for it
+    _news: Event | None = None  # that there is some, or the end: once somebody has waited for it
 
     def __init__(self, scope: Any, connection: HttpToolsProtocol, *, keep_alive: bool) -> None:
         # Not uvicorn's own, which takes each of these by name, and another event for each request.
@@ -104,15 +105,6 @@ class Cycle(RequestResponseCycle):
         self.body = bytearray()
         self._open = connection.tasks
         scope["extensions"] = {EXCHANGE: {"exchange": self}}
-
-    def start(self, app: ASGIApp, loop: asyncio.AbstractEventLoop) -> None:
-        """Have the application answer, in a task that the server knows until it is over.
-
-        It takes itself out of those: a callback would be another turn of the loop.  One that is
-        cancelled before it has begun stays there, as one that is over.
-        """
-        self.task = loop.create_task(self.run_asgi(app))
-        self._open.add(self.task)
 
     async def run_asgi(self, app: Any) -> None:
         """Answer, or say that this went wrong."""
@@ -129,7 +121,7 @@ class Cycle(RequestResponseCycle):
         finally:
             # These lead back here, and what goes in a circle waits for the garbage collector.
             self.on_response = _nothing
-            self._open.discard(self.task)
+            self._open.discard(self.task)  # a callback of the task would be a turn of the loop
             del self.task
 
     async def _fail(self) -> None:
@@ -143,12 +135,15 @@ class Cycle(RequestResponseCycle):
         self.body += part
         if len(self.body) > HIGH_WATER_LIMIT:
             self.flow.pause_reading()
-        self._tell()
+        self._has_news = True
+        if self._news is not None:
+            self._news.set()
 
     def take_last(self) -> None:
         """The body is whole."""
-        self.more_body = False
-        self._tell()
+        self.more_body, self._has_news = False, True
+        if self._news is not None:
+            self._news.set()
 
     def left(self) -> None:
         """The client has left."""
@@ -156,10 +151,6 @@ class Cycle(RequestResponseCycle):
             self.disconnected = True
             if self._on_departure is not None:
                 self._on_departure()
-        self._tell()
-
-    def _tell(self) -> None:
-        self._has_news = True
         if self._news is not None:
             self._news.set()
 
@@ -308,7 +299,8 @@ class Cycle(RequestResponseCycle):
 
     def _finish(self) -> None:
         self.response_complete = True
-        self._tell()
+        if self._news is not None:
+            self._news.set()
         # It leads back here, and what goes in a circle waits for the garbage collector.
         self.scope.pop("extensions", None)
         if not self.keep_alive:

@@ -136,7 +136,8 @@ class Connection(HttpToolsProtocol):
 
     def _answer(self, cycle: Cycle) -> None:
         self._answering = cycle
-        cycle.start(self.app, self.loop)
+        task = cycle.task = self.loop.create_task(cycle.run_asgi(self.app))
+        self.tasks.add(task)
 
     def on_response_complete(self) -> None:
         """Go on to a request that waits, or wait for one; no timer of its own for each."""

@@ -11,6 +11,7 @@ from starlette.routing import Route
 
 from gateway.api.context import Context, Served
 from gateway.api.entering import json_body, tenant_of
+from gateway.api.exchange import headers_of
 from gateway.errors import Forbidden, ModelNotFound, NotServed, RequestError
 from gateway.keys import Tenant, may_use
 from gateway.steering.link import Link
@@ -55,7 +56,7 @@ class Admin:
         return _reply(self._described(name), None if link is None else link.orders.version)
 
     async def _put(self, request: Request) -> Response:
-        tenant = tenant_of(self._context, request.scope)
+        tenant = tenant_of(self._context, headers_of(request.scope))
         link = self._link(request, tenant)
         body = await json_body(self._context, request.scope, request.receive)
         objective = objective_of(body)
@@ -65,7 +66,7 @@ class Admin:
 
     async def _delete(self, request: Request) -> Response:
         """Hold it to its file again."""
-        tenant = tenant_of(self._context, request.scope)
+        tenant = tenant_of(self._context, headers_of(request.scope))
         link = self._link(request, tenant)
         by = None if tenant is None else tenant.key
         order = await self._ordering.give(link.cascade, _version(request), None, by)

@@ -20,6 +20,7 @@ from gateway.api.exchange import (
     ClientGone,
     Departure,
     header,
+    headers_of,
     passing_on,
     reply,
     request_id,
@@ -102,7 +103,7 @@ class _Exchange:
         self._events: EventSender | None = None
         self._account = Account(
             context=context,
-            request_id=request_id(scope, context.new_id()),
+            request_id=request_id(headers_of(scope), context.new_id()),
             started=context.clock(),
             legs=Legs(context.clock, trace=context.tracing.begin(scope["headers"])),
         )
@@ -136,17 +137,18 @@ class _Exchange:
 
     async def _admitted(self) -> tuple[Asked, Served]:
         context, scope, account = self._context, self._scope, self._account
-        account.tenant = tenant_of(context, scope)
+        headers = headers_of(scope)
+        account.tenant = tenant_of(context, headers)
         enter(context, account.tenant)
         waiting_since = context.clock()
         body = await json_body(context, scope, self._receive)
         account.body_seconds = context.clock() - waiting_since
-        group = group_of(header(scope, _GROUP))
+        group = group_of(headers.get(_GROUP))
         read = partial(self._wire.read, group=group)
         asked = self._asked = await understood(context, body, read)
         chat = account.chat = asked.chat
         incumbent, named = find_cascade(context, account.tenant, chat)
-        wish = wish_of(scope, chat, named, account.tenant)
+        wish = wish_of(headers, chat, named, account.tenant)
         refuse_foreign_ids(chat, incumbent, wish)
         await context.aside.for_body(body, partial(incumbent.admission.check, chat))
         if incumbent.is_remembering:

@@ -10,7 +10,7 @@ from starlette.types import Receive, Scope, Send
 
 from gateway.api.context import Context
 from gateway.api.entering import enter, json_body, tenant_of, understood
-from gateway.api.exchange import Departure
+from gateway.api.exchange import Departure, headers_of
 from gateway.api.limited import reserve_passed
 from gateway.api.passed import PassedExchange
 from gateway.api.wishes import find_cascade, wish_of
@@ -37,14 +37,15 @@ class CountTokens:
 
 async def _count(told: PassedExchange, receive: Receive) -> bytes:
     context = told.context
-    tenant = told.tenant = tenant_of(context, told.scope)
+    headers = headers_of(told.scope)
+    tenant = told.tenant = tenant_of(context, headers)
     enter(context, tenant)
     body = await json_body(context, told.scope, receive)
     read = partial(parse_request, group=None, is_count=True)
     request = await understood(context, body, read)
     served, named = find_cascade(context, tenant, request.chat)
     told.model = served.cascade.name
-    wish = wish_of(told.scope, request.chat, named, tenant)
+    wish = wish_of(headers, request.chat, named, tenant)
     role = Role.TEACHER if wish.route is Route.TEACHER else Role.STUDENT
     try:
         served.admission.check(request.chat)

@@ -1,6 +1,6 @@
 """How any request comes in: whose it is, whether there is room for it, and its body."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeVar
 
 from starlette.types import Receive, Scope
@@ -14,9 +14,8 @@ from gateway.wire.bounds import refuse_crowd
 T = TypeVar("T")
 
 
-def tenant_of(context: Context, scope: Scope) -> Tenant | None:
+def tenant_of(context: Context, headers: Mapping[bytes, bytes]) -> Tenant | None:
     """Whose key the headers carry; None where no key is asked for.  Raises as ``Keys.tenant``."""
-    headers = headers_of(scope)
     return context.keys.tenant(headers.get(b"authorization"), headers.get(b"x-api-key"))
 
 
@@ -49,6 +48,6 @@ def json_body(context: Context, scope: Scope, receive: Receive) -> Awaitable[byt
 
     Raises UnsupportedMediaType, BodyTooLarge, RequestTimeout and ClientGone.
     """
-    refuse_foreign_content(scope)
+    refuse_foreign_content(headers_of(scope))
     limits = context.limits
     return read_body(scope, receive, most=limits.body_bytes, seconds=limits.body_seconds)

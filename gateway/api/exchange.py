@@ -19,7 +19,7 @@ from gateway.wire.protocol import Wire
 EXCHANGE = "understudy.exchange"
 _HEADERS = "understudy.headers"
 _CHUNKED = b"chunked"
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 
 
 class ClientGone(Exception):
@@ -94,19 +94,20 @@ def header(scope: Scope, name: bytes) -> str | None:
     return None if value is None else value.decode("latin-1")
 
 
-def request_id(scope: Scope, fresh: str) -> str:
+def request_id(headers: Mapping[bytes, bytes], fresh: str) -> str:
     """The client's ``x-request-id`` where it is harmless in a header and a log, else ``fresh``."""
-    given = header(scope, b"x-request-id")
-    return given if given is not None and _REQUEST_ID.fullmatch(given) else fresh
+    given = headers.get(b"x-request-id")
+    return fresh if given is None or _REQUEST_ID.fullmatch(given) is None else given.decode()
 
 
-def refuse_foreign_content(scope: Scope) -> None:
+def refuse_foreign_content(headers: Mapping[bytes, bytes]) -> None:
     """Raise UnsupportedMediaType for a body that is not declared to be JSON.
 
     A web page may send any other type, or none, to an address on its reader's machine without
     asking first, and a gateway on loopback may have no keys.
     """
-    kind = (header(scope, b"content-type") or "").partition(";")[0].strip().lower()
+    said = headers.get(b"content-type", b"").decode("latin-1")
+    kind = said.partition(";")[0].strip().lower()
     if kind != "application/json":
         raise UnsupportedMediaType("The body must be sent as 'content-type: application/json'.")
 

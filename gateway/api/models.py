@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 from gateway.api.context import Context
 from gateway.api.entering import tenant_of
+from gateway.api.exchange import headers_of
 from gateway.errors import ModelNotFound
 from gateway.keys import Tenant, may_use
 from gateway.wire.controls import PINS
@@ -40,7 +41,7 @@ class Models:
         return _reply(self._described(name))
 
     def _tenant(self, request: Request) -> Tenant | None:
-        return tenant_of(self._context, request.scope)
+        return tenant_of(self._context, headers_of(request.scope))
 
     def _names_for(self, tenant: Tenant | None, *, has_pins: bool) -> Iterator[str]:
         for name in self._context.names:

@@ -9,7 +9,7 @@ from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 from starlette.routing import Match, Route
 
-from gateway.api.exchange import request_id
+from gateway.api.exchange import headers_of, request_id
 from gateway.api.wires import WIRES, wire_of
 from gateway.errors import GatewayError, InternalError, MethodNotAllowed, NotFound
 from gateway.wire.errors import error_headers, status_of
@@ -29,7 +29,7 @@ class ErrorForms:
         app.add_exception_handler(Exception, self._on_bug)
 
     def _response(self, request: Request, error: GatewayError) -> Response:
-        identity = request_id(request.scope, self._new_id())
+        identity = request_id(headers_of(request.scope), self._new_id())
         body = wire_of(request.url.path).error_body(error, identity)
         headers = {**error_headers(error), "x-request-id": identity}
         return Response(body, status_of(error), headers)

@@ -7,7 +7,7 @@ from typing import Protocol
 from starlette.types import Receive, Scope, Send
 
 from gateway.api.context import Context
-from gateway.api.exchange import ClientGone, request_id, send_error, send_response
+from gateway.api.exchange import ClientGone, headers_of, request_id, send_error, send_response
 from gateway.api.limited import settle_passed
 from gateway.errors import (
     GatewayError,
@@ -51,7 +51,7 @@ class PassedExchange:
         self.permit: Permit | None = None
         self.headers: Mapping[str, str] = {}
         self._wire = wire
-        self._id = request_id(scope, context.new_id())
+        self._id = request_id(headers_of(scope), context.new_id())
         self._started = context.clock()
         self._is_settled = False
 

@@ -8,7 +8,7 @@ from starlette.types import Receive, Scope, Send
 
 from gateway.api.context import Context, NamedModel
 from gateway.api.entering import enter, json_body, tenant_of, understood
-from gateway.api.exchange import Departure
+from gateway.api.exchange import Departure, headers_of
 from gateway.api.limited import reserve_passed
 from gateway.api.passed import PassedExchange
 from gateway.errors import (
@@ -57,7 +57,7 @@ async def _pass_on(told: PassedExchange, receive: Receive) -> bytes:
 
 async def _admitted(told: PassedExchange, receive: Receive) -> tuple[Passed, NamedModel]:
     context = told.context
-    tenant = told.tenant = tenant_of(context, told.scope)
+    tenant = told.tenant = tenant_of(context, headers_of(told.scope))
     enter(context, tenant)
     body = await json_body(context, told.scope, receive)
     passed = await understood(context, body, read_passed)

@@ -9,6 +9,7 @@ from starlette.routing import Route
 
 from gateway.api.context import Context
 from gateway.api.entering import enter, json_body, tenant_of, understood
+from gateway.api.exchange import headers_of
 from gateway.errors import NotFound
 from gateway.keys import may_use
 from gateway.stored_reading import Owner, StoredReader
@@ -58,7 +59,7 @@ class StoredRoutes:
     def _admitted(self, request: Request) -> Iterator[Owner]:
         """Whose completions these are; open requests are bounded as they are anywhere."""
         context = self._context
-        tenant = tenant_of(context, request.scope)
+        tenant = tenant_of(context, headers_of(request.scope))
         context.open_requests += 1
         try:
             enter(context, tenant)

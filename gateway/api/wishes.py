@@ -1,11 +1,9 @@
 """Carries out what a request may say of how it is to be answered, within what its key allows."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 
-from starlette.types import Scope
-
 from gateway.api.context import Context, Served
-from gateway.api.exchange import headers_of
 from gateway.errors import Forbidden, ModelNotFound, RequestError
 from gateway.keys import Tenant, may_use
 from gateway.wire.chat import Chat
@@ -40,12 +38,11 @@ def find_cascade(context: Context, tenant: Tenant | None, chat: Chat) -> tuple[S
     return found, wish
 
 
-def wish_of(scope: Scope, chat: Chat, named: Wish, tenant: Tenant | None) -> Wish:
+def wish_of(headers: Mapping[bytes, bytes], chat: Chat, named: Wish, tenant: Tenant | None) -> Wish:
     """What the request wishes.  Raises RequestError, and Forbidden where its key does not allow it.
 
     A wish for what would happen anyway needs no right.
     """
-    headers = headers_of(scope)
     said = wish_in_headers(headers.get(_ROUTE), headers.get(_CONFIDENCE))
     wish = agreed(named, said, chat.wish)
     if tenant is None or wish is NO_WISH:

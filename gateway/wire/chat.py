@@ -166,10 +166,13 @@ class Chat(msgspec.Struct, frozen=True):
         return min([count for count in said if count], default=None)
 
 
-def group_of(header: str | None) -> str | None:
+def group_of(header: bytes | None) -> str | None:
     """The group that a request's header names.  Raises RequestError where that can be none."""
-    if header is None or is_group(header):
-        return header
+    if header is None:
+        return None
+    group = header.decode("latin-1")
+    if is_group(group):
+        return group
     raise RequestError(
         f"The header '{GROUP_HEADER}' must be 1 to {MAX_GROUP_CHARACTERS} of A-Za-z0-9_.:-",
         param=GROUP_HEADER,

@@ -104,8 +104,7 @@ def named_wish(model: str) -> tuple[str, Wish]:
 
 def agreed(*wishes: Wish) -> Wish:
     """What several places say together.  Raises RequestError where they contradict each other."""
-    wishes = tuple([one for one in wishes if one is not NO_WISH])
-    if not wishes:
+    if wishes.count(NO_WISH) == len(wishes):
         return NO_WISH
     routes = {one.route for one in wishes if one.route is not None}
     shares = {one.min_confidence for one in wishes if one.min_confidence is not None}
