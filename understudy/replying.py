@@ -341,7 +341,7 @@ def _check(names: tuple[str, ...], head: bytes) -> None:
         raise RuntimeError("a header's value has characters that it may not have")
 
 
-@lru_cache(maxsize=64)  # most replies have the names of another
+@lru_cache(maxsize=64)  # nearly all replies have the same names
 def _check_names(names: tuple[str, ...]) -> None:
     if not all(map(_NAME.fullmatch, names)):
         raise RuntimeError("a header's name has characters that it may not have")

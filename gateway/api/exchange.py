@@ -34,7 +34,7 @@ class ServerExchange(Protocol):
 
     @property
     def task(self) -> asyncio.Task[None]:
-        """In which the server has it answered: whoever asks for the current one waits longer."""
+        """The one that answers it, while it does: to ask which one is running takes longer."""
 
     async def receive(self) -> Message:
         """ASGI's own."""
