@@ -20,25 +20,25 @@ class Telling:
     def __init__(self, tell: Callable[[Sequence[RequestSettled]], None]) -> None:
         self._tell = tell
         self._waiting: list[RequestSettled] = []
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._is_running = False
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Have facts wait for the end of each turn of the loop that this is called in."""
-        self._loop = asyncio.get_running_loop()
+        """Have facts wait for the end of the turn of the loop in which they come."""
+        self._is_running = True
         try:
             yield
         finally:
-            self._loop = None
+            self._is_running = False
             self._tell_all()
 
     def add(self, fact: RequestSettled) -> None:
         """A request is over."""
-        if not self._waiting and self._loop is not None:
-            self._loop.call_soon(self._tell_all)
         self._waiting.append(fact)
-        if self._loop is None:
+        if not self._is_running:
             self._tell_all()
+        elif len(self._waiting) == 1:
+            asyncio.get_running_loop().call_soon(self._tell_all)
 
     def _tell_all(self) -> None:
         facts, self._waiting = self._waiting, []

@@ -124,7 +124,7 @@ def test_who_may_not_escalate_is_never_held_out(tmp_path: Path) -> None:
         response = scene.ask()
         assert response.headers["x-understudy-served-by"] == "student"
         assert response.headers["x-understudy-reason"] == "confident"
-        assert observer.settled_facts[0].denials == ()
+        assert observer.settled_facts[0].denials == []
         assert scene.teacher.requests == []
 
 
@@ -147,7 +147,7 @@ def test_a_full_journal_forbids_it_where_the_operator_insists(
         who, why = served[when_full]
         assert response.headers["x-understudy-served-by"] == who
         assert response.headers["x-understudy-reason"] == why
-        assert observer.settled_facts[0].denials == ()
+        assert observer.settled_facts[0].denials == []
 
 
 def test_where_the_room_goes_meanwhile_the_draft_is_served_as_kept(tmp_path: Path) -> None:
