@@ -1,7 +1,7 @@
 """What cascades answer: from bytes to bytes, around ``gateway/answer.py`` and its stream.
 
-The pair is in the journal before the last byte of the answer leaves.  So are the facts of a stream;
-those of a whole answer, for which no client is to wait, are told right behind it.
+The pair is in the journal before the last byte of the answer leaves.  The facts are known by then,
+and counted right behind it, for which no client has to wait.
 """
 
 import asyncio
@@ -191,11 +191,8 @@ class _Exchange:
             given = await answer(asked.chat, served.cascade, self._account.legs)
         completion = await self._record(given, served)
         headers, body = self._whole_headers(), asked.whole(completion)
-        try:
-            await self._send_whole(headers, body)
-            await asyncio.sleep(0)  # the loop writes what it has to at the end of its turn
-        finally:
-            self._account.settle(self._account.ending, STATUS)
+        self._account.settle(self._account.ending, STATUS)
+        await self._send_whole(headers, body)
 
     async def _respond_streaming(self, asked: Asked, served: Served) -> None:
         account, chat = self._account, asked.chat

@@ -21,6 +21,7 @@ class Telling:
         self._tell = tell
         self._waiting: list[RequestSettled] = []
         self._is_running = False
+        self._is_due = False
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -37,9 +38,11 @@ class Telling:
         self._waiting.append(fact)
         if not self._is_running:
             self._tell_all()
-        elif len(self._waiting) == 1:
+        elif not self._is_due:
             asyncio.get_running_loop().call_soon(self._tell_all)
+            self._is_due = True
 
     def _tell_all(self) -> None:
+        self._is_due = False
         facts, self._waiting = self._waiting, []
         self._tell(facts)

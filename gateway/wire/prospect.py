@@ -6,7 +6,7 @@ Most policies ask for nothing here, and then nothing is read.
 import msgspec
 
 from gateway.wire.chat import Chat
-from routing.cascade import Prospect
+from routing.cascade import NOTHING_KNOWN, Prospect
 from routing.policy import Policy
 from routing.prompt import prompt_of
 from routing.sampling import SAMPLING_NAMES, Sampling, samples_of
@@ -24,6 +24,9 @@ def prospect_of(chat: Chat, policy: Policy, fixed: Sampling, wanted: int = 1) ->
     ``fixed`` is the sampling that the operator sets himself, ``wanted`` how many drafts of one
     answer he asks for.
     """
+    is_asked = policy.prompt is not None or policy.sampling is not None or wanted != 1
+    if not (chat.needs or chat.group or is_asked):
+        return NOTHING_KNOWN
     return Prospect(
         needs=chat.needs,
         group=chat.group,

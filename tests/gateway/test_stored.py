@@ -226,7 +226,7 @@ def test_a_request_that_is_not_stored_pays_nothing(scene: Stage, wire: Wire, sai
 
 
 @pytest.mark.parametrize("ending", [Ending.KEPT, Ending.FAILED])
-def test_an_answer_that_was_made_and_not_sent_is_not_stored(scene: Stage, ending: Ending) -> None:
+async def test_an_answer_made_and_not_sent_is_not_stored(scene: Stage, ending: Ending) -> None:
     context, before = scene.gateway.context, len(frames(scene))
     account = Account(context, "r", 0.0, Legs(context.clock), served=context.served["assistant"])
     asked = ChatWire().read(json.dumps(scene.question | {"store": True}).encode(), None)

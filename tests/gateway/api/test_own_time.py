@@ -6,22 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Message
 
 from gateway.app import create_app
-from gateway.facts import Ending, RequestSettled
-from tests.fakes.calling import body_at_once, call
+from tests.fakes.calling import call
 from tests.fakes.script import ROLE, Words, finish, used
-from tests.fakes.serving import (
-    Stage,
-    cascade_document,
-    closed_port_url,
-    load_gateway,
-    serving,
-    stage,
-)
+from tests.fakes.serving import Stage, cascade_document, closed_port_url, load_gateway, stage
 from tests.fakes.trial import words
-from tests.fakes.upstream import Reply, ScriptedModel
+from tests.fakes.upstream import Reply
 
 QUESTION = {"model": "assistant", "messages": [{"role": "user", "content": "?"}]}
 
@@ -51,41 +43,6 @@ async def test_a_client_that_sends_slowly_takes_none_of_the_gateways_time(tmp_pa
     assert read("understudy_request_seconds_sum", failed) == 40.0
     assert read("understudy_gateway_seconds_count", labels) == 1
     assert read("understudy_gateway_seconds_sum", labels) == 0.0
-
-
-@pytest.mark.parametrize("is_cut", [False, True])
-async def test_nobody_waits_for_what_is_told_of_an_answer(tmp_path: Path, is_cut: bool) -> None:
-    seen: list[str] = []
-    facts: list[RequestSettled] = []
-    loop = asyncio.get_running_loop()
-    with serving(ScriptedModel()) as url:
-        gateway = load_gateway(tmp_path, cascade_document(url, url))
-        app, observer = create_app(gateway), gateway.context.observer
-
-        def settled(fact: RequestSettled) -> None:
-            seen.append("settled")
-            facts.append(fact)
-
-        observer.settled = settled  # type: ignore[method-assign]
-
-        async def answered(scope: Scope, receive: Receive, send: Send) -> None:
-            async def sent(message: Message) -> None:
-                seen.append(message["type"])
-                loop.call_soon(seen.append, "a turn of the loop")
-                if is_cut and message["type"] == "http.response.body":
-                    task.cancel()
-                await send(message)
-
-            await app(scope, receive, sent)
-
-        question = json.dumps(QUESTION).encode()
-        task = asyncio.create_task(call(answered, body_at_once(question)))
-        await asyncio.wait([task])
-    assert task.cancelled() is is_cut
-    assert [(fact.ending, fact.status) for fact in facts] == [(Ending.KEPT, 200)]
-    if not is_cut:
-        assert seen[-2:] == ["a turn of the loop", "settled"]
-        assert seen[:2] == ["http.response.start", "http.response.body"]
 
 
 @pytest.fixture
