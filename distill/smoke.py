@@ -6,7 +6,7 @@ a little.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from evaluation.features import has_prompt, prompt_in
@@ -79,7 +79,7 @@ def difference(example: Example, said: Said, policy: Policy, tolerance: Toleranc
     if said.text.strip() != text.strip():
         return f"{record.id}: {_shown(said.text)} in place of {_shown(text)}"
     # The recorded text judged as the other one is, by what the server said of its tokens.
-    before = confidence_in(replace(draft_of(record.student), text=said.draft.text), record, policy)
+    before = confidence_in(draft_of(record.student)._replace(text=said.draft.text), record, policy)
     if before is None or abs(before - after) > tolerance.confidence:
         was = "none" if before is None else f"{before:.3f}"
         return f"{record.id}: a confidence of {after:.3f} in place of {was}"

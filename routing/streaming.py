@@ -41,8 +41,7 @@ class Ending:
 
     def of(self, draft: Draft) -> Draft:
         """The draft, now that it is over."""
-        return replace(
-            draft,
+        return draft._replace(
             structure=self.structure,
             text=self.text,
             finish_reason=self.finish_reason,

@@ -7,6 +7,7 @@ downstream checks again.  This module knows no request, no model server and no r
 import math
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 
 class Role(StrEnum):
@@ -245,8 +246,8 @@ class Threshold:
         return merit.value >= self.value
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
+# A tuple is made in a third of the time that a frozen dataclass takes: each request has one.
+class Draft(NamedTuple):
     """What is known of one draft when it is judged.
 
     ``token_logprobs`` holds the natural logarithm of each answer token's probability, shape (n,),

@@ -155,10 +155,10 @@ def test_draft_that_was_not_chosen_from_several_has_no_signal_for_who_wants_that
     assert (alone.reason, alone.has_draft) == (Reason.NO_SIGNAL, True)
     assert alone.confidence is None
     assert alone.signals == signals_of(sure)
-    agreed = replace(sure, agreement=2 / 3)
+    agreed = sure._replace(agreement=2 / 3)
     kept = defer([sure], POLICY)
     assert defer([agreed], of_three) == replace(kept, signals=signals_of(agreed))
-    broken = replace(sure, structure=INVALID)
+    broken = sure._replace(structure=INVALID)
     assert defer([broken], of_three).reason is Reason.INVALID_STRUCTURE
 
 
@@ -345,8 +345,8 @@ def test_label_that_the_draft_is_counts() -> None:
         POLICY.whole, score=Linear(("min_probability", "label=none"), (0.0, 1.0), (0.0, 0.0))
     )
     sure = draft(0.9)
-    assert isinstance(defer([replace(sure, text="None.")], Policy("test", rule)), Keep)
-    assert isinstance(defer([replace(sure, text="up")], Policy("test", rule)), Defer)
+    assert isinstance(defer([sure._replace(text="None.")], Policy("test", rule)), Keep)
+    assert isinstance(defer([sure._replace(text="up")], Policy("test", rule)), Defer)
     assert isinstance(defer([sure], Policy("test", rule)), Defer)
 
 

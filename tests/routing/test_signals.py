@@ -1,6 +1,5 @@
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -357,7 +356,7 @@ def test_adding_certainty_to_a_token_never_lowers_a_signal(
     place = data.draw(st.integers(0, len(before.token_logprobs) - 1))
     surer = list(before.token_logprobs)
     surer[place] = data.draw(st.floats(min_value=surer[place], max_value=1e-6))
-    after = signals_of(replace(before, token_logprobs=tuple(surer)))
+    after = signals_of(before._replace(token_logprobs=tuple(surer)))
     for name, value in signals_of(before).items():
         assert after[name] >= value, name
 
@@ -410,7 +409,7 @@ def test_form_counts_where_one_was_asked_for() -> None:
 # answers look sure.
 def test_end_of_sequence_token_is_a_signal_of_its_own_and_moves_no_other() -> None:
     bare = from_rows((-1.0, -2.0), ((-1.0, -1.5), (-2.0, -2.5)))
-    ended = replace(bare, end_logprob=-0.25)
+    ended = bare._replace(end_logprob=-0.25)
     assert signals_of(ended) == {**signals_of(bare), "end_probability": math.exp(-0.25)}
 
 

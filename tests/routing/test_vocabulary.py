@@ -1,5 +1,5 @@
 import math
-from dataclasses import FrozenInstanceError, replace
+from dataclasses import FrozenInstanceError
 from enum import StrEnum
 
 import pytest
@@ -157,4 +157,4 @@ def test_confidence_cannot_be_changed_once_it_was_checked() -> None:
 
 def test_draft_holds_no_evidence_unless_told() -> None:
     nothing = Draft(token_logprobs=(), best_logprobs=(), second_logprobs=())
-    assert Draft() == replace(nothing, structure=Structure.NOT_ASKED)
+    assert Draft() == nothing._replace(structure=Structure.NOT_ASKED)
