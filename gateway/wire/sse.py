@@ -85,7 +85,7 @@ def _whole(received: bytes) -> list[bytes]:
     size = len(received)
     if not (8 < size <= MAX_EVENT_BYTES and received.startswith(b"data: ")):
         return []
-    if received.find(b"\n") == size - 2 and received[-1:] == b"\n" and received[-3:-2] != b"\r":
+    if received.endswith(b"}\n\n") and received.find(b"\n") == size - 2:
         return [received[6:-2]]
     if b"\r" in received or not received.endswith(b"\n\n"):
         return []

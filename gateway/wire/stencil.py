@@ -82,30 +82,24 @@ class Stencil:
         A part is what stands between the bytes that are known, with its quotes or brackets, which
         are among them; whether it is one value and no more, its reader sees.
         """
-        if not body.startswith(self._before):
+        if not (body.startswith(self._before) and body.endswith(self._last)):
             return None
-        start, content, logprobs = self._content, 0, 0
-        if self.has_logprobs or self.has_usage:
-            content = body.find(self._after_content, start)
-            if content < 0:
-                return None
-            start = content + self._content_gap
-        if self.has_logprobs and self.has_usage:
-            logprobs = body.find(self._after_logprobs, start)
-            if logprobs < 0:
-                return None
-            start = logprobs + self._logprobs_gap
-        end = len(body) - self._last_gap
-        if not body.endswith(self._last):
+        start, end = self._content, len(body) - self._last_gap
+        if not (self.has_logprobs or self.has_usage):
+            return Cut(end), body[start - 1 : end + 1], b"", b""
+        content = body.find(self._after_content, start)
+        if content < 0:
             return None
-        last = body[start - 1 : end + 1]
-        text = body[self._content - 1 : content + 1]
+        text, start = body[start - 1 : content + 1], content + self._content_gap
         if not self.has_usage:
-            return (Cut(content, end), text, last, b"") if content else (Cut(end), last, b"", b"")
-        if not logprobs:
-            return Cut(content), text, b"", last
-        told = body[content + self._content_gap - 1 : logprobs + 1]
-        return Cut(content, logprobs), text, told, last
+            return Cut(content, end), text, body[start - 1 : end + 1], b""
+        if not self.has_logprobs:
+            return Cut(content), text, b"", body[start - 1 : end + 1]
+        logprobs = body.rfind(self._after_logprobs, start)  # from behind, where less is to be seen
+        if logprobs < 0:
+            return None
+        told, start = body[start - 1 : logprobs + 1], logprobs + self._logprobs_gap
+        return Cut(content, logprobs), text, told, body[start - 1 : end + 1]
 
     def content(self, body: bytes, cut: Cut) -> bytes:
         """The text as it is written, with its quotes."""
