@@ -165,25 +165,30 @@ class UpstreamStream:
                 self._is_done = True
                 break
             chunk = self._read_chunk(payload)
-            if chunk.error is not None:
-                raise UpstreamFailed(
-                    "The model server failed amid its answer.", is_usage_unknown=True
-                )
-            if chunk.is_foreign:
+            # One that was cut is more text, after a chunk that was not.
+            if chunk.cut is None and not self._note(chunk):
                 continue
-            self._has_choice |= chunk.has_choice
-            if chunk.finish_reason is not None:
-                self.finish_reason = chunk.finish_reason
-            if chunk.counts is not None:
+            if chunk.counts is None:
+                self.received.add(chunk)
+            else:
                 is_end = self._counts is None and self.finish_reason is not None
                 self.received.counted(is_end=is_end)
                 self._counts = chunk.counts
-            else:
-                self.received.add(chunk)
             chunks.append(chunk)
-            if not self._has_begun and chunk.says_something:
-                self._has_begun, self.opening = True, chunk.body
-                self._watch.began()
+
+    def _note(self, chunk: Chunk) -> bool:
+        """What there is to a chunk besides text; False where it is none of the answer's."""
+        if chunk.error is not None:
+            raise UpstreamFailed("The model server failed amid its answer.", is_usage_unknown=True)
+        if chunk.is_foreign:
+            return False
+        self._has_choice |= chunk.has_choice
+        if chunk.finish_reason is not None:
+            self.finish_reason = chunk.finish_reason
+        if not self._has_begun and chunk.says_something:
+            self._has_begun, self.opening = True, chunk.body
+            self._watch.began()
+        return True
 
     def _end(self) -> Sequence[Chunk]:
         if not self._has_choice:
