@@ -4,7 +4,6 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import takewhile
-from operator import itemgetter
 
 from gateway.errors import UpstreamTimeout
 from gateway.legs import OpenLeg
@@ -22,7 +21,6 @@ MAX_WORD_CHUNKS = 16
 Decision = Hold | Release | Defer | Doubt
 _HOLD = Hold()
 _REJECTIONS = (Defer, Doubt)
-_tokens = itemgetter(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +55,14 @@ class Drafting:
         self._chat = chat
         self._handover = window.handover
         self._until = window.until
-        self._is_all_wanted = window.is_all_wanted
+        self._is_all_wanted = window.is_all_wanted or window.handover is not Handover.NEVER
         self._is_gated = True
         self._has_tool_call = False
         self._may_call = Need.TOOLS in chat.needs
         self._unclear: list[Token] = []
         self._unread: Sequence[Chunk] = ()
-        self._held: list[tuple[int, Chunk]] = []
+        self._held: list[Chunk] = []
+        self._places: list[int] = []  # of each, up to which token it goes
         self._released: list[str] = []
         self._released_tokens = 0
         self._finish_reason: str | None = None
@@ -86,6 +85,8 @@ class Drafting:
             decision = self._take_in(chunks[read])
             read += 1
         self._unread = chunks[read:] if read < len(chunks) else ()
+        if self._until is not None and self.gate.verdict is not None:
+            self._until = None  # the window is over, and nothing is to be done at its end
         if isinstance(decision, Hold) and self.releasable:
             return Release(self.releasable)  # a tool call holds back no text that came before it
         return decision
@@ -98,20 +99,18 @@ class Drafting:
 
     def take(self, tokens: int) -> Sequence[Chunk]:
         """What may go out now that so many tokens are released, and is not out yet."""
-        ready = self._held[: bisect_right(self._held, tokens, key=_tokens)]
+        count = bisect_right(self._places, tokens)
         if self._handover is not Handover.NEVER:
-            return self._take_to_seam(ready)
-        del self._held[: len(ready)]
-        return [chunk for _, chunk in ready]
+            count = self._note_as_out(count)
+        return self._take(count)
 
     def take_reasoning(self) -> Sequence[Chunk]:
         """What has come of reasoning before the first word of the answer, and is not out yet."""
-        before = takewhile(lambda held: not (held[0] or held[1].is_answer), self._held)
-        ready = [chunk for _, chunk in before]
-        if not any(chunk.reasoning for chunk in ready):
+        held = zip(self._places, self._held, strict=True)
+        before = [*takewhile(lambda each: not (each[0] or each[1].is_answer), held)]
+        if not any(chunk.reasoning for _, chunk in before):
             return ()  # a role alone would send the headers, which know no verdict yet
-        del self._held[: len(ready)]
-        return ready
+        return self._take(len(before))
 
     @property
     def assembly(self) -> Assembly:
@@ -146,15 +145,27 @@ class Drafting:
         """Whether the student was stopped before it was through."""
         return self.leg.is_closed and not self.is_over
 
-    def _take_to_seam(self, ready: list[tuple[int, Chunk]]) -> Sequence[Chunk]:
-        """The same where the teacher may take over: as far as it could go on; noted as out."""
+    def _take(self, count: int) -> Sequence[Chunk]:
+        """The first of what is held."""
+        if count == len(self._held):
+            taken, self._held, self._places = self._held, [], []
+        else:
+            taken = self._held[:count]
+            del self._held[:count], self._places[:count]
+        return taken
+
+    def _note_as_out(self, count: int) -> int:
+        """Note the text of so many chunks, for a teacher that may take over.
+
+        Returns how many of them may go out, that it could go on after them.
+        """
+        texts = [chunk.content for chunk in self._held[:count]]
         if self._handover is Handover.CONTINUE and not self.is_over:
-            del ready[_seam([chunk.content for _, chunk in ready]) :]
-        del self._held[: len(ready)]
-        self._released += [chunk.content for _, chunk in ready]
-        if ready:
-            self._released_tokens = ready[-1][0]
-        return [chunk for _, chunk in ready]
+            del texts[_seam(texts) :]
+        if texts:
+            self._released += texts
+            self._released_tokens = self._places[len(texts) - 1]
+        return len(texts)
 
     def _take_in(self, chunk: Chunk) -> Decision:
         if chunk.cut is None:  # else it is text, and there is nothing else to it
@@ -166,14 +177,15 @@ class Drafting:
         self._text += chunk.content.encode()
         self.has_begun = self.has_begun or chunk.says_something
         decision = self._judge(chunk) if self._is_gated else Release(self.gate.tokens)
-        self._held.append((self.gate.tokens, chunk))
+        self._held.append(chunk)
+        self._places.append(self.gate.tokens)
         return decision
 
     @property
     def _is_wanted(self) -> bool:
         """Whether more is to be known of the draft than its text: a tool call's form is judged."""
-        is_out = isinstance(self.gate.verdict, Keep) and self._handover is Handover.NEVER
-        return not is_out or self._is_all_wanted or self._has_tool_call
+        is_kept = isinstance(self.gate.verdict, Keep)
+        return not is_kept or self._is_all_wanted or self._has_tool_call
 
     def _note(self, chunk: Chunk) -> None:
         """What there is to a chunk besides text."""
