@@ -92,19 +92,16 @@ class AnswerStream:
         self._verdict: Verdict
         self._decision: Decision = Hold()
         self._is_handed_on = False
-        self._step: Callable[[], Awaitable[Chunks]] | None = self._begin
+        self._step: Callable[[], Awaitable[Chunks | None]] = self._begin
 
-    async def read(self) -> Chunks:
-        """What the client gets next; empty at the end.
+    def read(self) -> Awaitable[Chunks | None]:
+        """What the client gets next, which may be nothing as yet; None at the end.
 
         Raises TeacherUnavailable or BudgetSpent where there is nothing to serve, UpstreamRefused
         where the model that had the last word blames the request, and UpstreamError where a model
         fails whose words are out already.
         """
-        while self._step is not None:
-            if part := await self._step():
-                return part
-        return ()
+        return self._step()
 
     def close(self) -> None:
         """End the calls that are still open."""
@@ -232,7 +229,7 @@ class AnswerStream:
         if draft.is_over:
             if isinstance(draft.gate.verdict, Keep):  # a tool call may have been the weakest part
                 self._legs.verdict = draft.gate.verdict
-            self._step = None
+            self._step = _end
             return ()
         try:
             self._decision = await draft.advance()  # I/O: student
@@ -305,7 +302,7 @@ class AnswerStream:
         return self._taught(() if self._teacher is None else await self._teacher.read() or ())
 
     def _taught(self, part: Chunks) -> Chunks:
-        self._step = self._teach if part else None
+        self._step = self._teach if part else _end
         if not part and self._teacher is not None:
             self._teacher.close()
         if self.course.answer is not None:
@@ -360,3 +357,7 @@ class AnswerStream:
         if self.course.draft is None:
             raise RuntimeError("there is no draft")
         return self.course.draft
+
+
+async def _end() -> None:
+    """Nothing more is to come."""

@@ -135,8 +135,8 @@ class LiveAnswer:
     async def relay(self, sender: EventSender) -> bytes:
         """Send all but the end, which is returned.  Raises what the models raise."""
         account = self._account
-        while part := await self._stream.read():
-            if events := self._events(part):
+        while (part := await self._stream.read()) is not None:
+            if part and (events := self._events(part)):
                 if account.first_byte_seconds is None:
                     account.first_byte_seconds = account.context.clock() - account.started
                     account.first_tokens = _tokens_of(part)
@@ -230,7 +230,7 @@ class LiveAnswer:
 async def collect(stream: AnswerStream) -> Assembly:
     """The same for a client that does not stream: the whole answer.  Raises what models raise."""
     whole = Assembly()
-    while part := await stream.read():
+    while (part := await stream.read()) is not None:
         for chunk in part:
             whole.add(chunk)
     return whole
