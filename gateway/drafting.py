@@ -168,14 +168,13 @@ class Drafting:
         return len(texts)
 
     def _take_in(self, chunk: Chunk) -> Decision:
-        if chunk.cut is None:  # else it is text, and there is nothing else to it
+        if chunk.cut is None:  # else it is more text, and there is nothing else to it
             self._note(chunk)
         if self._is_wanted:
             self.assembly.add(chunk)
         else:
             self._assembly = None  # most of what a stream holds that is open
         self._text += chunk.content.encode()
-        self.has_begun = self.has_begun or chunk.says_something
         decision = self._judge(chunk) if self._is_gated else Release(self.gate.tokens)
         self._held.append(chunk)
         self._places.append(self.gate.tokens)
@@ -188,7 +187,8 @@ class Drafting:
         return not is_kept or self._is_all_wanted or self._has_tool_call
 
     def _note(self, chunk: Chunk) -> None:
-        """What there is to a chunk besides text."""
+        """What there is to a chunk besides more text."""
+        self.has_begun = self.has_begun or chunk.says_something
         self._finish_reason = chunk.finish_reason or self._finish_reason
         if chunk.end_logprob is not None:
             self._end_logprob = chunk.end_logprob

@@ -321,7 +321,8 @@ class OpenLeg:
                 self._charge, self._stream = await self._opening.again(failure)
                 self._is_closed = False
             else:
-                self._has_spoken |= bool(chunks)
+                if chunks:
+                    self._has_spoken = True
                 return chunks
 
     def close(self, code: str | None = CANCELLED) -> None:

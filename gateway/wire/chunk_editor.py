@@ -182,7 +182,7 @@ class _Frame:
         """The event of a chunk that the stencil fits."""
         content = stencil.content(body, cut)
         if self._between is None:
-            return b"%b%b%b" % (self._before, content, self._after)
+            return b"".join((self._before, content, self._after))
         logprobs = client_logprobs(msgspec.Raw(stencil.logprobs(body, cut)), self._most)
         told = one_line(msgspec.json.encode(logprobs))
         return b"".join((self._before, content, self._between, told, self._after))
