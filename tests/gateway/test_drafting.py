@@ -29,19 +29,21 @@ class Leg:
 
     def __init__(self, chunks: Sequence[Chunk]) -> None:
         self._chunks = iter(chunks)
+        self.until: float | None = None  # of the last read
 
     async def read(self, until: float | None) -> Sequence[Chunk]:
+        self.until = until
         return [each] if (each := next(self._chunks, None)) else ()
 
     def close(self) -> None:
         pass
 
 
-def drafting(*payloads: bytes, is_all_wanted: bool = False) -> Drafting:
+def drafting(*payloads: bytes, is_all_wanted: bool = False, until: float | None = None) -> Drafting:
     reader = ChunkReader(is_evidence_wanted=True)
     leg = cast(OpenLeg, Leg([reader.read(each) for each in payloads]))
     chat = parse_chat(json.dumps(QUESTION).encode())
-    window = Window(Handover.NEVER, None, is_all_wanted)
+    window = Window(Handover.NEVER, until, is_all_wanted)
     return Drafting(leg, Gate(uncalibrated_streamed(), WINDOW), chat, window)
 
 
@@ -102,3 +104,23 @@ async def test_a_tool_call_that_is_none_is_in_doubt_where_text_is_out() -> None:
     draft = drafting(*words(40), *call('{"city":'))
     await read_whole(draft)
     assert draft.gate.doubt is not None
+
+
+async def test_only_a_draft_that_is_held_back_is_read_up_to_a_time() -> None:
+    draft = drafting(*words(WINDOW + 1), until=9.0)
+    leg = cast(Leg, draft.leg)
+    for _ in range(WINDOW):
+        await draft.advance()
+        assert leg.until == 9.0
+    await draft.advance()
+    assert leg.until is None
+
+
+async def test_chunks_go_out_up_to_the_tokens_that_are_released() -> None:
+    draft = drafting(*words(3))
+    for _ in range(3):
+        await draft.advance()
+    assert len(draft.take(2)) == 2
+    assert not draft.take(2)
+    assert len(draft.take(3)) == 1
+    assert not draft.take(3)
