@@ -158,7 +158,7 @@ def _where(report: Report) -> str:
     machine = report.machine
     return (
         f"{machine.cores} cores of an {machine.processor}, {machine.system} {machine.kernel}, "
-        f"Python {report.versions['python']}"
+        f"Python {report.versions['python']} ({machine.interpreter})"
     )
 
 

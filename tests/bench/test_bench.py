@@ -125,7 +125,7 @@ def test_a_missed_target_fails_a_run_only_where_it_is_strict(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     limits = [at_most("this", 1.0, 2.0, "ms"), at_most("that", 3.0, 2.0, "ms")]
-    machine = Machine("Linux", "6.1", "x86_64", "a processor", 2)
+    machine = Machine("Linux", "6.1", "x86_64", "a processor", 2, "/usr/bin/python3")
     made = Report("2026-11-28", 1.0, machine, True, False, {}, Found(), limits)
     monkeypatch.setattr("bench.__main__.measure", lambda plan, progress: made)
     assert main([]) == 0

@@ -18,6 +18,7 @@ def test_the_processor_is_named_by_the_kernel(
     found = this_machine()
     assert found.processor == "AMD EPYC: some"
     assert (found.system, found.kernel) == (platform.system(), platform.release())
+    assert Path(found.interpreter).name.startswith("python")
     assert 1 <= found.cores <= (os.cpu_count() or 1)
 
 

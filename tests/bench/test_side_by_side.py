@@ -1,16 +1,22 @@
 """One small run of ours beside a relay and one that cannot be had, over a load of our own."""
 
+import os
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from bench import peers
 from bench.measure import Plan, Report, measure
 from bench.peers import PEERS, RELAY, Peer, Place
+from bench.processes import GatewayProcess, Pipes, child
 from bench.side_by_side import LeftOut, SidePlan, SideReport
 from bench.tables import tables
 from bench.token_costs import TokenPlan
+from tests.fakes.serving import wait_until
 
 GONE = Peer("gone", "no-such-lock", lambda _: [], ready_path="/")
 BROKEN = Peer("broken", None, lambda _: ["false"], ready_path="/")
@@ -24,7 +30,17 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Report]:
         sides = SidePlan(concurrencies=(1, 32), rounds=1, round_seconds=0.05)
         told: list[str] = []
         plan = Plan(sides=sides, peers=(RELAY, GONE, BROKEN))
-        yield measure(plan, told.append)
+        rests: list[GatewayProcess] = []
+        pause = GatewayProcess.pause
+
+        def noted(process: GatewayProcess) -> None:
+            rests.append(process)
+            pause(process)
+
+        patch.setattr(GatewayProcess, "pause", noted)
+        made = measure(plan, told.append)
+        assert len(rests) == 1  # the relay, once, and not ours
+        yield made
         assert "relay, 32 at once, 1 of 1" in told
 
 
@@ -65,6 +81,19 @@ def test_half_of_saturation_is_half_of_what_was_taken_at_32(report: Report) -> N
     assert kept is not None
     assert half.rate == pytest.approx(kept.requests_per_second / 2, abs=0.1)
     assert half.latency_ms_p99 >= half.latency_ms_median > 0
+
+
+def test_who_rests_computes_nothing_until_told_to_go_on(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "while True: pass"]
+    with child(command, None, Pipes(), os.environ) as process:
+        running, seen = GatewayProcess(process, 0, tmp_path / "log"), psutil.Process(process.pid)
+        running.pause()
+        wait_until(lambda: seen.status() == psutil.STATUS_STOPPED)
+        before = running.cpu_seconds()
+        time.sleep(0.05)
+        assert running.cpu_seconds() == before
+        running.go_on()
+        wait_until(lambda: running.cpu_seconds() > before)
 
 
 @pytest.mark.full
