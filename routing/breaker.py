@@ -28,24 +28,31 @@ class Breaker:
         self.probing = True
         return True
 
-    def began(self) -> None:
+    def began(self) -> bool:
         """Report a call that the server has begun to answer: that is all that a probe has to find.
 
-        It ends no run of failures, for a server may begin well and break off every time.
+        It ends no run of failures, for a server may begin well and break off every time.  True
+        where this closed the breaker.
         """
-        if self.probing:
-            self.succeeded()
+        return self.probing and self.succeeded()
 
-    def succeeded(self) -> None:
-        """Report a call that the server answered, whatever it answered: the breaker closes."""
+    def succeeded(self) -> bool:
+        """Report a call that the server answered, whatever it answered: the breaker closes.
+
+        True where it was open.
+        """
+        was_open = self.opened_at is not None
         self.failures, self.opened_at, self.probing = 0, None, False
+        return was_open
 
-    def failed(self, now: float) -> None:
-        """Report a call that the server failed at ``now``."""
+    def failed(self, now: float) -> bool:
+        """Report a call that the server failed at ``now``.  True where this opens the breaker."""
         self.failures += 1
-        if self.probing or (self.opened_at is None and self.failures >= FAILURES_TO_OPEN):
+        was_closed = self.opened_at is None
+        if self.probing or (was_closed and self.failures >= FAILURES_TO_OPEN):
             self.opened_at = now
         self.probing = False
+        return was_closed and self.opened_at is not None
 
     def abandoned(self) -> None:
         """Report a call that was given up before the server could show how it fares."""

@@ -97,16 +97,10 @@ class OpenAIModel:
         for client in self._http.values():
             client.close()
 
-    @property
-    def has_room(self) -> bool:
-        """Whether another call may be open."""
-        return self.open_calls < self.max_calls
-
     def began(self) -> None:
         """A server that was left alone is asked again by all as soon as it answers one."""
-        was_open = self.breaker.opened_at is not None
-        self.breaker.began()
-        self._tell_of_change(None, was_open=was_open)
+        if self.breaker.began():
+            self._on_breaker(None)
 
     def ended(self, waiting_since: float | None, error: BaseException | None) -> None:
         """Let the breaker know how a call ended; any error but ours is that nobody waited.
@@ -114,19 +108,20 @@ class OpenAIModel:
         ``waiting_since`` is None where the server was not keeping anybody waiting.
         """
         self.open_calls -= 1
-        if isinstance(error, UpstreamError):
+        if error is None or isinstance(error, UpstreamRefused):
+            self.rest.succeeded()
+        elif isinstance(error, UpstreamError):
             self.rest.failed(self._clock(), error.come_back_seconds)
             if isinstance(error, UpstreamBusy) or error.come_back_seconds is not None:
                 self.overloaded()
-        if error is None or isinstance(error, UpstreamRefused):
-            self.rest.succeeded()
-            self._report(None)
-        elif isinstance(error, UpstreamError):
-            self._report(error if error.is_down else None)
-        elif waiting_since is not None and self._clock() - waiting_since >= PATIENCE_SECONDS:
-            self._report(UpstreamTimeout("A client left that had waited for long."))
+            if error.is_down:
+                self._is_down(error)
+                return
         else:
-            self.breaker.abandoned()
+            self._left(waiting_since)
+            return
+        if self.breaker.succeeded():
+            self._on_breaker(None)
 
     def overloaded(self) -> None:
         """The server says itself that it has too much to do, or lets too many wait."""
@@ -137,7 +132,8 @@ class OpenAIModel:
         """Ask the model.  Raises UpstreamError where it fails, UpstreamRefused where it refuses."""
         spoken, http = SERVER_FORMS[chat.form], self._http[chat.form]
         body = spoken.body(chat, self.endpoint.dialect)
-        started, load = self._begin(), self.open_calls
+        self.open_calls += 1
+        started, load = self._clock(), self.open_calls
         try:
             seconds = self.endpoint.timeout_seconds - how.spent_seconds
             status, reply = await http.post(
@@ -165,7 +161,8 @@ class OpenAIModel:
         """Ask the model for an answer as it comes.  Raises as ``complete`` does."""
         spoken = SERVER_FORMS[chat.form]
         body = spoken.stream_body(chat, self.endpoint.dialect, prefix)
-        started, load = self._begin(), self.open_calls
+        self.open_calls += 1
+        started, load = self._clock(), self.open_calls
         try:
             async with asyncio.timeout_at(how.until):
                 reply = await self._open(chat.form, body, how)
@@ -205,21 +202,16 @@ class OpenAIModel:
         fault = fault_of_status(status, body, retry_after)
         return fault.without(self._discretion.hide) if isinstance(fault, UpstreamRefused) else fault
 
-    def _begin(self) -> float:
-        self.open_calls += 1
-        return self._clock()
-
-    def _report(self, failure: UpstreamError | None) -> None:
-        was_open = self.breaker.opened_at is not None
-        if failure is not None:
-            self.breaker.failed(self._clock())
-        else:
-            self.breaker.succeeded()
-        self._tell_of_change(failure, was_open=was_open)
-
-    def _tell_of_change(self, failure: UpstreamError | None, *, was_open: bool) -> None:
-        if (self.breaker.opened_at is not None) is not was_open:
+    def _is_down(self, failure: UpstreamError) -> None:
+        if self.breaker.failed(self._clock()):
             self._on_breaker(failure)
+
+    def _left(self, waiting_since: float | None) -> None:
+        """Nobody waits for the server any more, which has kept its reader waiting since then."""
+        if waiting_since is not None and self._clock() - waiting_since >= PATIENCE_SECONDS:
+            self._is_down(UpstreamTimeout("A client left that had waited for long."))
+        else:
+            self.breaker.abandoned()
 
 
 @dataclass(frozen=True, slots=True)

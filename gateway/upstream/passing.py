@@ -117,11 +117,8 @@ class PassingModel:
             self._breaker.abandoned()
 
     def _report(self, error: UpstreamError | UpstreamRefused | None) -> None:
-        was_open = self._breaker.opened_at is not None
-        failure = error if isinstance(error, UpstreamError) and error.is_down else None
-        if failure is not None:
-            self._breaker.failed(self._clock())
-        else:
-            self._breaker.succeeded()
-        if (self._breaker.opened_at is not None) is not was_open:
-            self._on_breaker(failure)
+        if isinstance(error, UpstreamError) and error.is_down:
+            if self._breaker.failed(self._clock()):
+                self._on_breaker(error)
+        elif self._breaker.succeeded():
+            self._on_breaker(None)

@@ -166,6 +166,22 @@ def test_late_success_while_it_is_open_closes_it() -> None:
     assert breaker.allows(START)
 
 
+def test_it_says_when_it_opens_and_when_it_closes_and_neither_twice() -> None:
+    breaker = Breaker()
+    run = [breaker.failed(START) for _ in range(FAILURES_TO_OPEN + 1)]
+    assert run == [False] * (FAILURES_TO_OPEN - 1) + [True, False]
+    assert [breaker.succeeded(), breaker.succeeded()] == [True, False]
+
+
+def test_a_probe_that_fails_opens_nothing_anew_and_one_that_begins_closes_it() -> None:
+    breaker = opened()
+    assert not breaker.began()
+    assert breaker.allows(RESTED)
+    assert not breaker.failed(RESTED)
+    assert breaker.allows(RESTED + REST_SECONDS)
+    assert [breaker.began(), breaker.began()] == [True, False]
+
+
 @given(st.lists(st.tuples(st.sampled_from(["ask", "fail", "abandon"]), st.integers(0, 7))))
 def test_without_a_success_an_open_breaker_lets_one_call_a_rest_through(
     events: list[tuple[str, int]],
