@@ -11,6 +11,7 @@ from dataclasses import dataclass
 CALLS_PER_RETRY = 10
 # So many may be made again at once, so that a lone call is not lost for want of others before it.
 BURST = 10
+MOST_CREDIT = BURST * CALLS_PER_RETRY
 # How often one call is tried in all.
 MOST_TRIES = 3
 FIRST_REST_SECONDS = 0.5
@@ -21,7 +22,7 @@ MOST_REST_SECONDS = 30.0
 class RetryBudget:
     """How many calls of one model may be made again: each call earns a part of a retry."""
 
-    credit: int = BURST * CALLS_PER_RETRY
+    credit: int = MOST_CREDIT
 
     @property
     def is_spent(self) -> bool:
@@ -30,7 +31,8 @@ class RetryBudget:
 
     def called(self) -> None:
         """Report a call that is made for the first time."""
-        self.credit = min(self.credit + 1, BURST * CALLS_PER_RETRY)
+        if self.credit < MOST_CREDIT:
+            self.credit += 1
 
     def retried(self) -> None:
         """Report a call that is made again."""

@@ -102,7 +102,7 @@ class ServerPool:
             if self.tally is not None:
                 self.tally.granted += 1
             return _GRANTED
-        is_full = any(not server.has_room for server in self.servers)
+        is_full = any(server.open_calls >= server.max_calls for server in self.servers)
         if is_full and self.tally is not None:
             self.tally.denied += 1
         return Denied(Degraded.TEACHER_BUSY if is_full else Degraded.TEACHER_FAILED)
@@ -115,7 +115,7 @@ class ServerPool:
         self._budget.called()
         if self._granted:
             return self._granted.popleft()
-        return self._choice(self.servers) or self._in_order(self.servers)[0]
+        return self._choice(self.servers) or self._in_order(self.servers, self._clock())[0]
 
     def another(
         self, tried: Sequence[ChatServer], failure: UpstreamError, spent_seconds: float
@@ -142,15 +142,12 @@ class ServerPool:
     def _choice(self, servers: Sequence[OpenAIModel]) -> OpenAIModel | None:
         """The first that may be asked, in the order of preference."""
         now = self._clock()
-        for server in self._in_order(servers):
-            if server.has_room and server.breaker.allows(now):
+        for server in servers if len(servers) < 2 else self._in_order(servers, now):
+            if server.open_calls < server.max_calls and server.breaker.allows(now):
                 return server
         return None
 
-    def _in_order(self, servers: Sequence[OpenAIModel]) -> Sequence[OpenAIModel]:
-        if len(servers) < 2:
-            return servers
-        now = self._clock()
+    def _in_order(self, servers: Sequence[OpenAIModel], now: float) -> Sequence[OpenAIModel]:
         loads = [Load(one.open_calls, one.rest.until > now) for one in servers]
         self._turn += 1
         return [servers[place] for place in by_preference(loads, self._turn % len(servers))]
