@@ -35,6 +35,8 @@ MAX_HEAD_BYTES = 64 * 2**10
 MAX_UNREAD_BYTES = 256 * 2**10
 # A server that waited for our reader gets that time on top of its own, and at least so much.
 PAUSE_SECONDS = 1.0
+# The head but for the length of the body, that length, lines of this request alone, the body.
+_REQUEST = b"%b%d\r\n%b\r\n%b"
 
 
 class Unreachable(Exception):  # a state, like the one below
@@ -52,10 +54,10 @@ class _Connection(asyncio.Protocol):
         self.idle_since = 0.0
         self.status = 0
         self.retry_after: bytes | None = None
+        self.is_head_complete = False
         self.is_complete = True
         self._is_reusable = False
         self._is_whole = True
-        self._is_head_complete = False
         self._is_ended_by_close = False
         self._has_more = False
         self._paused_at: float | None = None
@@ -80,7 +82,7 @@ class _Connection(asyncio.Protocol):
 
     def send(self, request: bytes, *, seconds: float, most: int | None) -> None:
         """Begin an exchange, whole up to ``most`` bytes, or as a stream where that is None."""
-        self.is_complete = self._is_head_complete = False
+        self.is_complete = self.is_head_complete = False
         self._is_whole, self._most = most is not None, most or 0
         self._bytes_without_body = self._size = 0
         self._paused_seconds = 0.0
@@ -109,17 +111,6 @@ class _Connection(asyncio.Protocol):
         """Close without ceremony."""
         self._transport.abort()
 
-    async def head(self) -> None:
-        """Wait until the answer's status is known."""
-        while not self._is_head_complete:
-            await self._wait()
-
-    async def whole(self) -> bytes:
-        """Wait for the whole answer."""
-        while not self.is_complete:
-            await self._wait()
-        return self._take()
-
     async def some(self, until: float | None) -> bytes | None:
         """Wait for more of a stream: empty at its end, None where nothing came until then."""
         while not self._pieces and not self.is_complete:
@@ -127,10 +118,11 @@ class _Connection(asyncio.Protocol):
                 if self.loop.time() >= until:
                     return None
                 self._be_woken_at(until)
-            await self._wait()
-        return self._take()
+            await self.wait()
+        return self.take()
 
-    def _take(self) -> bytes:
+    def take(self) -> bytes:
+        """What has come of the answer's body since the last time."""
         pieces = self._pieces
         if len(pieces) == 1:
             data = pieces.pop()
@@ -148,8 +140,8 @@ class _Connection(asyncio.Protocol):
             self._paused_at = None
             self._transport.resume_reading()
 
-    def _wait(self) -> "asyncio.Future[None]":
-        """What is done as soon as something has happened.  Raises the connection's failure."""
+    def wait(self) -> "asyncio.Future[None]":
+        """What is done once something has happened.  Raises the connection's failure."""
         if self._failure is not None:
             raise self._failure
         self._waiter = self.loop.create_future()
@@ -240,7 +232,7 @@ class _Connection(asyncio.Protocol):
         self.status = self._parser.get_status_code()
         if self.status < 200:  # it only announces the answer
             return
-        self._is_head_complete = True
+        self.is_head_complete = True
         self._is_reusable = self._parser.should_keep_alive()
         if not self._is_whole:
             self._wake()
@@ -261,7 +253,7 @@ class _Connection(asyncio.Protocol):
             self._transport.pause_reading()
 
     def on_message_complete(self) -> None:
-        if self._is_head_complete and self._failure is None:
+        if self.is_head_complete and self._failure is None:
             self.is_complete = True
             self._wake()
 
@@ -292,8 +284,11 @@ class HttpClient:
         """
         connection = self._kept() or await self._connect()
         try:
-            connection.send(self._request(body, headers), seconds=seconds, most=most)
-            answer = await connection.whole()
+            request = _REQUEST % (self._target.head, len(body), headers, body)
+            connection.send(request, seconds=seconds, most=most)
+            while not connection.is_complete:
+                await connection.wait()
+            answer = connection.take()
             self.retry_after = connection.retry_after
             return connection.status, answer
         finally:
@@ -303,8 +298,10 @@ class HttpClient:
         """The answer as it comes, once its status is known.  Raises as ``post`` does."""
         connection = self._kept() or await self._connect()
         try:
-            connection.send(self._request(body, headers), seconds=seconds, most=None)
-            await connection.head()
+            request = _REQUEST % (self._target.head, len(body), headers, body)
+            connection.send(request, seconds=seconds, most=None)
+            while not connection.is_head_complete:
+                await connection.wait()
             return Reply(connection, partial(self.give_back, connection, SETTLE_SECONDS))
         except BaseException:
             self.give_back(connection)
@@ -326,9 +323,6 @@ class HttpClient:
         self._idle.append(connection)
         if self._sweep is None:
             self._sweep = connection.loop.call_later(IDLE_SECONDS, self._close_idle)
-
-    def _request(self, body: bytes, headers: bytes) -> bytes:
-        return b"%b%d\r\n%b\r\n%b" % (self._target.head, len(body), headers, body)
 
     def _kept(self) -> _Connection | None:
         """The one used last, which is the likeliest to be open still; None where none will do."""
