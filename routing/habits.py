@@ -5,6 +5,7 @@ so that the same history gives the same estimate.
 """
 
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from routing.money import Usage
 
@@ -39,8 +40,7 @@ class Ratio:
         return (2 * of * self.tokens + self.of) // (2 * self.of)
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
+class Written(NamedTuple):
     """What came of an answer: ``tokens`` that were told one by one, ``characters`` that were not.
 
     Reasoning and the calls of tools are among them.
@@ -50,8 +50,7 @@ class Written:
     characters: int
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(NamedTuple):
     """A request: how many ``bytes`` it has, and how many tokens its answer may have at most."""
 
     bytes: int
