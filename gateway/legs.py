@@ -2,7 +2,7 @@
 
 from asyncio import CancelledError
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from msgspec import Struct, structs
 
@@ -29,6 +29,9 @@ from routing.habits import Asked, Habits, Written
 from routing.money import NOTHING_USED, Price, Usage, cost_of, share_of
 from routing.room import is_too_long
 from routing.vocabulary import Degraded, Denied, Grant, Need, NotAsked, Reason, Role
+
+# Looked up for every call: a member of an enum, by way of its class, takes a function's time.
+_TEACHER, _VISION = Role.TEACHER, Need.VISION
 
 _WHY_NOT = {
     Degraded.TEACHER_FAILED: NotAsked.LEFT_ALONE,
@@ -64,7 +67,7 @@ class Model:
         if room is None or TRUNCATING in chat.fields or (asked := _asked_for(chat)) is None:
             return True
         if chat.form is not Form.CHAT:  # it may hold several prompts, each with room of its own
-            asked = replace(asked, bytes=0)
+            asked = asked._replace(bytes=0)
         return not is_too_long(room, asked, self.habits)
 
 
@@ -97,9 +100,9 @@ class Charge:
 
     def _leg(self, now: float, outcome: Outcome, taken: int) -> Leg:
         model, usage = self.model, outcome.usage
-        cost = cost_of(usage, model.price)
-        if model.is_by_time:
-            # What was never worked on is free, and its time was idle.
+        if self._lane is None or not model.is_by_time:
+            cost = cost_of(usage, model.price)
+        else:  # what was never worked on is free, and its time was idle
             cost = 0 if usage is NOTHING_USED else taken
         return Leg(
             model.role,
@@ -149,7 +152,7 @@ class Legs(Struct):
     def reserve(self, model: Model) -> Grant:
         """Say whether a model may be asked now; a Granted must be followed by a call."""
         bar = None
-        if model.role is Role.TEACHER:
+        if model.role is _TEACHER:
             bar, self.is_probe = self.bar or self._spent, model.chat.is_left_alone
         grant = bar or model.chat.reserve()
         if isinstance(grant, Denied):
@@ -168,28 +171,24 @@ class Legs(Struct):
         """Ask a model and note what came of each try.  Raises what the last one raised."""
         tries = Tries(model.chat, self.clock)
         while True:
+            charge = self.charge(model, tries)
             try:
-                return await self._ask_once(model, chat, tries)
+                completion = await tries.server.complete(chat, tries.this_one(charge.span.headers))
             except UpstreamError as failure:
+                self.note(charge, failed(failure))
                 if not tries.go_on(failure):
                     raise
-
-    async def _ask_once(self, model: Model, chat: Chat, tries: Tries) -> Completion:
-        charge, outcome = self.charge(model, tries), LEFT
-        try:
-            completion = await tries.server.complete(chat, tries.this_one(charge.span.headers))
-            outcome = Outcome(completion.usage)
-            finish_reasons = [one.finish_reason for one in completion.choices]
-            charge.span.answered(completion.body, finish_reasons)
-            if completion.usage is not None and Need.VISION not in chat.needs:
-                characters = characters_in(completion.choices)
-                model.habits.learn(completion.usage, len(chat.body), characters)
-            return completion
-        except (UpstreamError, UpstreamRefused) as failure:
-            outcome = failed(failure)
-            raise
-        finally:
-            self.note(charge, outcome)
+            except BaseException as failure:
+                self.note(charge, failed(failure) if isinstance(failure, UpstreamRefused) else LEFT)
+                raise
+            else:
+                finish_reasons = [one.finish_reason for one in completion.choices]
+                charge.span.answered(completion.body, finish_reasons)
+                if completion.usage is not None and _VISION not in chat.needs:
+                    characters = characters_in(completion.choices)
+                    model.habits.learn(completion.usage, len(chat.body), characters)
+                self.note(charge, Outcome(completion.usage))
+                return completion
 
     async def stream(
         self, model: Model, chat: Chat, prefix: Prefix | None = None, until: float | None = None
@@ -382,7 +381,7 @@ class OpenLeg:
 
 def _asked_for(chat: Chat, prefix: Prefix | None = None) -> Asked | None:
     """What tells of the tokens; None where the request holds pictures, whose bytes are no text."""
-    if Need.VISION in chat.needs:
+    if _VISION in chat.needs:
         return None
     stem = b"" if prefix is None else prefix.stem.encode()
     return Asked(len(chat.body) + len(stem), chat.most_tokens)
