@@ -48,6 +48,10 @@ from routing.vocabulary import (
     WhenDenied,
 )
 
+# What most requests meet: made once, and looked up without going through their enums.
+_AUTO, _STUDENT = Route.AUTO, Role.STUDENT
+_GRANTED = Granted()
+
 
 @dataclass(frozen=True, slots=True)
 class Streaming:
@@ -92,7 +96,7 @@ class Cascade:
     def prospect(self, chat: Chat, samples: int = 1) -> Prospect:
         """What is known of a request before anybody has answered it."""
         known = prospect_of(chat, self.policy, self.sampling, samples)
-        if self.route is Route.AUTO and self.past is NO_PAST:
+        if self.route is _AUTO and self.past is NO_PAST:
             return known
         past = self.past
         return replace(known, route=self.route, is_sticky=past.is_sticky, earlier_kept=past.kept)
@@ -122,7 +126,7 @@ async def answer(chat: Chat, cascade: Cascade, legs: Legs) -> Answer:
     is_held_out = legs.is_held_out
     verdict = defer(evidence, cascade.policy, prospect, is_held_out=is_held_out)  # pure
     legs.verdict = verdict
-    grant = Granted() if isinstance(verdict, Keep) else legs.reserve(cascade.teacher)
+    grant = _GRANTED if isinstance(verdict, Keep) else legs.reserve(cascade.teacher)
     outcome = settle(verdict, grant, cascade.when_denied)  # pure
     if isinstance(outcome, AskTeacher):
         written = legs.draft = None if isinstance(draft, NoDraft) else draft
@@ -138,7 +142,7 @@ async def answer(chat: Chat, cascade: Cascade, legs: Legs) -> Answer:
         if isinstance(draft, NoDraft):  # it was spared, and is wanted after all
             draft = await write_draft(AskStudent(), chat, prospect, cascade, legs)  # I/O: student
         if not isinstance(draft, NoDraft):
-            return Answer(draft, Role.STUDENT, verdict, draft, outcome.degraded)
+            return Answer(draft, _STUDENT, verdict, draft, outcome.degraded)
     raise legs.nothing_to_serve()
 
 
