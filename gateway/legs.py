@@ -15,7 +15,7 @@ from gateway.errors import (
 )
 from gateway.facts import ABORTED, CANCELLED, SPARE, Denial, Leg
 from gateway.outcomes import LEFT, Outcome, failed, rest_of
-from gateway.ports import CallSpan, ChatModel, ChatStream, Clock, PairLog, Spending, Trace
+from gateway.ports import CallSpan, ChatModel, ChatStream, Clock, PairLog, Spending, Trace, Try
 from gateway.renting import Rented, nanoseconds
 from gateway.trace_context import UNTRACED
 from gateway.tries import Tries
@@ -25,6 +25,7 @@ from gateway.wire.completion import Completion
 from gateway.wire.prospect import TRUNCATING
 from gateway.wire.received import characters_in
 from routing.cascade import Verdict, barred
+from routing.gpu_time import GpuLane
 from routing.habits import Asked, Habits, Written
 from routing.money import NOTHING_USED, Price, Usage, cost_of, share_of
 from routing.room import is_too_long
@@ -71,36 +72,37 @@ class Model:
         return not is_too_long(room, asked, self.habits)
 
 
-class Charge:
-    """A call that is under way: since when, and what it takes of its server's rent."""
+class Charge(Struct):
+    """A call that is under way, since ``started``, at the server of that number.
 
-    __slots__ = ("_lane", "_mark", "_server", "_started", "model", "span")
+    What it takes of its server's rent is read from ``lane``, since ``mark``; None where it is not
+    on rented GPUs.
+    """
 
-    def __init__(self, model: Model, server: int, now: float, span: CallSpan) -> None:
-        """``server`` is the number of that which is asked."""
-        self.model = model
-        self.span = span
-        self._server, self._started = server, now
-        self._lane = model.rented.lanes[server] if model.rented else None
-        self._mark = self._lane.open(nanoseconds(now)) if self._lane else 0
+    model: Model
+    server: int
+    started: float
+    span: CallSpan
+    lane: GpuLane | None = None
+    mark: int = 0
 
     def over(self, now: float, outcome: Outcome) -> Leg:
         """The call as a leg: it is over."""
-        taken = self._lane.close(nanoseconds(now), self._mark) if self._lane else 0
+        taken = 0 if self.lane is None else self.lane.close(nanoseconds(now), self.mark)
         return self._leg(now, outcome, taken)
 
     def lap(self, now: float, outcome: Outcome) -> Leg:
         """What came of it so far as a leg; it goes on, and the rest will be another."""
         taken = 0
-        if self._lane is not None:
-            taken, self._mark = self._lane.lap(nanoseconds(now), self._mark)
+        if self.lane is not None:
+            taken, self.mark = self.lane.lap(nanoseconds(now), self.mark)
         leg = self._leg(now, outcome, taken)
-        self._started = now
+        self.started = now
         return leg
 
     def _leg(self, now: float, outcome: Outcome, taken: int) -> Leg:
         model, usage = self.model, outcome.usage
-        if self._lane is None or not model.is_by_time:
+        if self.lane is None or not model.is_by_time:
             cost = cost_of(usage, model.price)
         else:  # what was never worked on is free, and its time was idle
             cost = 0 if usage is NOTHING_USED else taken
@@ -108,12 +110,12 @@ class Charge:
             model.role,
             usage,
             cost,
-            now - self._started,
+            now - self.started,
             outcome.error,
             outcome.detail,
-            self._started,
+            self.started,
             outcome.is_estimated,
-            self._server,
+            self.server,
         )
 
 
@@ -169,11 +171,12 @@ class Legs(Struct):
 
     async def ask(self, model: Model, chat: Chat) -> Completion:
         """Ask a model and note what came of each try.  Raises what the last one raised."""
-        tries = Tries(model.chat, self.clock)
+        tries = Tries(model.chat, self.clock, model.chat.server(), self.clock())
         while True:
             charge = self.charge(model, tries)
+            how = Try(charge.span.headers, None, tries.spent_seconds)
             try:
-                completion = await tries.server.complete(chat, tries.this_one(charge.span.headers))
+                completion = await tries.server.complete(chat, how)
             except UpstreamError as failure:
                 self.note(charge, failed(failure))
                 if not tries.go_on(failure):
@@ -222,7 +225,11 @@ class Legs(Struct):
     def charge(self, model: Model, tries: Tries) -> Charge:
         """Begin to count what a try costs."""
         span = self.trace.call(model.role)
-        return Charge(model, tries.server.number, self.clock(), span)
+        server, now = tries.server.number, self.clock()
+        if model.rented is None:
+            return Charge(model, server, now, span)
+        lane = model.rented.lanes[server]
+        return Charge(model, server, now, span, lane, lane.open(nanoseconds(now)))
 
     @property
     def _spent(self) -> Denied | None:
@@ -247,7 +254,7 @@ class Opening:
         self._chat = chat
         self._prefix = prefix
         self._until = until
-        self._tries = Tries(model.chat, legs.clock)
+        self._tries = Tries(model.chat, legs.clock, model.chat.server(), legs.clock())
 
     @property
     def asked(self) -> Asked | None:
@@ -276,7 +283,7 @@ class Opening:
         legs, tries = self._legs, self._tries
         charge, outcome = legs.charge(self._model, tries), LEFT
         try:
-            how = tries.this_one(charge.span.headers, self._until)
+            how = Try(charge.span.headers, self._until, tries.spent_seconds)
             return charge, await tries.server.stream(self._chat, self._prefix, how)
         except BaseException as failure:
             if isinstance(failure, UpstreamError | UpstreamRefused):
