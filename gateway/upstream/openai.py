@@ -109,7 +109,8 @@ class OpenAIModel:
         """
         self.open_calls -= 1
         if error is None or isinstance(error, UpstreamRefused):
-            self.rest.succeeded()
+            if self.rest.failures:
+                self.rest.succeeded()
         elif isinstance(error, UpstreamError):
             self.rest.failed(self._clock(), error.come_back_seconds)
             if isinstance(error, UpstreamBusy) or error.come_back_seconds is not None:
