@@ -20,6 +20,8 @@ from operator import mul, sub
 from routing.lexicon import tone_of
 from routing.vocabulary import Draft, Structure
 
+# Quantiles are the nearest rank from above: at a share of 10% one wild token in ten does not move
+# it, two do.
 LOW_QUANTILE = 0.1
 # A log-softmax computed in bfloat16 over logits of up to 32 is off by less than this.
 MAX_ROUNDING = 0.1
@@ -56,6 +58,8 @@ _SPREAD_SIGNALS = frozenset({"peakedness", "uncut"})
 _LEVEL_SIGNALS = frozenset(LEVELS)
 
 _ENDED = frozenset({"stop", "tool_calls", "function_call"})
+# Looking an enumeration's member up takes a call's time.
+_NOT_ASKED = Structure.NOT_ASKED
 
 
 def signals_of(draft: Draft, wanted: frozenset[str] = SIGNAL_NAMES) -> Signals:
@@ -114,23 +118,17 @@ def mean_probability(logprobs: Sequence[float]) -> float:
         return 0.0
 
 
-def quantile(ordered: Sequence[float], share: float) -> float:
-    """The nearest rank from above; ``ordered`` has shape (n,), n >= 1, the least first.
-
-    At a share of 10% one wild token in ten does not move it, two do.
-    """
-    return ordered[math.ceil(share * (len(ordered) - 1))]
-
-
 def _of_tokens(logprobs: Sequence[float], ordered: Sequence[float]) -> dict[str, float]:
+    """``ordered`` are the same log-probabilities, the least first."""
+    n = len(ordered)
     return {
         "mean_probability": mean_probability(logprobs),
         "min_probability": math.exp(ordered[0]),
-        "low_probability": math.exp(quantile(ordered, LOW_QUANTILE)),
-        "q25_probability": math.exp(quantile(ordered, 0.25)),
-        "median_probability": math.exp(quantile(ordered, 0.5)),
+        "low_probability": math.exp(ordered[math.ceil(LOW_QUANTILE * (n - 1))]),
+        "q25_probability": math.exp(ordered[math.ceil(0.25 * (n - 1))]),
+        "median_probability": math.exp(ordered[math.ceil(0.5 * (n - 1))]),
         "first_probability": math.exp(logprobs[0]),
-        "length": 1.0 / (1.0 + math.log2(1 + len(logprobs))),
+        "length": 1.0 / (1.0 + math.log2(1 + n)),
     }
 
 
@@ -167,7 +165,7 @@ def _of_candidates(
         leads, ordered = _not_negative(leads), _not_negative(ordered)
     found = {
         "min_margin": ordered[0],
-        "low_margin": quantile(ordered, LOW_QUANTILE),
+        "low_margin": ordered[math.ceil(LOW_QUANTILE * (n - 1))],
         "mean_margin": min(sum(leads) / n, 1.0),
         "first_margin": leads[0],
     }
@@ -207,7 +205,7 @@ def _of_form(draft: Draft) -> dict[str, float]:
     found: dict[str, float] = {}
     if draft.finish_reason is not None:
         found["finished"] = float(draft.finish_reason in _ENDED)
-    if draft.structure is not Structure.NOT_ASKED:
+    if draft.structure is not _NOT_ASKED:
         found["valid_structure"] = float(draft.structure is Structure.VALID)
     end, agreement = draft.end_logprob, draft.agreement
     if end is not None and end <= MAX_ROUNDING:  # NaN fails this comparison too
