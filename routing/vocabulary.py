@@ -194,9 +194,8 @@ class Structure(StrEnum):
     INVALID = "invalid"
 
 
-def _probability(value: float, name: str) -> None:
-    if not 0.0 <= value <= 1.0:  # NaN fails this comparison too
-        raise ValueError(f"{name} must lie in [0, 1], got {value!r}")
+def _no_probability(value: float, name: str) -> ValueError:
+    return ValueError(f"{name} must lie in [0, 1], got {value!r}")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -206,7 +205,8 @@ class Confidence:
     value: float
 
     def __post_init__(self) -> None:
-        _probability(self.value, "confidence")
+        if not 0.0 <= self.value <= 1.0:  # NaN fails this comparison too
+            raise _no_probability(self.value, "confidence")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -220,7 +220,8 @@ class Merit:
     value: float
 
     def __post_init__(self) -> None:
-        _probability(self.value, "merit")
+        if not 0.0 <= self.value <= 1.0:
+            raise _no_probability(self.value, "merit")
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,8 +234,8 @@ class Threshold:
     value: float
 
     def __post_init__(self) -> None:
-        if self.value != math.inf:
-            _probability(self.value, "threshold")
+        if not (0.0 <= self.value <= 1.0 or self.value == math.inf):
+            raise _no_probability(self.value, "threshold")
 
     @property
     def keeps_nothing(self) -> bool:
