@@ -6,6 +6,8 @@ argument; they never wait, measure time or roll dice.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import NamedTuple
 
 from routing.policy import Policy, Rule
 from routing.sampling import Sampling
@@ -52,6 +54,7 @@ class Prospect:
 
 
 NOTHING_KNOWN = Prospect()
+_NO_SIGNALS: Signals = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +62,8 @@ class AskStudent:
     """Have the student write a draft first."""
 
 
-@dataclass(frozen=True, slots=True)
-class Keep:
+# A tuple, as a draft is: each request that the student answers has one.
+class Keep(NamedTuple):
     """The draft is good enough to be served.
 
     ``confidence`` and ``merit`` are None where its form alone spoke for it, reason
@@ -68,7 +71,7 @@ class Keep:
     """
 
     confidence: Confidence | None
-    signals: Signals = field(default_factory=dict)
+    signals: Signals = _NO_SIGNALS
     reason: Reason = Reason.CONFIDENT
     merit: Merit | None = None
 
@@ -115,6 +118,13 @@ class Refuse:
 
 Outcome = ServeDraft | AskTeacher | Refuse
 
+# They say the same of each request, and looking an enumeration's member up takes a call's time.
+_ASK_STUDENT = AskStudent()
+_SERVE_DRAFT = ServeDraft()
+_TO_STUDENT = Route.STUDENT
+_TO_TEACHER = Route.TEACHER
+_INVALID = Structure.INVALID
+
 
 def plan(
     prospect: Prospect,
@@ -133,10 +143,11 @@ def plan(
     who is to answer gets that one alone.  ``is_live``: the draft would be judged while it is
     written.  ``has_room`` False: the request is surely too long for the student.
     """
-    if prospect.route is Route.TEACHER:
+    route = prospect.route
+    if route is _TO_TEACHER:
         return NoDraft(Reason.PINNED)
-    if prospect.route is Route.STUDENT:
-        return AskStudent()
+    if route is _TO_STUDENT:
+        return _ASK_STUDENT
     if prospect.needs & student_cannot or not has_room:
         return NoDraft(Reason.STUDENT_CANNOT)
     if prospect.is_sticky:
@@ -146,7 +157,7 @@ def plan(
     bar = policy.bar(prospect.promised)
     if bar is not None and not policy.least_bar(is_live=is_live).admits(bar):
         return NoDraft(Reason.PROMPT_SAYS_SO, bar, is_to_be_had=True)
-    return AskStudent()
+    return _ASK_STUDENT
 
 
 def defer(
@@ -170,7 +181,7 @@ def defer(
     may_be_told = is_held_out or policy.samples > 1  # in a pair, although the draft is enough
     wanted = SIGNAL_NAMES if may_be_told else whole.names
     verdict = weakest([judge(draft, whole, whole.threshold, prospect, wanted) for draft in drafts])
-    if prospect.route is Route.STUDENT:
+    if prospect.route is _TO_STUDENT:
         return Keep(verdict.confidence, verdict.signals, Reason.PINNED, verdict.merit)
     if policy.is_evidence(verdict.signals) or verdict.reason is Reason.INVALID_STRUCTURE:
         return hold_out(verdict) if is_held_out else verdict
@@ -217,7 +228,7 @@ def judge(
     confidence = merit = None
     if opinion is not None:
         confidence, merit = opinion.confidence, opinion.merit
-    if draft.structure is Structure.INVALID:
+    if draft.structure is _INVALID:
         reason = Reason.INVALID_STRUCTURE
     elif merit is None:
         reason = Reason.NO_SIGNAL
@@ -261,11 +272,11 @@ def settle(verdict: Verdict, grant: Grant, when_denied: WhenDenied) -> Outcome:
     Called again with a Denied once a granted escalation has failed.
     """
     if isinstance(verdict, Keep):
-        return ServeDraft()
+        return _SERVE_DRAFT
     if isinstance(grant, Granted):
         return AskTeacher()
     if verdict.kept is not None:
-        return ServeDraft()
+        return _SERVE_DRAFT
     if verdict.has_draft and when_denied is WhenDenied.SERVE:
         return ServeDraft(grant.degraded)
     return Refuse(grant.degraded)

@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
+from typing import NamedTuple
 
 from routing.calibration import Calibration, Uncalibrated
 from routing.errors import PolicyError
@@ -33,8 +34,8 @@ DEFAULT_CHECKPOINTS = (8, 16, 32, 64)
 NEVER = Threshold(0.0)  # every merit is at least 0
 
 
-@dataclass(frozen=True, slots=True)
-class Opinion:
+# A tuple, as a draft is: each request has one.
+class Opinion(NamedTuple):
     """What a rule thinks of a draft.
 
     ``confidence`` is the probability that it is acceptable, ``merit`` what speaks for keeping it.

@@ -157,7 +157,8 @@ def test_draft_that_was_not_chosen_from_several_has_no_signal_for_who_wants_that
     assert alone.signals == signals_of(sure)
     agreed = sure._replace(agreement=2 / 3)
     kept = defer([sure], POLICY)
-    assert defer([agreed], of_three) == replace(kept, signals=signals_of(agreed))
+    assert isinstance(kept, Keep)
+    assert defer([agreed], of_three) == kept._replace(signals=signals_of(agreed))
     broken = sure._replace(structure=INVALID)
     assert defer([broken], of_three).reason is Reason.INVALID_STRUCTURE
 
@@ -543,7 +544,7 @@ def test_the_coin_changes_nothing_but_who_answers_what_would_be_kept(choices: li
     assert (held.confidence, held.merit) == (kept.confidence, kept.merit)
     assert kept.signals.items() <= held.signals.items()  # the pair tells of all of them
     assert held.signals in [signals_of(choice) for choice in choices]
-    assert as_served(held) == replace(kept, signals=held.signals)
+    assert as_served(held) == kept._replace(signals=held.signals)
 
 
 def test_no_draft_is_never_held_out() -> None:
