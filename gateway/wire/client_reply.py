@@ -58,8 +58,12 @@ def _spliced(completion: Completion, model: str) -> bytes | None:
         left = _edited.decode(body)
     except msgspec.DecodeError:  # a name that is no text stood in the midst of something else
         return None
-    is_clean = all(choice.logprobs == _null for choice in left.choices)
-    return body if is_clean and bytes(left.model) == name else None
+    if bytes(left.model) != name:
+        return None
+    for choice in left.choices:
+        if choice.logprobs != _null:
+            return None
+    return body
 
 
 def _replaced(body: bytes, old: bytes, new: bytes) -> bytes:

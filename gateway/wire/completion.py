@@ -120,6 +120,7 @@ _END = re.compile(
     rb'(?:,\s*"refusal"\s*:\s*null\s*)?}'
 )
 _STAND_IN = "log-probabilities, which are read apart"
+_SENT_STAND_IN = msgspec.json.encode(_STAND_IN)
 
 _completion = msgspec.json.Decoder(_SentCompletion)
 _bare_completion = msgspec.json.Decoder(_BareCompletion)
@@ -187,7 +188,7 @@ def _read_apart(body: bytes, start: int, end: int) -> Completion | None:
     put in its place is found in the choice.
     """
     try:
-        rest = b'%b"%b"%b' % (body[:start], _STAND_IN.encode(), body[end:])
+        rest = b"%b%b%b" % (body[:start], _SENT_STAND_IN, body[end:])
         sent = _bare_completion.decode(rest)
         logprobs = _logprobs.decode(memoryview(body)[start:end])
     except msgspec.DecodeError:
@@ -263,16 +264,14 @@ def part_of(decoder: msgspec.json.Decoder[_T], raw: msgspec.Raw) -> _T | None:
 
 def usage_of(usage: UsageCounts | None) -> Usage | None:
     """What the bill rests on; None where counts are missing, absurd or contradict each other."""
-    if usage is None or max(usage.prompt_tokens, usage.completion_tokens) > MAX_TOKENS:
+    if usage is None or usage.prompt_tokens > MAX_TOKENS or usage.completion_tokens > MAX_TOKENS:
         return None
     input_details, output_details = usage.prompt_tokens_details, usage.completion_tokens_details
+    cached_input = (input_details.cached_tokens or 0) if input_details else 0
+    reasoning = (output_details.reasoning_tokens or 0) if output_details else 0
     try:
-        return Usage(
-            input=usage.prompt_tokens,
-            output=usage.completion_tokens,
-            cached_input=(input_details.cached_tokens or 0) if input_details else 0,
-            reasoning=(output_details.reasoning_tokens or 0) if output_details else 0,
-        )
+        # By place: by name it takes half as long again.
+        return Usage(usage.prompt_tokens, usage.completion_tokens, cached_input, reasoning)
     except ValueError:
         return None
 

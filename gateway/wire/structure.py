@@ -44,6 +44,7 @@ _functions = msgspec.json.Decoder(list[_Function] | None)
 _response_format = msgspec.json.Decoder(_ResponseFormat)
 _null = msgspec.Raw(b"null")
 _no_json = object()
+_NOT_ASKED = Structure.NOT_ASKED  # looking it up takes a call's time, and nearly every draft is it
 # What it holds changes how long a check takes, never its result.
 _schemas = SchemaCache()
 
@@ -55,7 +56,7 @@ def structure_of(chat: Chat, content: str, tool_calls: Sequence[ToolCall]) -> St
     elif chat.is_json_wanted:
         is_valid = _is_text_valid(chat, content)
     else:
-        return Structure.NOT_ASKED
+        return _NOT_ASKED
     return Structure.VALID if is_valid else Structure.INVALID
 
 
