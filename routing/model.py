@@ -48,6 +48,11 @@ class Score:
     signals: tuple[str, ...]
     weights: tuple[float, ...]
     intercept: float = 0.0
+    _terms: tuple[tuple[str, float], ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        terms = zip(self.signals, self.weights, strict=True)
+        object.__setattr__(self, "_terms", tuple(terms))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -57,7 +62,7 @@ class Score:
     def of(self, features: Features) -> float | None:
         """The score, any finite number; None where a signal it needs is absent."""
         total = self.intercept
-        for name, weight in zip(self.signals, self.weights, strict=True):
+        for name, weight in self._terms:
             value = features.get(name)
             if value is None:
                 return None

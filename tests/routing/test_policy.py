@@ -40,6 +40,11 @@ def test_score_is_the_weighted_sum_of_its_signals() -> None:
     assert score.of({"mean_probability": 0.5, "min_margin": 0.25, "low_probability": 9.0}) == 0.5
 
 
+def test_score_has_a_weight_for_each_signal() -> None:
+    with pytest.raises(ValueError, match="shorter"):
+        Score(("min_margin", "mean_probability"), (1.0,))
+
+
 @pytest.mark.parametrize("present", [{}, {"min_margin": 0.3}, {"mean_probability": 0.0}])
 def test_score_is_unknown_where_a_signal_is_absent(present: dict[str, float]) -> None:
     assert Score(("min_margin", "mean_probability"), (1.0, 0.0)).of(present) is None
