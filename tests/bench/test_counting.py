@@ -28,6 +28,8 @@ class World:
     counted: int = 10**9
     fault: str | None = None
     silent: int = 0
+    resting: set[int] = field(default_factory=set)
+    rested: set[int] = field(default_factory=set)
 
     def spend(self, port: int, microseconds: float) -> None:
         self.spent[port] = self.spent.get(port, 0.0) + microseconds / 1e6
@@ -62,6 +64,12 @@ class Gateway:
     def resident_mib(self) -> float:
         return 10.0 * self.port
 
+    def pause(self) -> None:
+        self.world.resting.add(self.port)
+
+    def go_on(self) -> None:
+        self.world.resting.remove(self.port)
+
     def get(self, path: str) -> tuple[int, bytes]:
         kept = f'understudy_requests_total{{cascade="keep",outcome="kept"}} {self.world.counted}'
         escalated = kept.replace("keep", "escalate").replace("kept", "escalated")
@@ -76,6 +84,8 @@ class Load:
 
     def run(self, job: Job) -> Outcome:
         port = job.target.port
+        if job.rate is not None:
+            self.world.rested |= self.world.resting
         if '"stream":true' in job.target.body:
             tokens = LONG_TOKENS if job.target.text == text_of("student", LONG_TOKENS) else 64
             self.world.spend(port, job.requests * (REQUEST_US[port] + tokens * TOKEN_US[port]))
@@ -111,6 +121,8 @@ def test_replies_are_divided_by_what_the_same_rounds_cost() -> None:
     assert relay is not None
     assert (kept.cpu_us, kept.requests, kept.requests_per_second) == (400.0, 3000, 1000.0)
     assert (relay.cpu_us, relay.cpu_us_least, relay.resident_mib) == (50.0, 50.0, 20.0)
+    assert world.rested == {RELAY, SLOW}
+    assert not world.resting
     assert report.idle_mib == {"relay": 20.0, "slow": 30.0, KEEP.name: 10.0}
     assert report.half is not None
     assert report.half.rate == 500.0

@@ -100,9 +100,11 @@ def test_confidence_and_threshold_hold_a_probability(value: float) -> None:
 
 
 @pytest.mark.parametrize("value", NO_PROBABILITIES)
-def test_confidence_refuses_nan_and_whatever_lies_outside(value: float) -> None:
+def test_confidence_and_merit_refuse_nan_and_whatever_lies_outside(value: float) -> None:
     with pytest.raises(ValueError, match=r"^confidence must lie in \[0, 1\], got "):
         Confidence(value)
+    with pytest.raises(ValueError, match=r"^merit must lie in \[0, 1\], got "):
+        Merit(value)
 
 
 def test_threshold_that_is_infinite_keeps_nothing() -> None:
