@@ -250,7 +250,7 @@ class Account(Struct):
         chat, served, course = self.chat, self.served, self.course
         cascade = None if served is None else served.cascade
         verdict = self.legs.verdict
-        is_answered, reason = ending in ANSWERED, self.reason
+        is_answered = ending in ANSWERED
         self.context.observer.settled(
             fact := RequestSettled(
                 request_id=self.request_id,
@@ -262,7 +262,7 @@ class Account(Struct):
                 tenant=None if self.tenant is None else self.tenant.name,
                 is_stream=chat is not None and chat.is_stream,
                 served_by=course.served_by,
-                reason=reason,
+                reason=self.reason,
                 degraded=course.degraded,
                 handover=self._handover(),
                 doubt=course.doubt,
@@ -284,7 +284,7 @@ class Account(Struct):
         if is_answered and self.recording is not None:
             self.recording.settled()
         if ending is not Ending.ESCALATED:
-            if reason is Reason.HOLDOUT:  # broken off, or left: nobody will know the teacher's bill
+            if self.is_held_out:  # broken off, or left: nobody will know the teacher's bill
                 self.observe(None)
         elif not course.is_unfinished:
             draft = course.draft
