@@ -27,13 +27,23 @@ class ToldToken(msgspec.Struct, gc=False):
 
     token: str
     logprob: float
-    top_logprobs: list[_Top] | None = None
+    top_logprobs: Sequence[_Top] | None = None
 
 
 class Logprobs(msgspec.Struct, gc=False):
     """What a server says of each token that it wrote."""
 
-    content: list[ToldToken] | None = None
+    content: Sequence[ToldToken] | None = None
+
+
+class _PairedToken(ToldToken, gc=False):
+    """One with the two candidates that we ask for: a pair is read in less time than a list."""
+
+    top_logprobs: tuple[_Top, _Top] | None = None
+
+
+class _PairedLogprobs(Logprobs, gc=False):
+    content: Sequence[_PairedToken] | None = None
 
 
 class _Function(msgspec.Struct):
@@ -126,7 +136,9 @@ _completion = msgspec.json.Decoder(_SentCompletion)
 _bare_completion = msgspec.json.Decoder(_BareCompletion)
 _loose = msgspec.json.Decoder(_Loose)
 _message = msgspec.json.Decoder(_Message)
-_logprobs = msgspec.json.Decoder(Logprobs | None)
+_logprobs: msgspec.json.Decoder[Logprobs | None] = msgspec.json.Decoder(Logprobs | None)
+_paired_logprobs: msgspec.json.Decoder[Logprobs | None]
+_paired_logprobs = msgspec.json.Decoder(_PairedLogprobs | None)
 _usage_part = msgspec.json.Decoder(UsageCounts | None)
 _text = msgspec.json.Decoder(str | None)
 _null = msgspec.Raw(b"null")
@@ -190,7 +202,7 @@ def _read_apart(body: bytes, start: int, end: int) -> Completion | None:
     try:
         rest = b"%b%b%b" % (body[:start], _SENT_STAND_IN, body[end:])
         sent = _bare_completion.decode(rest)
-        logprobs = _logprobs.decode(memoryview(body)[start:end])
+        logprobs = _read_evidence(memoryview(body)[start:end])
     except msgspec.DecodeError:
         return None
     if len(sent.choices) != 1 or (bare := sent.choices[0]).logprobs != _STAND_IN:
@@ -198,6 +210,13 @@ def _read_apart(body: bytes, start: int, end: int) -> Completion | None:
     choices = [Choice(bare.message, logprobs, bare.finish_reason)]
     usage, model = usage_of(sent.usage), bytes(sent.model)
     return Completion(body, choices, usage, sent_model=model, evidence_at=(start, end))
+
+
+def _read_evidence(sent: memoryview) -> Logprobs | None:
+    try:
+        return _paired_logprobs.decode(sent)
+    except msgspec.ValidationError:  # another number of candidates, or not as it should be at all
+        return _logprobs.decode(sent)
 
 
 def tokens_in(choice: Choice) -> int:
