@@ -160,15 +160,16 @@ def _of_candidates(
     if is_spread_wanted and is_greedy:  # which reads both once more
         of_chosen, of_rivals = list(of_chosen), list(of_rivals)
     leads = list(map(sub, of_chosen, of_rivals))
-    ordered = sorted(leads)
-    if ordered[0] < 0.0:
-        leads, ordered = _not_negative(leads), _not_negative(ordered)
+    least = min(leads)
+    if least < 0.0:
+        leads, least = _not_negative(leads), 0.0
     found = {
-        "min_margin": ordered[0],
-        "low_margin": ordered[math.ceil(LOW_QUANTILE * (n - 1))],
+        "min_margin": least,
         "mean_margin": min(sum(leads) / n, 1.0),
         "first_margin": leads[0],
     }
+    if "low_margin" in wanted:
+        found["low_margin"] = sorted(leads)[math.ceil(LOW_QUANTILE * (n - 1))]
     if not is_spread_wanted:
         return found
     of_best, of_second = of_chosen, of_rivals
