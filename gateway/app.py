@@ -32,6 +32,7 @@ from gateway.building import Workshop, build_limiter
 from gateway.cascades import LoadedCascade, PairsConfig
 from gateway.config_file import ConfigError
 from gateway.conversations.sharing import TurnSharing
+from gateway.ids import fresh_ids
 from gateway.key_entries import doubts_about_keys
 from gateway.key_sources import Places, sources_at
 from gateway.key_watch import KeyWatch
@@ -186,7 +187,7 @@ def build_gateway(
         pairs=pairs,
         clock=time.monotonic,
         epoch=time.time,
-        new_id=lambda: os.urandom(16).hex(),
+        new_id=fresh_ids().__next__,
         dice=random.random,
         started_at=int(time.time()),
         is_pair_due=settings.journal_when_full == "refuse",
@@ -352,7 +353,7 @@ def create_ops_app(gateway: Gateway) -> FastAPI:
 
 
 def _metrics_page(context: Context) -> MetricsPage:
-    return MetricsPage(context.observer.metrics.parts, context.clock)
+    return MetricsPage(context.observer.page, context.clock)
 
 
 def _bare_app(gateway: Gateway, lifespan: Callable[[FastAPI], object] | None) -> FastAPI:

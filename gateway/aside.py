@@ -7,11 +7,13 @@ wants to makes the loop wait for its turn.
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from functools import partial
+from typing import ParamSpec, TypeVar
 
 # Smaller bodies are understood in less time than it takes to hand them over and wait in line.
 LARGE_BODY_BYTES = 64 * 2**10
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -21,14 +23,17 @@ class Aside:
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="aside")
 
-    async def for_body(self, body: bytes, work: Callable[[], T]) -> T:
-        """What ``work`` gives, or raises, which takes as long as the body is large.
+    async def for_body(
+        self, body: bytes, work: Callable[P, T], *given: P.args, **named: P.kwargs
+    ) -> T:
+        """What ``work`` makes of what is given, or raises: it takes as long as the body is large.
 
         Of a small one it is done at once.  It is done to its end, also where nobody waits for it.
         """
         if len(body) < LARGE_BODY_BYTES:
-            return work()
-        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+            return work(*given, **named)
+        all_of_it = partial(work, *given, **named)
+        return await asyncio.get_running_loop().run_in_executor(self._pool, all_of_it)
 
     def close(self) -> None:
         """Begin nothing more."""

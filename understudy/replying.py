@@ -16,7 +16,6 @@ from starlette.types import Message
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
 from uvicorn.protocols.http.httptools_impl import (
     STATUS_LINE,
-    HttpToolsProtocol,
     RequestResponseCycle,
 )
 
@@ -92,10 +91,11 @@ class Cycle(RequestResponseCycle):
     _has_news = False  # of the body, since it was last asked for
     _news: Event | None = None  # that there is some, or the end: once somebody has waited for it
 
-    def __init__(self, scope: Any, connection: HttpToolsProtocol, *, keep_alive: bool) -> None:
+    def __init__(self, scope: Any, connection: Any, *, keep_alive: bool) -> None:
         # Not uvicorn's own, which takes each of these by name, and another event for each request.
         self.scope = scope
         self.transport = connection.transport
+        self._turn = connection.turn
         self.flow = connection.flow
         self.logger = connection.logger
         self.default_headers = connection.server_state.default_headers
@@ -108,6 +108,7 @@ class Cycle(RequestResponseCycle):
 
     async def run_asgi(self, app: Any) -> None:
         """Answer, or say that this went wrong."""
+        self._turn.exchanges += 1
         try:
             await app(self.scope, self.receive, self.send)
         except BaseException as error:
@@ -119,6 +120,7 @@ class Cycle(RequestResponseCycle):
                 self.logger.error("ASGI callable returned without %s response.", lacking)
                 await self._fail()
         finally:
+            self._turn.exchanges -= 1
             # These lead back here, and what goes in a circle waits for the garbage collector.
             self.on_response = _nothing
             self._open.discard(self.task)  # a callback of the task would be a turn of the loop
@@ -126,7 +128,7 @@ class Cycle(RequestResponseCycle):
 
     async def _fail(self) -> None:
         if self.response_started:
-            self.transport.close()
+            self._close()
         else:
             await self.send_500_response()
 
@@ -157,7 +159,7 @@ class Cycle(RequestResponseCycle):
     async def receive(self) -> Any:
         """What has come of the body, or that nothing will: ASGI's own."""
         if self.waiting_for_100_continue and not self.transport.is_closing():
-            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self._turn.write(self.transport, b"HTTP/1.1 100 Continue\r\n\r\n")
             self.waiting_for_100_continue = False
         if not (self.disconnected or self.response_complete):
             self.flow.resume_reading()
@@ -213,7 +215,8 @@ class Cycle(RequestResponseCycle):
         elif not self.keep_alive:
             head += b"connection: close\r\n"
         length = b"content-length: %d\r\n\r\n" % len(body)
-        self.transport.write(b"".join((STATUS_LINE[status], always.lines, head, length, body)))
+        whole = b"".join((STATUS_LINE[status], always.lines, head, length, body))
+        self._turn.write(self.transport, whole)
         self._finish()
         return True
 
@@ -222,7 +225,7 @@ class Cycle(RequestResponseCycle):
         is_begun = self.response_started and not (self._head or self.response_complete)
         if self.flow.write_paused or self.disconnected or not (is_begun and self.chunked_encoding):
             return False
-        self.transport.write(b"%x\r\n%b\r\n" % (len(part), part))
+        self._turn.write(self.transport, b"%x\r\n%b\r\n" % (len(part), part))
         return True
 
     async def send(self, message: Message) -> None:  # type: ignore[override]  # uvicorn's types
@@ -293,7 +296,7 @@ class Cycle(RequestResponseCycle):
             if self.expected_content_length < 0 or (is_last and self.expected_content_length):
                 raise RuntimeError("the body has another length than its head says")
         if head or body:
-            self.transport.write(head + body)
+            self._turn.write(self.transport, head + body)
         if is_last:
             self._finish()
 
@@ -304,8 +307,12 @@ class Cycle(RequestResponseCycle):
         # It leads back here, and what goes in a circle waits for the garbage collector.
         self.scope.pop("extensions", None)
         if not self.keep_alive:
-            self.transport.close()
+            self._close()
         self.on_response()
+
+    def _close(self) -> None:
+        self._turn.flush()
+        self.transport.close()
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,9 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from gateway.errors import RequestError
+from gateway.turn import Turn
 from gateway.wire.errors import error_body
+from understudy.heads import KnownHead
 from understudy.replying import LAST_REPLY, Cycle, Flow
 from understudy.upgrades import BodyReader
 
@@ -23,6 +25,8 @@ HEAD_SECONDS = 30.0  # as a body may take
 # Requests that a client sends before it has its answers; hardly any does.  uvicorn reads on while
 # they wait, however many there are.
 MAX_WAITING = 100
+# A client whose heads differ in more than their length each time is not learnt from for ever.
+_MOST_LESSONS = 4
 _TICKS = 10  # of the server, in a second
 
 
@@ -37,7 +41,10 @@ class Connection(HttpToolsProtocol):
         "_head_bytes",
         "_head_since",
         "_idle_until",
+        "_known_head",
+        "_lessons",
         "_linger_seconds",
+        "turn",
     )
 
     cycle: Cycle | None  # type: ignore[assignment]  # the last; there may be none yet
@@ -54,15 +61,55 @@ class Connection(HttpToolsProtocol):
         self._head_since: float | None = None
         self._idle_until: float | None = None  # when it is closed unless another request comes
         self._answering: Cycle | None = None  # others that were asked wait behind it
+        self._known_head: KnownHead | None = None
+        self._lessons = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
         """Take in a client, which may not stay silent for longer than between two requests."""
         super().connection_made(transport)
         self.flow = Flow(transport)
+        self.turn = Turn.of(self.loop)
         self._idle_until = self.loop.time() + self.timeout_keep_alive
 
     def data_received(self, data: bytes) -> None:
-        """Take in what came: uvicorn's own, but for offers to go on in another protocol."""
+        """Take in what came: uvicorn's own, but for offers to go on in another protocol, and heads
+        that came before."""
+        before = self.cycle
+        is_between = self._is_between(before)
+        if is_between and self._known_head is not None:
+            known = self._known_head.again(data)
+            if known is not None:
+                self._begin_again(*known)
+                return
+        self._parse(data)
+        if is_between and self.cycle is not before and self._lessons < _MOST_LESSONS:
+            self._learn(data)
+
+    def _is_between(self, before: Cycle | None) -> bool:
+        """Whether nothing of a request has come since the last one was answered."""
+        if before is None:
+            return not self._head_bytes
+        is_over = before.response_complete and before.keep_alive and not before.more_body
+        return is_over and not self._head_bytes and self._body is None
+
+    def _begin_again(self, scope: dict[str, Any], body: bytes) -> None:
+        """A request has come whole, with a head that is known."""
+        self.expect_100_continue, self._idle_until = False, None
+        self.cycle = cycle = Cycle(scope, self, keep_alive=True)
+        self._answer(cycle)
+        cycle.take(body)
+        cycle.take_last()
+
+    def _learn(self, data: bytes) -> None:
+        """Remember the head of a request that has come whole, and in one piece."""
+        cycle = self.cycle
+        is_whole = cycle is not None and not cycle.more_body
+        if cycle is None or not (is_whole and cycle.keep_alive) or cycle.waiting_for_100_continue:
+            return
+        self._lessons += 1
+        self._known_head = KnownHead.of(data, cycle.scope) or self._known_head
+
+    def _parse(self, data: bytes) -> None:
         self._head_bytes += len(data)
         try:
             if self._body is None:
@@ -185,6 +232,7 @@ class Connection(HttpToolsProtocol):
         """Say in OpenAI's form what is wrong, unless that would be inside an answer, and close."""
         answer = self._answering
         is_inside = answer is not None and answer.response_started and not answer.response_complete
+        self.turn.flush()
         if is_inside or self.transport.is_closing():
             self.transport.close()
             return
@@ -211,6 +259,7 @@ class Connection(HttpToolsProtocol):
         is_answering = asked is not None and not asked.response_complete
         is_lingering = until is not None and until - self.loop.time() <= linger
         if not (linger and (is_answering or is_lingering)):
+            self.turn.flush()
             super().shutdown()
 
 

@@ -6,7 +6,6 @@ and counted right behind it, for which no client has to wait.
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from functools import partial
 
 from starlette.types import Receive, Scope, Send
 
@@ -22,9 +21,10 @@ from gateway.api.exchange import (
     header,
     headers_of,
     passing_on,
-    reply,
+    reply_at_once,
     request_id,
     send_error,
+    send_response,
 )
 from gateway.api.limited import reserve, settle_permit
 from gateway.api.live import STATUS, EventSender, LiveAnswer, Ways, collect, tell
@@ -65,14 +65,9 @@ class Answering:
         self._context = context
         self._wire = wire
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Answer one request."""
-        context = self._context
-        context.open_requests += 1
-        try:
-            await _Exchange(context, self._wire, scope, receive, send).run()
-        finally:
-            context.open_requests -= 1
+        return _Exchange(self._context, self._wire, scope, receive, send).run()
 
 
 def _rescue(given: Answer, account: Account) -> Rescue:
@@ -111,6 +106,7 @@ class _Exchange:
     async def run(self) -> None:
         """Answer it, whatever happens."""
         context, account = self._context, self._account
+        context.open_requests += 1
         try:
             asked, served = await self._admitted()
             await self._respond(asked, served)
@@ -125,6 +121,7 @@ class _Exchange:
             await self._fail(ShuttingDown("The gateway is shutting down."), Ending.CANCELLED)
             raise
         finally:
+            context.open_requests -= 1
             account.legs.trace.end(account.fact)
             leave(account)
             settle_permit(account)
@@ -144,13 +141,12 @@ class _Exchange:
         body = await json_body(context, scope, self._receive)
         account.body_seconds = context.clock() - waiting_since
         group = group_of(headers.get(_GROUP))
-        read = partial(self._wire.read, group=group)
-        asked = self._asked = await understood(context, body, read)
+        asked = self._asked = await understood(context, body, self._wire.read, group)
         chat = account.chat = asked.chat
         incumbent, named = find_cascade(context, account.tenant, chat)
         wish = wish_of(headers, chat, named, account.tenant)
         refuse_foreign_ids(chat, incumbent, wish)
-        await context.aside.for_body(body, partial(incumbent.admission.check, chat))
+        await context.aside.for_body(body, incumbent.admission.check, chat)
         if incumbent.is_remembering:
             await begin_turn(account, chat, incumbent, scope)
         if context.served.get(incumbent.cascade.name) is not incumbent:  # there is another by now
@@ -190,9 +186,7 @@ class _Exchange:
         with Departure(self._scope, self._receive):
             given = await answer(asked.chat, served.cascade, self._account.legs)
         completion = await self._record(given, served)
-        headers, body = self._whole_headers(), asked.whole(completion)
-        self._account.settle(self._account.ending, STATUS)
-        await self._send_whole(headers, body)
+        await self._send_whole(asked.whole(completion))
 
     async def _respond_streaming(self, asked: Asked, served: Served) -> None:
         account, chat = self._account, asked.chat
@@ -217,8 +211,7 @@ class _Exchange:
                 except NotRecorded as loss:
                     draft = self._draft_instead(_whole_draft(stream), served, loss)
                     body = asked.whole(draft)
-                    account.settle(account.ending, STATUS)
-                await self._send_whole(self._whole_headers(), body)
+                await self._send_whole(body)
         finally:
             stream.close()
 
@@ -273,12 +266,15 @@ class _Exchange:
         account.legs.verdict = as_served(verdict)  # pure
         return draft
 
-    async def _send_whole(self, headers: dict[str, str], body: bytes) -> None:
-        self._account.add_cost(headers)
-        await reply(self._scope, self._send, STATUS, headers, body)
-
-    def _whole_headers(self) -> dict[str, str]:
-        return {"content-type": "application/json", **self._account.headers()}
+    async def _send_whole(self, body: bytes) -> None:
+        """Send an answer, and settle the request: first of all where its client reads slowly."""
+        account = self._account
+        headers = {"content-type": "application/json", **account.headers()}
+        account.add_cost(headers)
+        is_written = reply_at_once(self._scope, self._send, STATUS, headers, body)
+        account.settle(account.ending, STATUS)
+        if not is_written:
+            await send_response(self._send, STATUS, headers, body)
 
     def _stream_headers(self) -> dict[str, str]:
         fixed = {

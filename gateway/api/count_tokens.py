@@ -4,8 +4,6 @@ Nothing is written, so nothing is billed; what one request, those of one key and
 take holds here as well.  It is told of as a request that passes to a tokenizer.
 """
 
-from functools import partial
-
 from starlette.types import Receive, Scope, Send
 
 from gateway.api.context import Context
@@ -41,8 +39,7 @@ async def _count(told: PassedExchange, receive: Receive) -> bytes:
     tenant = told.tenant = tenant_of(context, headers)
     enter(context, tenant)
     body = await json_body(context, told.scope, receive)
-    read = partial(parse_request, group=None, is_count=True)
-    request = await understood(context, body, read)
+    request = await understood(context, body, parse_request, group=None, is_count=True)
     served, named = find_cascade(context, tenant, request.chat)
     told.model = served.cascade.name
     wish = wish_of(headers, request.chat, named, tenant)

@@ -1,7 +1,7 @@
 """How any request comes in: whose it is, whether there is room for it, and its body."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TypeVar
+from typing import Concatenate, ParamSpec, TypeVar
 
 from starlette.types import Receive, Scope
 
@@ -11,6 +11,7 @@ from gateway.errors import Overloaded
 from gateway.keys import Tenant
 from gateway.wire.bounds import refuse_crowd
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -29,7 +30,13 @@ def enter(context: Context, tenant: Tenant | None) -> None:
         raise Overloaded("This gateway has as many open requests as it may have.")
 
 
-def understood(context: Context, body: bytes, read: Callable[[bytes], T]) -> Awaitable[T]:
+def understood(
+    context: Context,
+    body: bytes,
+    read: Callable[Concatenate[bytes, P], T],
+    *given: P.args,
+    **named: P.kwargs,
+) -> Awaitable[T]:
     """What ``read`` makes of a body that holds no more than it may: of a large one in a thread.
 
     Raises BodyTooLarge, and what ``read`` raises.
@@ -38,7 +45,7 @@ def understood(context: Context, body: bytes, read: Callable[[bytes], T]) -> Awa
 
     def understand() -> T:
         refuse_crowd(body, limits.body_members, limits.body_entries)
-        return read(body)
+        return read(body, *given, **named)
 
     return context.aside.for_body(body, understand)
 

@@ -189,21 +189,19 @@ def encoded_headers(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
     return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
 
 
-async def reply(
+def reply_at_once(
     scope: Scope, send: Send, status: int, headers: Mapping[str, str], body: bytes
-) -> None:
-    """A whole response at once."""
+) -> bool:
+    """Write a whole response; False where it has to be sent instead: ``ServerExchange.reply``."""
     exchange = exchange_of(scope, send)
     try:
-        is_written = exchange is not None and exchange.reply(status, headers, body)
+        return exchange is not None and exchange.reply(status, headers, body)
     except RuntimeError:  # uvloop's word for a client that left this very moment
-        return
-    if not is_written:
-        await send_response(send, status, headers, body)
+        return True
 
 
 async def send_response(send: Send, status: int, headers: Mapping[str, str], body: bytes) -> None:
-    """The same in ASGI's messages."""
+    """A whole response in ASGI's messages."""
     length = (b"content-length", str(len(body)).encode())
     all_headers = [*encoded_headers(headers), length]
     start = {"type": "http.response.start", "status": status, "headers": all_headers}

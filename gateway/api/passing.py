@@ -2,8 +2,6 @@
 of like all others, and judged by nobody.
 """
 
-from functools import partial
-
 from starlette.types import Receive, Scope, Send
 
 from gateway.api.context import Context, NamedModel
@@ -63,8 +61,7 @@ async def _admitted(told: PassedExchange, receive: Receive) -> tuple[Passed, Nam
     passed = await understood(context, body, read_passed)
     target = find_model(context, tenant, passed.model, told.route)
     told.model = target.name
-    refuse = partial(passed.refuse_media, target.media)
-    await context.aside.for_body(body, refuse)
+    await context.aside.for_body(body, passed.refuse_media, target.media)
     told.permit = await reserve_passed(
         context, tenant, body, target.price, is_free=told.route.is_free
     )

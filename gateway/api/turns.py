@@ -4,7 +4,6 @@ Nothing here is asked of cascades that do without.
 """
 
 from collections.abc import Sequence
-from functools import partial
 
 from starlette.types import Scope
 
@@ -30,8 +29,7 @@ async def begin_turn(account: Account, chat: Chat, served: Served, scope: Scope)
         return
     context, tenant = account.context, account.tenant
     whose = talks.whose(None if tenant is None else tenant.name)
-    look = partial(_told_by, chat, named_in(scope), whose)
-    told = await context.aside.for_body(chat.body, look)
+    told = await context.aside.for_body(chat.body, _told_by, chat, named_in(scope), whose)
     if told is None:
         return
     turn = account.turn = talks.begin(told, context.clock())

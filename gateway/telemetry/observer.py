@@ -1,6 +1,6 @@
 """Hears every fact once and hands it to metrics, ledger and log."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from gateway.errors import GatewayError
 from gateway.facts import (
@@ -46,6 +46,11 @@ class Observer:
     def settled(self, fact: RequestSettled) -> None:
         """A request is over."""
         self.telling.add(fact)
+
+    def page(self) -> Iterator[bytes]:
+        """All metrics in Prometheus' text format, in pieces, with what is to be told yet."""
+        self.telling.tell()
+        return self.metrics.parts()
 
     def _tell(self, facts: Sequence[RequestSettled]) -> None:
         lines = []

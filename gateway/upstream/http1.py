@@ -16,6 +16,7 @@ from functools import partial
 import aiohappyeyeballs
 import httptools
 
+from gateway.turn import Turn
 from gateway.upstream.deadline import Deadline
 from gateway.upstream.reply import BrokenOff, Reply
 from gateway.upstream.target import target_of
@@ -71,6 +72,7 @@ class _Connection(asyncio.Protocol):
         self._alarm: asyncio.TimerHandle | None = None
         self._alarm_at = 0.0
         self.loop = asyncio.get_running_loop()
+        self._turn = Turn.of(self.loop)
         self._deadline = Deadline(self.loop, self._expire)
         self._parser = httptools.HttpResponseParser(self)
         self._transport: asyncio.Transport
@@ -87,7 +89,7 @@ class _Connection(asyncio.Protocol):
         self._bytes_without_body = self._size = 0
         self._paused_seconds = 0.0
         self._deadline.set(seconds)
-        self._transport.write(request)
+        self._turn.write(self._transport, request)
 
     def finish(self) -> bool:
         """End the exchange, and say whether another may follow.

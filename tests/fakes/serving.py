@@ -22,6 +22,7 @@ from gateway.key_entries import load_keys
 from gateway.legs import Model
 from gateway.named_models import load_models
 from gateway.settings import Settings
+from gateway.telemetry.telling import TURNS
 from gateway.upstream.openai import OpenAIModel
 from gateway.upstream.pool import ServerPool
 from tests.fakes.journals import all_records
@@ -51,7 +52,8 @@ def told_first(app: ASGIApp) -> ASGIApp:
                 await send(message)
 
         await app(scope, receive, sent)
-        await asyncio.sleep(0)  # what requests came to is told at the end of the loop's turn
+        for _ in range(TURNS + 1):  # of the loop: by then it is told what the request came to
+            await asyncio.sleep(0)
         for message in ends:
             await send(message)
 

@@ -51,6 +51,7 @@ async def test_requests_that_are_over_leave_nothing_to_collect(tmp_path: Path) -
                         await ask(200, stream=True)
                 for _ in range(REQUESTS):
                     await ask(400, messages=[])
+                scene.gateway.context.observer.telling.tell()
                 found = left() - before
             finally:
                 gc.enable()

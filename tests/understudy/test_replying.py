@@ -6,7 +6,15 @@ from typing import Any
 
 import pytest
 
-from gateway.api.exchange import EXCHANGE, ClientGone, Departure, passing_on, read_body, reply
+from gateway.api.exchange import (
+    EXCHANGE,
+    ClientGone,
+    Departure,
+    passing_on,
+    read_body,
+    reply_at_once,
+    send_response,
+)
 from gateway.errors import BodyTooLarge
 from tests.understudy.test_web_server import connected
 from understudy.replying import Event
@@ -81,6 +89,11 @@ async def test_a_whole_reply_is_one_write() -> None:
     assert head.startswith(b"HTTP/1.1 200 OK\r\n")
     assert b"content-length: 2" in head
     assert said == b"ok"
+
+
+async def reply(scope: Any, send: Any, status: int, headers: dict[str, str], said: bytes) -> None:
+    if not reply_at_once(scope, send, status, headers, said):
+        await send_response(send, status, headers, said)
 
 
 def at_once(headers: dict[str, str], said: bytes = b"ok") -> App:

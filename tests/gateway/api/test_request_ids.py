@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from gateway.api.exchange import passing_on, read_body, reply
+from gateway.api.exchange import passing_on, read_body
 from gateway.api.request_ids import WithRequestId
-from tests.understudy.test_replying import POST, body, start, writes_of
+from tests.understudy.test_replying import POST, body, reply, start, writes_of
 
 
 async def whole(scope: Any, receive: Any, send: Any) -> None:

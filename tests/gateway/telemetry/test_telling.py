@@ -8,7 +8,7 @@ from gateway.ledger import Ledger
 from gateway.telemetry.log import new_log
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.observer import Observer
-from gateway.telemetry.telling import Telling
+from gateway.telemetry.telling import TURNS, Telling
 from tests.gateway.telemetry.test_metrics import fact
 
 
@@ -33,16 +33,34 @@ def test_without_a_loop_each_is_told_at_once() -> None:
     assert listener.heard == [["a"], ["b"]]
 
 
-async def test_those_of_one_turn_of_the_loop_are_told_together_in_their_order() -> None:
+async def turns(count: int) -> None:
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+async def test_those_of_some_turns_of_the_loop_are_told_together_in_their_order() -> None:
     listener = Listener()
     async with listener.telling.running():
         listener.settle("a", "b")
-        assert listener.heard == []
-        await asyncio.sleep(0)
-        assert listener.heard == [["a", "b"]]
+        await turns(TURNS - 1)
         listener.settle("c")
-        await asyncio.sleep(0)
-        assert listener.heard == [["a", "b"], ["c"]]
+        assert listener.heard == []
+        await turns(1)
+        assert listener.heard == [["a", "b", "c"]]
+        listener.settle("d")
+        await turns(TURNS)
+        assert listener.heard == [["a", "b", "c"], ["d"]]
+
+
+async def test_whoever_reads_what_is_counted_has_all_of_it() -> None:
+    listener = Listener()
+    async with listener.telling.running():
+        listener.settle("a")
+        listener.telling.tell()
+        assert listener.heard == [["a"]]
+        listener.settle("b")
+        await turns(TURNS)
+        assert listener.heard == [["a"], ["b"]]
 
 
 async def test_what_waits_at_the_end_is_told_and_what_comes_later_at_once() -> None:
@@ -52,8 +70,8 @@ async def test_what_waits_at_the_end_is_told_and_what_comes_later_at_once() -> N
     assert listener.heard == [["a"]]
     listener.settle("b")
     assert listener.heard == [["a"], ["b"]]
-    await asyncio.sleep(0)  # the call that was due tells of none twice
-    assert [each for each in listener.heard if each] == [["a"], ["b"]]
+    await turns(TURNS)  # the call that was due tells of none twice
+    assert listener.heard == [["a"], ["b"]]
 
 
 class Failing(Ledger):
