@@ -12,6 +12,8 @@ from weakref import WeakKeyDictionary
 
 # No write waits for more than so many others to be made.
 MOST_WRITES = 16
+# A larger one waits for none: until it is written nobody knows that its reader is slow.
+MOST_BYTES = 16 * 2**10
 
 
 class Turn:
@@ -33,8 +35,8 @@ class Turn:
         return turn
 
     def write(self, transport: asyncio.WriteTransport, data: bytes) -> None:
-        """Have that written behind all that waits: at once where nothing does, and no other request
-        is under way.
+        """Have that written behind all that waits: at once where no other request is under way and
+        nothing waits, or where it is large.
 
         Nothing is written any more to a transport that closes meanwhile: ``flush`` before that.
         """
@@ -43,7 +45,7 @@ class Turn:
             transport.write(data)
             return
         writes.append((transport, data))
-        if len(writes) >= MOST_WRITES:
+        if len(writes) >= MOST_WRITES or len(data) > MOST_BYTES:
             self.flush()
         elif not self._is_due:
             self._is_due = True

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from gateway.turn import MOST_WRITES, Turn
+from gateway.turn import MOST_BYTES, MOST_WRITES, Turn
 
 
 class Wire(asyncio.WriteTransport):
@@ -75,6 +75,15 @@ async def test_no_more_than_so_many_wait() -> None:
     turn.write(wire, b"next")
     await asyncio.sleep(0)
     assert written[MOST_WRITES:] == [b"next"]
+
+
+async def test_a_large_one_takes_with_it_what_waits() -> None:
+    turn, written, wire = busy()
+    turn.write(wire, b"a")
+    turn.write(wire, b"b" * MOST_BYTES)
+    assert written == []
+    turn.write(wire, b"c" * (MOST_BYTES + 1))
+    assert [data[:1] for data in written] == [b"a", b"b", b"c"]
 
 
 async def test_one_that_closes_meanwhile_holds_up_nobody() -> None:
