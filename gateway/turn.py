@@ -11,7 +11,7 @@ from typing import ClassVar
 from weakref import WeakKeyDictionary
 
 # No write waits for more than so many others to be made.
-MOST_WRITES = 16
+MOST_WRITES = 8
 # A larger one waits for none: until it is written nobody knows that its reader is slow.
 MOST_BYTES = 16 * 2**10
 

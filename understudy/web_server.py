@@ -200,6 +200,7 @@ class Connection(HttpToolsProtocol):
     def end_overdue(self) -> None:
         """Close where a head has begun and is not whole after so long, or nothing has come."""
         if self._idle_until is not None and self.loop.time() >= self._idle_until:
+            self.turn.flush()
             self.timeout_keep_alive_handler()
         since = self._head_since
         if since is not None and self.loop.time() - since >= HEAD_SECONDS:

@@ -281,8 +281,6 @@ class Account(Struct):
             )
         )
         self.fact = fact
-        if is_answered and self.recording is not None:
-            self.recording.settled()
         if ending is not Ending.ESCALATED:
             if self.is_held_out:  # broken off, or left: nobody will know the teacher's bill
                 self.observe(None)

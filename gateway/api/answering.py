@@ -1,7 +1,7 @@
 """What cascades answer: from bytes to bytes, around ``gateway/answer.py`` and its stream.
 
-The pair is in the journal before the last byte of the answer leaves.  The facts are known by then,
-and counted right behind it, for which no client has to wait.
+The pair is in the journal before the last byte of the answer leaves.  The facts are counted behind
+it, for which no client has to wait.
 """
 
 import asyncio
@@ -81,6 +81,12 @@ def _rescue(given: Answer, account: Account) -> Rescue:
 def _whole_draft(stream: AnswerStream) -> Completion | None:
     draft = stream.course.draft
     return read_completion(draft.assembly.body()) if draft is not None and draft.is_whole else None
+
+
+def _store(account: Account) -> None:
+    """Have the answer in the journal, where it is to be stored, before it leaves."""
+    if account.recording is not None:
+        account.recording.leaving()
 
 
 class _Exchange:
@@ -236,6 +242,7 @@ class _Exchange:
         given = await answer(asked.chat, served.cascade, account.legs)
         completion = await self._record(given, served)
         events = b"".join(asked.replay(completion, account.trailer()))
+        _store(account)
         account.settle(account.ending, STATUS)
         return events
 
@@ -271,6 +278,7 @@ class _Exchange:
         account = self._account
         headers = {"content-type": "application/json", **account.headers()}
         account.add_cost(headers)
+        _store(account)
         is_written = reply_at_once(self._scope, self._send, STATUS, headers, body)
         account.settle(account.ending, STATUS)
         if not is_written:

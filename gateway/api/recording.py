@@ -26,8 +26,8 @@ Write = Callable[[bytes], None]
 class Recording:
     """One request for a chat completion; fits ``Asked``.
 
-    A stream is written with its last event, any other answer once it is settled: what was made and
-    not sent is not stored.
+    A stream is written with its last event, any other answer once it is about to leave: what was
+    made and not sent is not stored.
     """
 
     def __init__(self, asked: AskedChat, write: Write) -> None:
@@ -67,7 +67,7 @@ class Recording:
         """As the protocol says."""
         return self._asked.client_param(param)
 
-    def settled(self) -> None:
+    def leaving(self) -> None:
         """The answer is about to leave."""
         if self._body is not None:
             self._write(self._body)

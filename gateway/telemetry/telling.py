@@ -30,7 +30,7 @@ class Telling:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Have facts wait for others, of the turns of the loop that follow."""
-        self._is_running = True
+        self._is_running, self._is_due = True, False
         try:
             yield
         finally:

@@ -129,7 +129,7 @@ class _Traced:
         return call
 
     def end(self, fact: RequestSettled | None) -> None:
-        """The last byte has left: all spans of the request end, but for what goes on without it."""
+        """The last byte is on its way: all spans end, but for what goes on without the request."""
         self._end_plan({})
         for call, lines in zip(self._over, _calls_of(fact), strict=False):
             call.bill(lines)

@@ -108,20 +108,20 @@ def test_usage_is_recorded_where_the_server_told_it_and_the_client_did_not_ask()
     assert b"usage" not in b"".join(events)
 
 
-def test_a_whole_answer_is_written_once_it_is_settled() -> None:
+def test_a_whole_answer_is_written_once_it_leaves() -> None:
     written: list[bytes] = []
     asked = AskedChat(parse_chat(json.dumps(QUESTION).encode()))
     recording = Recording(asked, written.append)
-    recording.settled()
+    recording.leaving()
     first, second = (
         read_completion(json.dumps(completion(text)).encode()) for text in ("one", "two")
     )
     recording.whole(first)
     body = recording.whole(second)  # the first was not sent after all
     assert written == []
-    recording.settled()
+    recording.leaving()
     assert written == [body]
     assert (recording.chat, recording.can_restart) == (asked.chat, True)
     assert b"".join(recording.replay(first, {})) == b"".join(asked.replay(first, {}))
-    recording.settled()
+    recording.leaving()
     assert written == [body, asked.whole(first)]
