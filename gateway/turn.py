@@ -17,12 +17,17 @@ MOST_BYTES = 16 * 2**10
 
 
 class Turn:
-    """What one event loop writes.  ``exchanges`` is how many requests are being answered there."""
+    """What one event loop writes.
+
+    ``exchanges`` is how many requests are being answered there, ``flushes`` how often what waited
+    was written.
+    """
 
     _of: ClassVar["WeakKeyDictionary[asyncio.AbstractEventLoop, Turn]"] = WeakKeyDictionary()
 
     def __init__(self) -> None:
         self.exchanges = 0
+        self.flushes = 0
         self._writes: list[tuple[asyncio.WriteTransport, bytes]] = []
         self._is_due = False
 
@@ -34,31 +39,33 @@ class Turn:
             turn = cls._of[loop] = cls()
         return turn
 
-    def write(self, transport: asyncio.WriteTransport, data: bytes) -> None:
+    def write(self, transport: asyncio.WriteTransport, data: bytes) -> bool:
         """Have that written behind all that waits: at once where no other request is under way and
-        nothing waits, or where it is large.
+        nothing waits, or where it is large.  Returns whether it was.
 
         Nothing is written any more to a transport that closes meanwhile: ``flush`` before that.
         """
         writes = self._writes
         if self.exchanges < 2 and not writes:
             transport.write(data)
-            return
+            return True
         writes.append((transport, data))
         if len(writes) >= MOST_WRITES or len(data) > MOST_BYTES:
             self.flush()
-        elif not self._is_due:
-            self._is_due = True
+            return True
+        if not self._is_due:
             asyncio.get_running_loop().call_soon(self._end)
+            self._is_due = True
+        return False
 
     def flush(self) -> None:
         """Write what waits."""
+        self.flushes += 1
         writes, self._writes = self._writes, []
         for transport, data in writes:
             if not transport.is_closing():
-                with suppress(
-                    RuntimeError
-                ):  # uvloop's word for a reader that left this very moment
+                # uvloop's word for a reader that left this very moment
+                with suppress(RuntimeError):
                     transport.write(data)
 
     def _end(self) -> None:

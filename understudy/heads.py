@@ -30,15 +30,17 @@ class KnownHead:
 
     @classmethod
     def of(cls, data: bytes, scope: Mapping[str, Any]) -> "KnownHead | None":
-        """The head with which ``data`` begin, of a request with this ``scope``.
+        """The head of the request that ``data`` are, with this ``scope``, as the parser read it.
 
-        None where its length is all that may differ in the next one and is not said once, in one
-        line of its own; the parser has found the head to be right, and its body of that length.
+        None where they are more than one such request, or where it does not say once, in one line
+        of its own, how long its body is.
         """
         head = data[: data.find(_END) + len(_END)]
         framing = [place for place, (name, _) in enumerate(scope["headers"]) if name in _FRAMING]
         length = _LENGTH.search(head)
         if length is None or len(framing) != 1 or len(head) > MAX_KNOWN_BYTES:
+            return None
+        if len(data) != len(head) + int(length[1]):
             return None
         lasting = _copy_of(scope)
         lasting.pop("extensions", None)  # which lead back to that request

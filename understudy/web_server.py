@@ -87,10 +87,11 @@ class Connection(HttpToolsProtocol):
 
     def _is_between(self, before: Cycle | None) -> bool:
         """Whether nothing of a request has come since the last one was answered."""
-        if before is None:
-            return not self._head_bytes
-        is_over = before.response_complete and before.keep_alive and not before.more_body
-        return is_over and not self._head_bytes and self._body is None
+        if self._head_bytes or self._head_since is not None or self._body is not None:
+            return False
+        return before is None or (
+            before.response_complete and before.keep_alive and not before.more_body
+        )
 
     def _begin_again(self, scope: dict[str, Any], body: bytes) -> None:
         """A request has come whole, with a head that is known."""
@@ -163,6 +164,10 @@ class Connection(HttpToolsProtocol):
         else:  # it has not had its last answer yet
             self.flow.pause_reading()
             self.pipeline.insert(0, cycle)
+
+    def eof_received(self) -> None:
+        """The client says no more, and so the connection is closed: as uvicorn does."""
+        self.turn.flush()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client has left: neither who answers it nor who waits has to go on."""

@@ -73,6 +73,7 @@ class _Connection(asyncio.Protocol):
         self._alarm_at = 0.0
         self.loop = asyncio.get_running_loop()
         self._turn = Turn.of(self.loop)
+        self._leaves_behind: int | None = None  # so many flushes of the turn
         self._deadline = Deadline(self.loop, self._expire)
         self._parser = httptools.HttpResponseParser(self)
         self._transport: asyncio.Transport
@@ -89,7 +90,8 @@ class _Connection(asyncio.Protocol):
         self._bytes_without_body = self._size = 0
         self._paused_seconds = 0.0
         self._deadline.set(seconds)
-        self._turn.write(self._transport, request)
+        has_left = self._turn.write(self._transport, request)
+        self._leaves_behind = None if has_left else self._turn.flushes
 
     def finish(self) -> bool:
         """End the exchange, and say whether another may follow.
@@ -195,7 +197,7 @@ class _Connection(asyncio.Protocol):
         self._transport = transport  # type: ignore[assignment]  # create_connection makes no other
 
     def data_received(self, data: bytes) -> None:
-        if self.is_complete:
+        if self.is_complete or self._leaves_behind == self._turn.flushes:
             self._fail(BrokenOff("nobody asked"))
             return
         self._bytes_without_body += len(data)

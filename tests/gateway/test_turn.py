@@ -37,7 +37,7 @@ def busy() -> tuple[Turn, list[bytes], Wire]:
 async def test_who_is_alone_waits_for_nobody(exchanges: int) -> None:
     turn, written, wire = busy()
     turn.exchanges = exchanges
-    turn.write(wire, b"a")
+    assert turn.write(wire, b"a")
     assert written == [b"a"]
 
 
@@ -70,7 +70,7 @@ async def test_no_more_than_so_many_wait() -> None:
     for number in range(MOST_WRITES - 1):
         turn.write(wire, b"%d" % number)
     assert written == []
-    turn.write(wire, b"last")
+    assert turn.write(wire, b"last")
     assert len(written) == MOST_WRITES
     turn.write(wire, b"next")
     await asyncio.sleep(0)
@@ -80,7 +80,7 @@ async def test_no_more_than_so_many_wait() -> None:
 async def test_a_large_one_takes_with_it_what_waits() -> None:
     turn, written, wire = busy()
     turn.write(wire, b"a")
-    turn.write(wire, b"b" * MOST_BYTES)
+    assert not turn.write(wire, b"b" * MOST_BYTES)
     assert written == []
     turn.write(wire, b"c" * (MOST_BYTES + 1))
     assert [data[:1] for data in written] == [b"a", b"b", b"c"]

@@ -58,7 +58,8 @@ async def asked(*pieces: bytes, can_know: bool = True) -> tuple[list[tuple[Any, 
         parser = Counting(connection.parser)
         connection.parser = parser  # type: ignore[assignment]
         for piece in pieces:
-            connection.data_received(piece)
+            if not connection.transport.is_closing():
+                connection.data_received(piece)
             await asyncio.sleep(0)
             await asyncio.sleep(0)
         await until(lambda: connection.cycle is None or connection.cycle.response_complete)
@@ -66,7 +67,7 @@ async def asked(*pieces: bytes, can_know: bool = True) -> tuple[list[tuple[Any, 
 
 
 def request(body: bytes, *lines: bytes, target: bytes = b"/x", name: bytes = b"host") -> bytes:
-    head = b"".join(b"%b\r\n" % line for line in lines)
+    head = b"".join([b"%b\r\n" % line for line in lines])
     length = b"Content-Length: %d" % len(body)
     return b"POST %b HTTP/1.1\r\n%b: x\r\n%b\r\n%b\r\n%b" % (target, name, length, head, body)
 
@@ -115,6 +116,30 @@ async def test_another_request_is_parsed(other: bytes) -> None:
     without, _ = await asked(request(b"a"), other, can_know=False)
     assert heard == without
     assert parsed == 2
+
+
+AFTER_OTHERS = [
+    pytest.param(
+        [request(b"a", target=b"/y") + request(b"b"), request(b"c", target=b"/y")], id="two"
+    ),
+    pytest.param(
+        [request(b"a"), request(b"b") + b"POS", request(b"c"), b"T /y HTTP/1.1\r\nhost: x\r\n\r\n"],
+        id="half a method",
+    ),
+    pytest.param(
+        [request(b"a"), request(b"b") + b"POST /y HTTP/1.1\r\nz: ", request(b"c")], id="half a head"
+    ),
+    pytest.param(
+        [request(b"a") + b"POS", b"T /y HTTP/1.1\r\nz: ", request(b"c")], id="from the first"
+    ),
+]
+
+
+@pytest.mark.parametrize("pieces", AFTER_OTHERS)
+async def test_what_came_behind_another_request_is_not_taken_for_its_head(
+    pieces: list[bytes],
+) -> None:
+    assert (await asked(*pieces))[0] == (await asked(*pieces, can_know=False))[0]
 
 
 async def test_a_body_that_comes_in_pieces_is_parsed() -> None:
@@ -195,7 +220,9 @@ def test_requests_are_heard_the_same_however_they_come(sent: list[bytes], cuts: 
     for cut in cuts:
         pieces.append(stream[:cut])
         stream = stream[cut:]
-    pieces = [piece for piece in [*pieces, stream] if piece] if cuts else sent
+    pieces = [piece for piece in [*pieces, stream] if piece] if cuts else list(sent)
+    if not cuts and len(pieces) > 2:
+        pieces[:2] = [pieces[0] + pieces[1]]
 
     async def both() -> None:
         known, _ = await asked(*pieces)
@@ -205,5 +232,40 @@ def test_requests_are_heard_the_same_however_they_come(sent: list[bytes], cuts: 
             request.partition(b"\r\n\r\n")[2].replace(b"2\r\nab\r\n0\r\n\r\n", b"ab")
             for request in sent
         ]
+
+    asyncio.run(both())
+
+
+# What a head is made of, and what could end it sooner, or later, than it seems.
+PARTS = (
+    b"\r\n|\n|\r| |\t|:|\r\n\r\n|\n\n|\r\n |\0|\xff|HTTP/1.0|HTTP/2.0|+|0|1|1, 1|a|"
+    b"content-length: 1\r\n|Content-Length:\t01\r\n|transfer-encoding: chunked\r\n|"
+    b"transfer-encoding: identity\r\n|connection: keep-alive\r\n|connection: upgrade\r\n|"
+    b"connection: close\r\n|upgrade: h2c\r\n|expect: 100-continue\r\n|POS|POST /y HTTP/1.1\r\nz: "
+).split(b"|")
+EDITS = st.lists(
+    st.tuples(st.floats(0, 1), st.sampled_from(PARTS), st.integers(0, 2)), min_size=1, max_size=4
+)
+
+
+def edited(data: bytes, edits: list[tuple[float, bytes, int]]) -> bytes:
+    """The data with parts put in, each in place of so many bytes."""
+    for share, part, length in edits:
+        place = int(share * len(data))
+        data = data[:place] + part + data[place + length :]
+    return data
+
+
+@holds_for(st.sampled_from([b"", b"a", b"abcde"]), EDITS, st.permutations(range(5)))
+def test_what_is_nearly_such_a_request_is_heard_the_same(
+    body: bytes, edits: list[tuple[float, bytes, int]], order: list[int]
+) -> None:
+    plain = request(body, b"connection: keep-alive")
+    odd = edited(plain, edits)
+    longer = odd.replace(b"ength: %d" % len(body), b"ength: %d" % (len(body) + 1)) + b"z"
+    pieces = [[plain, odd, odd, longer, plain + odd][place] for place in order]
+
+    async def both() -> None:
+        assert (await asked(*pieces))[0] == (await asked(*pieces, can_know=False))[0]
 
     asyncio.run(both())

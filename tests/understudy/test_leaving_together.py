@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import pytest
+
 from gateway.api.exchange import passing_on
 from tests.understudy.test_replying import (
     POST,
@@ -19,6 +21,12 @@ from tests.understudy.test_replying import (
 )
 from tests.understudy.test_web_server import connected
 from understudy.web_server import Connection
+
+
+@pytest.fixture(params=["asyncio", "uvloop"])
+def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
+    return "asyncio", {"use_uvloop": request.param == "uvloop"}
+
 
 ASKED = POST % (1, b"a")
 
@@ -76,6 +84,28 @@ async def test_one_leaves_before_the_server_ends() -> None:
         connection, _, _, reader = found
         connection.data_received(ASKED)
         assert (await reader.read()).endswith(b"ok")
+
+
+async def test_one_leaves_before_the_connection_of_a_client_that_says_no_more_is_closed() -> None:
+    def end() -> None:  # what a loop does that reads the end
+        connection.eof_received()
+        connection.transport.close()
+
+    async with busy(and_then(end)) as (connection, _, _, reader):
+        connection.data_received(ASKED)
+        assert (await reader.read()).endswith(b"ok")
+
+
+async def test_one_leaves_before_an_idle_connection_is_closed() -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await says(start(), body(b"half", more=True))(scope, receive, send)
+        connection.end(linger_seconds=0)
+        await send(body(b"rest"))
+        connection.end_overdue()
+
+    async with busy(app) as (connection, _, _, reader):
+        connection.data_received(ASKED)
+        assert (await reader.read()).endswith(b"rest\r\n0\r\n\r\n")
 
 
 async def test_one_that_breaks_off_leaves_as_far_as_it_came() -> None:

@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 from gateway.errors import UpstreamError, UpstreamUnavailable
+from gateway.turn import Turn
 from gateway.upstream import http1
 from gateway.upstream.faults import fault_of
 from gateway.upstream.http1 import HttpClient, Unreachable
@@ -241,6 +242,27 @@ async def test_second_answer_is_never_the_next_requests(pieces: list[bytes]) -> 
         assert await post(client) == b"0"
         await server.sees_the_end()
         assert await post(client) == b"1"
+
+
+async def test_an_answer_that_came_before_its_request_has_left_is_none() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(answer(b"%d" % peer.number))
+        await peer.wait_closed()
+
+    turn = Turn.of(asyncio.get_running_loop())
+    async with asking(script) as (client, _):
+        assert await post(client) == b"0"
+        connection = client._idle[0]
+        turn.exchanges += 2
+        try:
+            asked = asyncio.create_task(post(client))
+            asyncio.get_running_loop().call_soon(connection.data_received, SECOND)
+            with pytest.raises(BrokenOff):
+                await asked
+            assert await post(client) == b"1"
+        finally:
+            turn.exchanges -= 2
 
 
 async def test_bytes_on_an_idle_connection_close_it() -> None:
