@@ -56,6 +56,7 @@ SIGNAL_NAMES = (
 # These take half of the time: what is not read of them need not be worked out.
 _SPREAD_SIGNALS = frozenset({"peakedness", "uncut"})
 _LEVEL_SIGNALS = frozenset(LEVELS)
+_PLACE_SIGNALS = frozenset({"q25_probability", "median_probability", "first_probability", "length"})
 
 _ENDED = frozenset({"stop", "tool_calls", "function_call"})
 # Looking an enumeration's member up takes a call's time.
@@ -88,7 +89,7 @@ def signals_of(draft: Draft, wanted: frozenset[str] = SIGNAL_NAMES) -> Signals:
     if highest > 0.0:
         chosen, best, second = _clipped(chosen), _clipped(best), _clipped(second)
         ordered = sorted(chosen)
-    found |= _of_tokens(chosen, ordered)
+    found |= _of_tokens(chosen, ordered, wanted)
     if not wanted.isdisjoint(_LEVEL_SIGNALS):
         found |= _of_levels(ordered)
     has_rivals = len(chosen) == len(best) == len(second)
@@ -118,13 +119,19 @@ def mean_probability(logprobs: Sequence[float]) -> float:
         return 0.0
 
 
-def _of_tokens(logprobs: Sequence[float], ordered: Sequence[float]) -> dict[str, float]:
+def _of_tokens(
+    logprobs: Sequence[float], ordered: Sequence[float], wanted: frozenset[str]
+) -> dict[str, float]:
     """``ordered`` are the same log-probabilities, the least first."""
     n = len(ordered)
-    return {
+    found = {
         "mean_probability": mean_probability(logprobs),
         "min_probability": math.exp(ordered[0]),
         "low_probability": math.exp(ordered[math.ceil(LOW_QUANTILE * (n - 1))]),
+    }
+    if wanted.isdisjoint(_PLACE_SIGNALS):
+        return found
+    return found | {
         "q25_probability": math.exp(ordered[math.ceil(0.25 * (n - 1))]),
         "median_probability": math.exp(ordered[math.ceil(0.5 * (n - 1))]),
         "first_probability": math.exp(logprobs[0]),

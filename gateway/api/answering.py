@@ -276,7 +276,7 @@ class _Exchange:
     async def _send_whole(self, body: bytes) -> None:
         """Send an answer, and settle the request: first of all where its client reads slowly."""
         account = self._account
-        headers = {"content-type": "application/json", **account.headers()}
+        headers = {"content-type": "application/json"} | account.headers()
         account.add_cost(headers)
         _store(account)
         is_written = reply_at_once(self._scope, self._send, STATUS, headers, body)

@@ -77,7 +77,7 @@ def exchange_of(scope: Scope, way: Receive | Send) -> ServerExchange | None:
     if extensions is None or EXCHANGE not in extensions:
         return None
     exchange: ServerExchange = extensions[EXCHANGE]["exchange"]
-    return exchange if way == exchange.receive or way == exchange.send else None
+    return exchange if getattr(way, "__self__", None) is exchange else None
 
 
 def headers_of(scope: Scope) -> Mapping[bytes, bytes]:
