@@ -237,8 +237,7 @@ class DraftCompleted:
     tenant: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class BothAnswered:
+class BothAnswered(Struct, frozen=True):
     """Both models have answered a request in full, so that it says what the teacher costs.
 
     ``basis`` is ``sample`` of a draft that was held out: then ``correction`` is what it adds to the

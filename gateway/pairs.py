@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
+from msgspec import Struct
 
 from gateway.answer_stream import Splice
 from gateway.facts import Leg
@@ -34,8 +35,8 @@ class Source:
     teacher_outputs_may_train: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Provenance:
+# Each escalation has one of each: structs are made in a fifth of the time of frozen dataclasses.
+class Provenance(Struct, frozen=True):
     """Where a pair comes from.  ``id`` tells pairs apart; ``time`` counts seconds from 1970."""
 
     source: Source
@@ -47,8 +48,7 @@ class Provenance:
     tenant_may_train: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Rescue:
+class Rescue(Struct, frozen=True):
     """What one escalation came to.
 
     ``draft`` and ``answer`` are chat completions; ``draft`` is None where there was none, and not
@@ -84,8 +84,7 @@ def content_of(chat: Chat, rescue: Rescue) -> bytes:
     return msgspec.json.encode(content)
 
 
-@dataclass(frozen=True, slots=True)
-class Pair:
+class Pair(Struct, frozen=True):
     """One escalation, with its content as it may be written."""
 
     provenance: Provenance

@@ -7,6 +7,8 @@ without content still counts, one that should not have been kept cannot be taken
 from dataclasses import dataclass
 from typing import Protocol
 
+from msgspec import Struct
+
 from gateway.redaction import Redactor, RedactorFailed
 
 REDACTOR_FAILED = "redactor_failed"
@@ -19,8 +21,7 @@ class Seal(Protocol):
         """The content as a token, in ASCII."""
 
 
-@dataclass(frozen=True, slots=True)
-class Kept:
+class Kept(Struct, frozen=True):
     """Content in clear, content sealed, or what it was dropped for: one of the three.
 
     ``redactor`` names the one that saw it, or failed at it; ``failure`` tells the operator how, and

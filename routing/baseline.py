@@ -115,8 +115,7 @@ def measure(teacher: Usage | None, price: Price | None) -> Estimate:
     return Estimate(cost_of(teacher, price), Basis.MEASURED)
 
 
-@dataclass(frozen=True, slots=True)
-class Observation:
+class Observation(NamedTuple):
     """One request that both models have answered in full.
 
     ``propensity`` in (0, 1] is the probability with which it was to be had; ``basis`` says whether

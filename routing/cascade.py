@@ -76,8 +76,7 @@ class Keep(NamedTuple):
     merit: Merit | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Defer:
+class Defer(NamedTuple):
     """The draft is not enough, or there is none.
 
     ``confidence`` is None where nothing could be said; ``has_draft`` says whether something could
@@ -89,7 +88,7 @@ class Defer:
     reason: Reason
     confidence: Confidence | None = None
     has_draft: bool = False
-    signals: Signals = field(default_factory=dict)
+    signals: Signals = _NO_SIGNALS
     merit: Merit | None = None
     kept: Keep | None = None
 

@@ -1,7 +1,8 @@
 """What goes on after a request was answered: an abandoned draft is finished, to learn from."""
 
-from dataclasses import replace
 from fractions import Fraction
+
+from msgspec import structs
 
 from gateway.api.account import Account
 from gateway.api.arms import leave
@@ -44,7 +45,7 @@ async def _finish_draft(account: Account, draft: Drafting, legs: Legs, rescue: R
     else:
         if draft.is_whole:
             usage, body = draft.leg.usage, draft.assembly.body()
-            await account.log_pair(replace(rescue, draft=body, is_draft_complete=True))
+            await account.log_pair(structs.replace(rescue, draft=body, is_draft_complete=True))
     finally:
         draft.leg.close()
         _bill(account, legs)

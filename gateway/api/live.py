@@ -8,7 +8,7 @@ then stands in the last chunk, and a failure is one event and the end.
 import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import msgspec
 from starlette.types import Send
@@ -262,7 +262,7 @@ async def tell(account: Account, stream: AnswerStream) -> None:
             raise
         if unfinished is not None and account.is_worth_finishing(pair_id):
             propensity = account.propensity(is_draft_had=False)
-            later = replace(rescue, completes=pair_id, propensity=propensity)
+            later = msgspec.structs.replace(rescue, completes=pair_id, propensity=propensity)
             finish_draft(account, unfinished, afterwards, later)
         elif unfinished is not None:
             abandon_draft(account, unfinished, afterwards)

@@ -2,7 +2,7 @@
 written off the request path, so that a policy which does not ask for them can be fitted again.
 """
 
-from dataclasses import replace
+from msgspec import structs
 
 from gateway.answer import write_draft
 from gateway.api.account import Account
@@ -70,11 +70,11 @@ async def _write(account: Account, served: Served, chat: Chat, rescue: Rescue) -
 
 
 def _with(rescue: Rescue, draft: Completion) -> Rescue:
-    return replace(rescue, draft=draft.body, samples=draft.samples)
+    return structs.replace(rescue, draft=draft.body, samples=draft.samples)
 
 
 def _told(planned: Verdict | None, judged: Verdict) -> Verdict:
     """What decided, with what the draft says of itself now that there is one."""
     if not isinstance(planned, Defer):
         return judged
-    return replace(planned, confidence=judged.confidence, signals=judged.signals)
+    return planned._replace(confidence=judged.confidence, signals=judged.signals)
