@@ -217,7 +217,8 @@ class _Stratum:
         return self.count >= LEAST_OBSERVATIONS and all(sums.x > 0 for sums in self.sums.values())
 
     def add(self, seen: Observation) -> None:
-        weight = _rounded(_WEIGHT_OF_ONE / seen.propensity)
+        propensity = seen.propensity
+        weight = _nearest(_WEIGHT_OF_ONE * propensity.denominator, propensity.numerator)
         self.sums[Part.INPUT].add(weight, seen.student.input, seen.teacher.input)
         self.sums[Part.OUTPUT].add(weight, seen.student.output, seen.teacher.output)
         self.count += 1
