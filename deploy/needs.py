@@ -46,11 +46,11 @@ TEACHER = Server(4, 12.80, 20_000, 75, 5_000, 256, 0.60, 2.40, chunk_tokens=16_3
 class Gateway:
     """One replica: one process that keeps one processor busy.  Times from README's tables."""
 
-    kept_us: Annotated[float, "processor time of a kept whole answer of 64 tokens, µs"] = 212.0
-    escalated_us: Annotated[float, "the same of an escalated one, µs"] = 411.0
+    kept_us: Annotated[float, "processor time of a kept whole answer of 64 tokens, µs"] = 177.0
+    escalated_us: Annotated[float, "the same of an escalated one, µs"] = 360.0
     whole_token_us: Annotated[float, "for each token of a whole draft beyond 64, µs"] = 2.5
-    kept_token_us: Annotated[float, "for each token of a kept stream, µs"] = 68.0
-    escalated_token_us: Annotated[float, "for each token of an escalated stream, µs"] = 76.0
+    kept_token_us: Annotated[float, "for each token of a kept stream, µs"] = 70.0
+    escalated_token_us: Annotated[float, "for each token of an escalated stream, µs"] = 82.0
     utilisation: Annotated[float, "the most that a replica's processor may be busy"] = 0.6
     max_open_requests: Annotated[float, "UNDERSTUDY_MAX_OPEN_REQUESTS"] = 1024.0
     memory_mib: Annotated[float, "memory of an idle replica, MiB"] = 82.0
