@@ -1,6 +1,5 @@
 """Real sockets on loopback, and a gateway between scripted models."""
 
-import asyncio
 import contextlib
 import socket
 import ssl
@@ -26,6 +25,7 @@ from gateway.telemetry.telling import TURNS
 from gateway.upstream.openai import OpenAIModel
 from gateway.upstream.pool import ServerPool
 from tests.fakes.journals import all_records
+from tests.fakes.turns import turns
 from tests.fakes.upstream import ScriptedModel
 
 STUDENT_PRICE = {"input": 0.02, "output": 0.06}
@@ -52,8 +52,7 @@ def told_first(app: ASGIApp) -> ASGIApp:
                 await send(message)
 
         await app(scope, receive, sent)
-        for _ in range(TURNS + 1):  # of the loop: by then it is told what the request came to
-            await asyncio.sleep(0)
+        await turns(TURNS + 1)  # by then it is told what the request came to
         for message in ends:
             await send(message)
 

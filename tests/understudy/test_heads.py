@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given as holds_for
 from hypothesis import strategies as st
 
+from tests.fakes.turns import turns
 from tests.understudy.test_replying import POST, at_once, until
-from tests.understudy.test_web_server import connected
+from tests.understudy.test_web_server import connected, whole_body
 from understudy.heads import MAX_KNOWN_BYTES, KnownHead
 
 SCOPE: dict[str, Any] = {"headers": [(b"content-length", b"1")], "state": {}}
@@ -22,12 +23,7 @@ class Heard:
         self.asked: list[tuple[Any, bytes]] = []
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        body, has_more = b"", True
-        while has_more:
-            message = await receive()
-            assert message["type"] == "http.request"
-            body += message["body"]
-            has_more = message["more_body"]
+        body = await whole_body(receive)
         apart = ("extensions", "client", "server")
         said = {name: value for name, value in scope.items() if name not in apart}
         self.asked.append((said, body))
@@ -63,11 +59,6 @@ async def asked(*pieces: bytes, can_know: bool = True) -> tuple[list[tuple[Any, 
             await turns(5)
         await turns(50)  # all are answered by then of which no more is to come
         return heard.asked, parser.fed
-
-
-async def turns(count: int) -> None:
-    for _ in range(count):
-        await asyncio.sleep(0)
 
 
 def request(body: bytes, *lines: bytes, target: bytes = b"/x", name: bytes = b"host") -> bytes:

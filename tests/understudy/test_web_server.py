@@ -32,14 +32,20 @@ async def nothing(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": b""})
 
 
-async def echo(scope: Any, receive: Any, send: Any) -> None:
-    """Answers with what it understood."""
+async def whole_body(receive: Any) -> bytes:
+    """What a request has to say."""
     body, has_more = b"", True
     while has_more:
         message = await receive()
         assert message["type"] == "http.request"
         body += message["body"]
         has_more = message["more_body"]
+    return body
+
+
+async def echo(scope: Any, receive: Any, send: Any) -> None:
+    """Answers with what it understood."""
+    body = await whole_body(receive)
     said = f"{scope['method']} {scope['path']} {body.decode()}".encode()
     length = (b"content-length", str(len(said)).encode())
     await send({"type": "http.response.start", "status": 200, "headers": [length]})

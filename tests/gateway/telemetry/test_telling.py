@@ -1,4 +1,3 @@
-import asyncio
 import io
 import json
 from collections.abc import Sequence
@@ -9,6 +8,7 @@ from gateway.telemetry.log import new_log
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.observer import Observer
 from gateway.telemetry.telling import TURNS, Telling
+from tests.fakes.turns import turns
 from tests.gateway.telemetry.test_metrics import fact
 
 
@@ -31,11 +31,6 @@ def test_without_a_loop_each_is_told_at_once() -> None:
     listener = Listener()
     listener.settle("a", "b")
     assert listener.heard == [["a"], ["b"]]
-
-
-async def turns(count: int) -> None:
-    for _ in range(count):
-        await asyncio.sleep(0)
 
 
 async def test_those_of_some_turns_of_the_loop_are_told_together_in_their_order() -> None:
